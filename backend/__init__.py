@@ -1,0 +1,1 @@
+"""The backend: services behind REST and WebSocket."""

@@ -1,0 +1,1 @@
+"""HTTP and WebSocket: unpack, call one thing, pack."""

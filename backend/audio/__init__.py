@@ -1,0 +1,1 @@
+"""Signal code without a domain, shared with the trainer."""

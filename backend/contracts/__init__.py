@@ -1,0 +1,1 @@
+"""What crosses a boundary: events, entities, wire types, errors."""

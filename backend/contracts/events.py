@@ -1,0 +1,651 @@
+"""Every event the program publishes.
+
+An event is a fact that has happened, never a request. Its ``type`` is the name on the wire, in the ``events`` table, in
+the Logs tab and in docs/EVENTS.md. Add an event here and nowhere else: socket, database, window and docs pick it up.
+
+Durable events are stored, get a sequence number and can be resumed; live ones are sent only, and are the first to be
+dropped when a subscriber is slow.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, ClassVar, Literal, get_args
+from uuid import uuid4
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from backend.contracts.entities import ServiceInfo, Span, TurnOutcome
+
+Severity = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
+
+ENVELOPE = frozenset(
+    {"seq", "id", "type", "at", "severity", "source", "turn_id", "job_id", "message"}
+)
+
+
+class Event(BaseModel):
+    """What all events share.
+
+    Attributes:
+        type: Wire name, ``<noun>.<what happened>``.
+        id: Unique id of this event.
+        at: When it happened, UTC.
+        severity: How much it matters to a person.
+        source: The part that says so ("chat", "tts/piper").
+        turn_id: The turn it belongs to, if any.
+        job_id: The job it belongs to, if any.
+        seq: Position in the stored stream; None for live events and before publishing.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    durable: ClassVar[bool] = True
+
+    type: str
+    id: str = Field(default_factory=lambda: uuid4().hex)
+    at: datetime = Field(default_factory=lambda: datetime.now(UTC))
+    severity: Severity = "INFO"
+    source: str = ""
+    turn_id: str | None = None
+    job_id: str | None = None
+    seq: int | None = None
+
+    def sentence(self) -> str:
+        """The event in one readable sentence: the line of the Logs tab."""
+        return self.type
+
+    def own_data(self) -> dict[str, Any]:
+        """The fields that are this event's own, ready for JSON."""
+        return self.model_dump(mode="json", exclude=set(ENVELOPE))
+
+    def envelope(self, seq: int | None = None) -> dict[str, Any]:
+        """The event as it goes over the wire and into the table."""
+        return {
+            "seq": seq if seq is not None else self.seq,
+            "id": self.id,
+            "type": self.type,
+            "at": self.at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{self.at.microsecond // 1000:03d}Z",
+            "severity": self.severity,
+            "source": self.source,
+            "turn_id": self.turn_id,
+            "job_id": self.job_id,
+            "message": self.sentence(),
+            "data": self.own_data(),
+        }
+
+
+class LiveEvent(Event):
+    """An event that is sent only."""
+
+    durable: ClassVar[bool] = False
+
+
+# --- chat ---------------------------------------------------------------------------------------------------------
+
+
+class ChatMessage(Event):
+    """Somebody said something to the character."""
+
+    type: Literal["chat.message"] = "chat.message"
+    source: str = "chat"
+    text: str
+    author: str
+    origin: str
+    """Where it came from: "window", "api", "microphone", "client-ws", "twitch" …"""
+    conversation_id: str
+    character_id: str = ""
+
+    def sentence(self) -> str:
+        return f"{self.author}: {self.text}"
+
+
+class ChatDelta(LiveEvent):
+    """The next raw piece of a reply still being written; for the operator's window only."""
+
+    type: Literal["chat.delta"] = "chat.delta"
+    source: str = "llm"
+    severity: Severity = "DEBUG"
+    text: str
+    conversation_id: str
+
+    def sentence(self) -> str:
+        return self.text
+
+
+class ChatSentence(Event):
+    """One sentence of the reply, cleaned: what may be shown to the public and is spoken."""
+
+    type: Literal["chat.sentence"] = "chat.sentence"
+    source: str = "chat"
+    text: str
+    n: int
+    """Position in the reply, from 1."""
+    emotion: str = ""
+    conversation_id: str
+    character_id: str = ""
+
+    def sentence(self) -> str:
+        return f"sentence {self.n}: {self.text}"
+
+
+class ChatResponse(Event):
+    """The whole reply as it is remembered: only what was spoken when the turn was interrupted."""
+
+    type: Literal["chat.response"] = "chat.response"
+    source: str = "chat"
+    text: str
+    emotion: str = ""
+    conversation_id: str
+    character_id: str = ""
+
+    def sentence(self) -> str:
+        return self.text
+
+
+class ChatDisposition(Event):
+    """What became of a message."""
+
+    type: Literal["chat.disposition"] = "chat.disposition"
+    source: str = "chat"
+    message_id: str
+    disposition: Literal[
+        "queued",
+        "answered",
+        "merged",
+        "filtered",
+        "rate-limited",
+        "too-old",
+        "deleted",
+        "queue-full",
+    ]
+    reason: str = ""
+    conversation_id: str = ""
+
+    def sentence(self) -> str:
+        return f"message {self.message_id[:8]} {self.disposition}" + (
+            f": {self.reason}" if self.reason else ""
+        )
+
+
+class CharacterSwitched(Event):
+    """A conversation has another active character."""
+
+    type: Literal["character.switched"] = "character.switched"
+    source: str = "chat"
+    character_id: str
+    name: str
+    conversation_id: str
+
+    def sentence(self) -> str:
+        return f"{self.name} is on"
+
+
+class CharacterChanged(Event):
+    """A character was made, edited or deleted; ask /api/characters for what it is now."""
+
+    type: Literal["character.changed"] = "character.changed"
+    source: str = "chat"
+    character_id: str
+    name: str
+    change: Literal["created", "updated", "deleted"]
+
+    def sentence(self) -> str:
+        return f"{self.name} {self.change}"
+
+
+class ConversationChanged(Event):
+    """A conversation was made, cleared or deleted."""
+
+    type: Literal["conversation.changed"] = "conversation.changed"
+    source: str = "chat"
+    conversation_id: str
+    change: Literal["created", "cleared", "deleted"]
+
+    def sentence(self) -> str:
+        return f"conversation {self.conversation_id} {self.change}"
+
+
+# --- turn ---------------------------------------------------------------------------------------------------------
+
+
+class TurnStarted(Event):
+    """A message left the queue and is being answered."""
+
+    type: Literal["turn.started"] = "turn.started"
+    source: str = "chat"
+    number: int
+    origin: str
+    conversation_id: str
+    character_id: str
+    queued: int = 0
+    """Messages still waiting in this conversation."""
+
+    def sentence(self) -> str:
+        return f"turn {self.number} from {self.origin}, {self.queued} waiting"
+
+
+class TurnStage(LiveEvent):
+    """A stage of the running turn has ended; the stored spans are in turn.finished."""
+
+    type: Literal["turn.stage"] = "turn.stage"
+    source: str = "chat"
+    severity: Severity = "DEBUG"
+    span: Span
+
+    def sentence(self) -> str:
+        return f"{self.span.name} took {self.span.duration_ms:.0f} ms"
+
+
+class TurnRetried(Event):
+    """A provider failed before its first token; it is tried again, or the next engine takes over."""
+
+    type: Literal["turn.retried"] = "turn.retried"
+    source: str = "llm"
+    severity: Severity = "WARNING"
+    engine: str
+    next_engine: str
+    kind: str
+    reason: str
+    wait_s: float = 0.0
+    conversation_id: str = ""
+
+    def sentence(self) -> str:
+        what = (
+            "trying again" if self.engine == self.next_engine else f"{self.next_engine} takes over"
+        )
+        return f"{self.reason} ({what})"
+
+
+class TurnFinished(Event):
+    """A turn ended, whatever the reason."""
+
+    type: Literal["turn.finished"] = "turn.finished"
+    source: str = "chat"
+    number: int
+    outcome: TurnOutcome
+    total_ms: float
+    first_audio_ms: float | None = None
+    spans: tuple[Span, ...] = ()
+    conversation_id: str
+    character_id: str = ""
+
+    def sentence(self) -> str:
+        return f"turn {self.number} {self.outcome} in {self.total_ms:,.0f} ms"
+
+
+# --- listening ----------------------------------------------------------------------------------------------------
+
+
+class UtteranceTranscribed(Event):
+    """A stretch of speech was read."""
+
+    type: Literal["utterance.transcribed"] = "utterance.transcribed"
+    source: str = "stt"
+    text: str
+    language: str = ""
+    engine: str
+    duration_s: float
+    elapsed_ms: float
+    origin: str = "file"
+
+    def sentence(self) -> str:
+        return f"“{self.text}” ({self.engine}, {self.elapsed_ms:.0f} ms)"
+
+
+# --- voice --------------------------------------------------------------------------------------------------------
+
+
+class SpeechReady(Event):
+    """One sentence of a reply has become sound."""
+
+    type: Literal["speech.ready"] = "speech.ready"
+    source: str = "tts"
+    n: int
+    text: str
+    url: str
+    duration_s: float
+    engine: str
+    voice: str
+    elapsed_ms: float
+    cached: bool = False
+    conversation_id: str
+
+    def sentence(self) -> str:
+        how = "cache" if self.cached else f"{self.elapsed_ms:.0f} ms"
+        return f"sentence {self.n}: {self.duration_s:.1f} s by {self.engine}/{self.voice} ({how})"
+
+
+class PlaybackStarted(Event):
+    """A sentence began to leave the sink."""
+
+    type: Literal["playback.started"] = "playback.started"
+    source: str = "playback"
+    n: int
+    text: str
+    url: str
+    duration_s: float
+    sink: str
+    conversation_id: str
+
+    def sentence(self) -> str:
+        return f"speaking sentence {self.n} on {self.sink}"
+
+
+class PlaybackPosition(LiveEvent):
+    """How far the sentence being spoken has come, and how loud it is right now."""
+
+    type: Literal["playback.position"] = "playback.position"
+    source: str = "playback"
+    severity: Severity = "DEBUG"
+    n: int
+    position_s: float
+    duration_s: float
+    level_dbfs: float
+    conversation_id: str
+
+    def sentence(self) -> str:
+        return f"sentence {self.n} at {self.position_s:.1f} s"
+
+
+class PlaybackFinished(Event):
+    """The sink has fallen silent."""
+
+    type: Literal["playback.finished"] = "playback.finished"
+    source: str = "playback"
+    heard: str
+    """The text whose sound left the sink."""
+    interrupted: bool = False
+    conversation_id: str
+
+    def sentence(self) -> str:
+        return "interrupted" if self.interrupted else "finished speaking"
+
+
+class AudioProcessed(Event):
+    """A file was decoded and measured."""
+
+    type: Literal["audio.processed"] = "audio.processed"
+    source: str = "audio"
+    filename: str
+    duration_s: float
+    rate_hz: int
+
+    def sentence(self) -> str:
+        return f"{self.filename}: {self.duration_s:.1f} s at {self.rate_hz} Hz"
+
+
+# --- avatar -------------------------------------------------------------------------------------------------------
+
+
+class AvatarChanged(Event):
+    """What the avatar shows now."""
+
+    type: Literal["avatar.changed"] = "avatar.changed"
+    source: str = "avatar"
+    expression: str
+    motion: str = ""
+    owner: str = ""
+    character_id: str
+
+    def sentence(self) -> str:
+        return f"expression {self.expression}" + (f", motion {self.motion}" if self.motion else "")
+
+
+# --- models -------------------------------------------------------------------------------------------------------
+
+
+class ModelSaved(Event):
+    """A verified voice or model lies on disk."""
+
+    type: Literal["model.saved"] = "model.saved"
+    source: str = "library"
+    model_id: str
+    name: str
+    path: str
+
+    def sentence(self) -> str:
+        return f"{self.name} is ready to use"
+
+
+class ModelLoaded(Event):
+    """An engine has its model in memory."""
+
+    type: Literal["model.loaded"] = "model.loaded"
+    source: str = "engine"
+    engine: str
+    name: str
+    elapsed_ms: float
+
+    def sentence(self) -> str:
+        return f"{self.engine} loaded {self.name} in {self.elapsed_ms:.0f} ms"
+
+
+class ModelFailed(Event):
+    """A model could not be loaded or verified."""
+
+    type: Literal["model.failed"] = "model.failed"
+    source: str = "engine"
+    severity: Severity = "WARNING"
+    engine: str
+    name: str
+    reason: str
+
+    def sentence(self) -> str:
+        return self.reason
+
+
+class ModelRemoved(Event):
+    """A voice or model was deleted from disk."""
+
+    type: Literal["model.removed"] = "model.removed"
+    source: str = "library"
+    model_id: str
+    name: str
+
+    def sentence(self) -> str:
+        return f"{self.name} was deleted"
+
+
+class DownloadProgress(LiveEvent):
+    """A download went on."""
+
+    type: Literal["download.progress"] = "download.progress"
+    source: str = "library"
+    severity: Severity = "DEBUG"
+    model_id: str
+    received_bytes: int
+    total_bytes: int | None
+    rate_bytes_s: float = 0.0
+    eta_s: float | None = None
+
+    def sentence(self) -> str:
+        return f"{self.model_id}: {self.received_bytes:,} of {self.total_bytes or 0:,} bytes"
+
+
+class DownloadFinished(Event):
+    """A download ended; ``reason`` says why it did not succeed."""
+
+    type: Literal["download.finished"] = "download.finished"
+    source: str = "library"
+    model_id: str
+    outcome: Literal["done", "cancelled", "failed"]
+    reason: str = ""
+
+    def sentence(self) -> str:
+        return f"download of {self.model_id} {self.outcome}" + (
+            f": {self.reason}" if self.reason else ""
+        )
+
+
+# --- system -------------------------------------------------------------------------------------------------------
+
+
+class SystemStatus(LiveEvent):
+    """The machine's load, about once a second."""
+
+    type: Literal["system.status"] = "system.status"
+    source: str = "system"
+    severity: Severity = "DEBUG"
+    cpu: float
+    """0-1 over all cores."""
+    memory_bytes: int
+    """This program with its children."""
+    memory_total_bytes: int
+    disk_free_bytes: int
+    disk_write_bytes_s: float = 0.0
+    gpu: float | None = None
+    gpu_memory_bytes: int | None = None
+    gpu_memory_total_bytes: int | None = None
+    gpu_name: str = ""
+    events_per_s: float = 0.0
+
+    def sentence(self) -> str:
+        return f"CPU {self.cpu:.0%}, memory {self.memory_bytes / 1e6:.0f} MB"
+
+
+class ServiceChanged(Event):
+    """A module or engine changed its state."""
+
+    type: Literal["service.changed"] = "service.changed"
+    source: str = "system"
+    service: ServiceInfo
+
+    def sentence(self) -> str:
+        text = f"{self.service.title}: {self.service.state}"
+        return f"{text}, {self.service.error}" if self.service.error else text
+
+
+class ConfigChanged(Event):
+    """Settings were changed; the values are at /api/config."""
+
+    type: Literal["config.changed"] = "config.changed"
+    source: str = "config"
+    names: tuple[str, ...]
+    restart_needed: bool = False
+
+    def sentence(self) -> str:
+        return f"changed {', '.join(self.names)}" + (
+            ", takes effect after a restart" if self.restart_needed else ""
+        )
+
+
+class LimitWarning(Event):
+    """A limit is near."""
+
+    type: Literal["limit.warning"] = "limit.warning"
+    source: str = "limits"
+    severity: Severity = "WARNING"
+    limit: str
+    used: float
+    allowed: float
+
+    def sentence(self) -> str:
+        return f"{self.limit}: {self.used:g} of {self.allowed:g} used"
+
+
+class LimitReached(Event):
+    """A limit is used up."""
+
+    type: Literal["limit.reached"] = "limit.reached"
+    source: str = "limits"
+    severity: Severity = "WARNING"
+    limit: str
+    reset_at: datetime | None = None
+
+    def sentence(self) -> str:
+        return f"{self.limit} is used up"
+
+
+class LimitReset(Event):
+    """A limit is open again."""
+
+    type: Literal["limit.reset"] = "limit.reset"
+    source: str = "limits"
+    limit: str
+
+    def sentence(self) -> str:
+        return f"{self.limit} is open again"
+
+
+class ErrorOccurred(Event):
+    """Something failed that the operator should know about; never spoken, never shown on stream."""
+
+    type: Literal["error.occurred"] = "error.occurred"
+    severity: Severity = "ERROR"
+    code: str
+    reason: str
+    """What happened, with which value, and what to do."""
+    kind: str = ""
+    """For providers: key, quota, rate, request, unreachable, server, malformed, stalled."""
+    engine: str = ""
+    conversation_id: str = ""
+
+    def sentence(self) -> str:
+        return self.reason
+
+
+class LogLine(LiveEvent):
+    """A line of the log, secrets removed."""
+
+    type: Literal["log.line"] = "log.line"
+    logger: str
+    text: str
+    traceback: str = ""
+
+    def sentence(self) -> str:
+        return self.text
+
+
+AnyEvent = Annotated[
+    ChatMessage
+    | ChatDelta
+    | ChatSentence
+    | ChatResponse
+    | ChatDisposition
+    | CharacterSwitched
+    | CharacterChanged
+    | ConversationChanged
+    | TurnStarted
+    | TurnStage
+    | TurnRetried
+    | TurnFinished
+    | UtteranceTranscribed
+    | SpeechReady
+    | PlaybackStarted
+    | PlaybackPosition
+    | PlaybackFinished
+    | AudioProcessed
+    | AvatarChanged
+    | ModelSaved
+    | ModelLoaded
+    | ModelFailed
+    | ModelRemoved
+    | DownloadProgress
+    | DownloadFinished
+    | SystemStatus
+    | ServiceChanged
+    | ConfigChanged
+    | LimitWarning
+    | LimitReached
+    | LimitReset
+    | ErrorOccurred
+    | LogLine,
+    Field(discriminator="type"),
+]
+
+EVENT_TYPES: tuple[type[Event], ...] = get_args(get_args(AnyEvent)[0])
+"""Every event class, in the order of this file."""
+
+_ADAPTER: TypeAdapter[AnyEvent] = TypeAdapter(AnyEvent)
+
+
+def parse_event(envelope: dict[str, Any]) -> AnyEvent:
+    """Read one event from its wire envelope (already decoded from JSON).
+
+    Raises:
+        pydantic.ValidationError: If the type is unknown or a field is wrong.
+        KeyError: If it is no envelope at all.
+    """
+    fields = {name: envelope.get(name) for name in ENVELOPE - {"message"}}
+    return _ADAPTER.validate_python({**envelope["data"], **fields})

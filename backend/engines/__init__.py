@@ -1,0 +1,1 @@
+"""What computes: one package per kind, one file per plugin."""

@@ -1,0 +1,79 @@
+"""What a turn needs of a language model."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from backend.contracts.entities import Character, Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One line of a conversation as a language model sees it."""
+
+    role: Literal["system", "user", "assistant"]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """Everything a reply is made from.
+
+    Attributes:
+        messages: System text first, then history, the message to answer last.
+        character: Who answers; the persona engine plays it directly.
+        author: Name of the person who is answered.
+        conversation_id: Which conversation, for engines that keep state per conversation.
+        max_tokens: Upper bound of the reply.
+        temperature: 0-2.
+    """
+
+    messages: tuple[Message, ...]
+    character: Character | None = None
+    author: str = "you"
+    conversation_id: str = ""
+    max_tokens: int = 512
+    temperature: float = 0.8
+    stop: tuple[str, ...] = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """The next piece of a reply; ``usage`` and ``finish`` come with the last one when the provider sends them."""
+
+    text: str = ""
+    usage: Usage | None = None
+    finish: str = ""
+
+
+class LLM(Protocol):
+    """A language model that writes a reply piece by piece."""
+
+    name: str
+    """Registry name ("openrouter", "persona")."""
+
+    model: str
+    """Name of the model it uses, for traces; empty when it has none."""
+
+    def stream(self, prompt: Prompt) -> AsyncIterator[Delta]:
+        """Yield the reply's pieces in order; leave early only inside ``aclosing``.
+
+        Raises:
+            ProviderError: If the service refuses or fails, with its kind.
+            EngineUnavailableError: If it is not set up (key or URL missing), with what to do.
+        """
+        ...
+
+    async def check(self) -> str:
+        """Ask cheaply whether it would work and say so in one line ("42 models, gpt-x is there").
+
+        Raises:
+            ProviderError, EngineUnavailableError: As for `stream`.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        ...

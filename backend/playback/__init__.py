@@ -1,0 +1,1 @@
+"""From sentences to sound that was heard."""

@@ -1,0 +1,162 @@
+"""The tables. Plain SQLAlchemy, nothing that only SQLite knows: PostgreSQL stays possible through DATABASE_URL.
+
+Times are UTC. Text columns that hold JSON use the JSON type. Rows become contract values in the file of their table.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Float,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(column_0_label)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+BigKey = BigInteger().with_variant(Integer, "sqlite")
+
+database_facts = Table(
+    "database_facts",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+characters = Table(
+    "characters",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("name", String(200), nullable=False),
+    Column("profile", Text, nullable=False, default=""),
+    Column("personality", JSON, nullable=False),
+    Column("avatar_url", Text, nullable=False, default=""),
+    Column("details", JSON, nullable=False),
+    Column("builtin", Boolean, nullable=False, default=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("updated_at", DateTime(timezone=True), nullable=False),
+)
+
+conversations = Table(
+    "conversations",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("character_id", String(64), nullable=False),
+    Column("client_uid", String(128), nullable=False, default=""),
+    Column("title", String(200), nullable=False, default=""),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("updated_at", DateTime(timezone=True), nullable=False),
+)
+
+turns = Table(
+    "turns",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("conversation_id", String(64), nullable=False, index=True),
+    Column("character_id", String(64), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("origin", String(32), nullable=False),
+    Column("author", String(200), nullable=False),
+    Column("outcome", String(16), nullable=False),
+    Column("error", Text, nullable=False, default=""),
+    Column("first_audio_ms", Float),
+    Column("total_ms", Float, nullable=False),
+    Column("spans", JSON, nullable=False),
+    Column("sentences", JSON, nullable=False),
+    Column("started_at", DateTime(timezone=True), nullable=False, index=True),
+)
+
+chat_logs = Table(
+    "chat_logs",
+    metadata,
+    Column("id", BigKey, primary_key=True, autoincrement=True),
+    Column("turn_id", String(64), nullable=False, unique=True),
+    Column("conversation_id", String(64), nullable=False),
+    Column("character_id", String(64), nullable=False),
+    Column("author", String(200), nullable=False, default=""),
+    Column("user_message", Text, nullable=False),
+    Column("character_response", Text, nullable=False),
+    Column("audio_file", Text),
+    Column("emotion", String(64), nullable=False, default=""),
+    Column("timestamp", DateTime(timezone=True), nullable=False),
+    Index("ix_chat_logs_conversation", "conversation_id", "id"),
+)
+
+training_data = Table(
+    "training_data",
+    metadata,
+    Column("id", BigKey, primary_key=True, autoincrement=True),
+    Column("filename", Text, nullable=False),
+    Column("transcript", Text, nullable=False, default=""),
+    Column("duration", Float, nullable=False),
+    Column("speaker", String(200), nullable=False, default=""),
+    Column("emotion", String(64), nullable=False, default=""),
+    Column("quality", String(16), nullable=False, default=""),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+)
+
+models = Table(
+    "models",
+    metadata,
+    Column("id", String(128), primary_key=True),
+    Column("name", String(200), nullable=False),
+    Column("kind", String(32), nullable=False),
+    Column("model_path", Text, nullable=False),
+    Column("character_id", String(64)),
+    Column("status", String(32), nullable=False),
+    Column("epochs_trained", Integer, nullable=False, default=0),
+    Column("loss", Float),
+    Column("details", JSON, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("updated_at", DateTime(timezone=True), nullable=False),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("seq", BigKey, primary_key=True, autoincrement=False),
+    Column("id", String(64), nullable=False),
+    Column("event_type", String(64), nullable=False, index=True),
+    Column("message", Text, nullable=False),
+    Column("data", JSON, nullable=False),
+    Column("timestamp", DateTime(timezone=True), nullable=False, index=True),
+    Column("severity", String(16), nullable=False),
+    Column("source", String(64), nullable=False, default=""),
+    Column("turn_id", String(64), index=True),
+    Column("job_id", String(64), index=True),
+)
+
+module_states = Table(
+    "module_states",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("enabled", Boolean, nullable=False),
+)
+
+__all__ = [
+    "characters",
+    "chat_logs",
+    "conversations",
+    "database_facts",
+    "events",
+    "metadata",
+    "models",
+    "module_states",
+    "training_data",
+    "turns",
+]

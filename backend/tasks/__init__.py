@@ -1,0 +1,1 @@
+"""Celery jobs that call the same functions as the API (optional; arrives with scale-out)."""

@@ -1,0 +1,1 @@
+"""Training jobs: queue, states, following the trainer."""

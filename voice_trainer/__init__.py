@@ -1,0 +1,1 @@
+"""The voice trainer, a program of its own."""
