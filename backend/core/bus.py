@@ -120,8 +120,7 @@ class EventBus:
         self._persist: Persist | None = None
         self._waiting: deque[Published] = deque()
         self._pump_wake = asyncio.Event()
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._storing = asyncio.Lock()
         self._foreign: deque[AnyEvent] = deque()
         self._foreign_woken = False
         self._seq = 0
@@ -151,7 +150,7 @@ class EventBus:
             item = Published(event, None)
         for subscription in tuple(self._direct):
             subscription.push(item)
-        if item.seq is None and not self._waiting and self._idle.is_set():
+        if item.seq is None and not self._waiting and not self._storing.locked():
             self._fan_out(item)
         else:
             self._waiting.append(item)
@@ -188,27 +187,21 @@ class EventBus:
 
     async def flush(self) -> None:
         """Store everything published so far; returns when it is committed."""
-        while (
-            self._pump_busy
-        ):  # the pump is storing; wait for its batch, then for what came meanwhile
-            await asyncio.sleep(0.001)
-        while self._waiting:
-            batch = list(self._waiting)
-            self._waiting.clear()
-            durable = [item for item in batch if item.seq is not None]
-            self._idle.clear()
-            try:
+        async with self._storing:
+            while self._waiting:
+                batch = list(self._waiting)
+                self._waiting.clear()
+                durable = [item for item in batch if item.seq is not None]
                 if durable and self._persist is not None:
-                    await self._persist(durable)
-            except Exception:
-                # A full disk must not stop the stream; the events are lost for later, not for those who watch.
-                logger.exception("could not store %d events", len(durable))
-            finally:
-                self._idle.set()
-            if durable:
-                self.committed_seq = durable[-1].seq or self.committed_seq
-            for item in batch:
-                self._fan_out(item)
+                    try:
+                        await self._persist(durable)
+                    except Exception:
+                        # A full disk must not stop the stream; the events are lost for later, not for those who watch.
+                        logger.exception("could not store %d events", len(durable))
+                if durable:
+                    self.committed_seq = durable[-1].seq or self.committed_seq
+                for item in batch:
+                    self._fan_out(item)
 
     @contextmanager
     def subscribe(
