@@ -1,0 +1,608 @@
+"""Requests to providers: one client with kept-alive connections, bounded in time and size, that says who failed and why.
+
+Relies on httpx, imported in a worker thread when first needed. All failures leave as ProviderError, with the secrets of
+the request taken out of whatever the server said.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urljoin
+
+import orjson
+
+from backend.contracts.errors import EngineUnavailableError, ProviderError, ProviderFailure
+from backend.core import clock
+from backend.core.addresses import origin_of
+
+if TYPE_CHECKING:
+    import httpx
+
+    from backend.core.network import GuardedBackend, Resolve
+
+logger = logging.getLogger(__name__)
+
+USER_AGENT = "Luma/0.1"
+MAX_CONNECTIONS = 32
+KEEP_S = 120.0
+"""How long an idle connection is kept; servers mostly close earlier, which is noticed and repaired."""
+MAX_REDIRECTS = 5
+MAX_REFUSAL_BYTES = 16_384
+"""What is read of an error page."""
+EXCERPT_S = 2.0
+"""Longest wait for one: the status alone already says that it failed."""
+QUOTED_CHARS = 300
+"""What of it is shown."""
+
+_CREDENTIALS = frozenset({"authorization", "x-api-key", "api-key", "cookie", "proxy-authorization"})
+_SECRET_SHAPES = re.compile(
+    r"\b(?:sk|pk|rk|gsk|xai|hf|ghp|AIza)[-_][A-Za-z0-9*_\-]{8,}|(?i:\bbearer\s+)[^\s\"',}]{6,}"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """Whom a request goes to, and which settings the operator can change about it.
+
+    Attributes:
+        name: Registry name ("openrouter").
+        title: Name for people ("OpenRouter").
+        key_setting: The setting with its key, empty when it has none ("OPENROUTER_API_KEY").
+        url_setting: The setting with its address.
+        model_setting: The setting with its model.
+        secrets: Texts that must never appear in a message.
+    """
+
+    name: str
+    title: str
+    key_setting: str = ""
+    url_setting: str = ""
+    model_setting: str = ""
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Longest waits, in seconds.
+
+    Attributes:
+        connect_s: Name lookup, connection and TLS.
+        head_s: From the start until the whole answer's head is there; a head sent byte by byte gains nothing.
+        between_s: Between two pieces of the body.
+        total_s: For the whole body, counting only the waiting.
+    """
+
+    connect_s: float = 5.0
+    head_s: float = 30.0
+    between_s: float = 20.0
+    total_s: float = 180.0
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A whole answer; header names in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Answer:
+    """The head of an answer, and its body as it comes; header names in lower case."""
+
+    def __init__(self, provider: Provider, response: httpx.Response, timeouts: Timeouts) -> None:
+        self.provider = provider
+        self.status: int = response.status_code
+        self.headers: Mapping[str, str] = {
+            name.lower(): value for name, value in response.headers.items()
+        }
+        self.url = str(response.url)
+        self._response = response
+        self._timeouts = timeouts
+
+    async def pieces(self) -> AsyncGenerator[bytes, None]:
+        """Yield the body's pieces.
+
+        Raises:
+            ProviderError: stalled, server (closed in the middle), or malformed (compressed though not asked for).
+        """
+        import httpx
+
+        provider, timeouts = self.provider, self._timeouts
+        if self.headers.get("content-encoding", "identity").lower() not in ("identity", ""):
+            raise ProviderError(
+                f"{provider.title} sent a compressed answer that was not asked for.",
+                kind="malformed",
+                provider=provider.name,
+            )
+        waited_s = 0.0
+        async with aclosing(self._response.aiter_raw()) as raw:  # type: ignore[type-var]  # typed as an iterator, is a generator
+            while True:
+                allowed_s = min(timeouts.between_s, timeouts.total_s - waited_s)
+                began_s = clock.monotonic_s()
+                try:
+                    async with asyncio.timeout(allowed_s):
+                        piece = await anext(raw, None)
+                except TimeoutError:
+                    raise stalled(provider, f"nothing came for {allowed_s:.3g} s") from None
+                except httpx.HTTPError as error:
+                    raise cut(provider) from error
+                waited_s += clock.monotonic_s() - began_s
+                if piece is None:
+                    return
+                yield piece
+
+    async def body(self, limit: int) -> bytes:
+        """The whole body.
+
+        Raises:
+            ProviderError: As for `pieces`; malformed when it is larger than ``limit`` bytes.
+        """
+        gathered = bytearray()
+        async with aclosing(self.pieces()) as pieces:
+            async for piece in pieces:
+                gathered += piece
+                if len(gathered) > limit:
+                    raise ProviderError(
+                        f"{self.provider.title} answered with more than {limit:,} bytes.",
+                        kind="malformed",
+                        provider=self.provider.name,
+                    )
+        return bytes(gathered)
+
+    async def excerpt(self, limit: int = MAX_REFUSAL_BYTES) -> bytes:
+        """The beginning of the body, however it ends: for error pages, which are allowed to be broken."""
+        gathered = bytearray()
+        try:
+            async with asyncio.timeout(EXCERPT_S), aclosing(self.pieces()) as pieces:
+                async for piece in pieces:
+                    gathered += piece
+                    if len(gathered) >= limit:
+                        break
+        except (ProviderError, TimeoutError) as error:
+            logger.debug("%s: error page cut: %s", self.provider.name, error)
+        return bytes(gathered[:limit])
+
+
+class HttpClient:
+    """Requests that leave this machine, or go to a server on it.
+
+    Private addresses are reachable only on hosts passed to `trust`: what the operator has set. Text from anybody else
+    (a link in a chat) belongs to another instance that trusts nobody. Nothing is read from proxy variables.
+
+    Args:
+        resolve: Name lookup; None uses the system's.
+    """
+
+    def __init__(self, resolve: Resolve | None = None) -> None:
+        self._trusted: set[tuple[str, int]] = set()
+        self._resolve = resolve
+        self._built: tuple[httpx.AsyncClient, GuardedBackend] | None = None
+        self._opening = asyncio.Lock()
+
+    def trust(self, url: str) -> None:
+        """Note that the operator has set ``url``: its host and port may be on this machine or network.
+
+        Raises:
+            EngineUnavailableError: If it is no http(s) address.
+        """
+        try:
+            _, host, port = origin_of(url)
+        except ValueError as error:
+            raise EngineUnavailableError(
+                f"{url!r} cannot be used as an address: {error}."
+            ) from error
+        self._trusted.add((host, port))
+
+    async def warm(self, url: str) -> bool:
+        """Import what is needed and open a connection to ``url``'s host; True when it answered. Sends no key."""
+        provider = Provider("warm-up", url)
+        try:
+            async with self.open(provider, "HEAD", url, timeouts=Timeouts(3.0, 3.0, 1.0, 1.0)):
+                return True
+        except (ProviderError, EngineUnavailableError) as error:
+            logger.debug("could not warm %s: %s", url, error)
+            return False
+
+    @asynccontextmanager
+    async def open(
+        self,
+        provider: Provider,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        json: Any = None,  # any value orjson can write
+        body: bytes | None = None,
+        timeouts: Timeouts = Timeouts(),
+    ) -> AsyncIterator[Answer]:
+        """Send a request; inside the block its head is there and the body can be read.
+
+        The answer's status is the caller's to judge (`refusal`). Redirects are followed to the same origin, and by GET
+        and HEAD to others, without credentials; whatever carries a body stays where it was sent.
+
+        Raises:
+            ProviderError: unreachable, stalled, server (closed without an answer), request (a refused redirect).
+        """
+        sent = {"user-agent": USER_AGENT, "accept-encoding": "identity", **(headers or {})}
+        if json is not None:
+            body = orjson.dumps(json)
+            sent.setdefault("content-type", "application/json")
+        _check_headers(provider, sent)
+        began_s = clock.monotonic_s()
+        for _ in range(MAX_REDIRECTS + 1):
+            left_s = timeouts.head_s - (clock.monotonic_s() - began_s)
+            response = await self._send(provider, method, url, sent, body, timeouts, left_s)
+            try:
+                target = response.headers.get("location")
+                if response.status_code not in (301, 302, 303, 307, 308) or not target:
+                    yield Answer(provider, response, timeouts)
+                    return
+            finally:
+                await _close(response)
+            target = urljoin(url, target)
+            sent = _redirected(provider, method, url, target, sent, response.status_code)
+            url = target
+        raise ProviderError(
+            f"{provider.title} redirected more than {MAX_REDIRECTS} times, last to {_bare(url)}.",
+            kind="malformed",
+            provider=provider.name,
+        )
+
+    async def fetch(
+        self,
+        provider: Provider,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        json: Any = None,  # any value orjson can write
+        body: bytes | None = None,
+        timeouts: Timeouts = Timeouts(),
+        max_bytes: int = 8 << 20,
+    ) -> Fetched:
+        """Send a request and read the whole answer, up to ``max_bytes``.
+
+        Raises:
+            ProviderError: As for `open` and `Answer.body`; and by kind when the status is not 2xx.
+        """
+        async with self.open(
+            provider, method, url, headers=headers, json=json, body=body, timeouts=timeouts
+        ) as answer:
+            if not 200 <= answer.status < 300:
+                raise refusal(provider, answer.status, answer.headers, await answer.excerpt())
+            return Fetched(answer.status, answer.headers, await answer.body(max_bytes))
+
+    async def close(self) -> None:
+        """Close every connection."""
+        built, self._built = self._built, None
+        if built is not None:
+            await built[0].aclose()
+
+    async def _ready(self) -> tuple[httpx.AsyncClient, GuardedBackend]:
+        if self._built is None:
+            async with self._opening:
+                if self._built is None:
+                    self._built = await asyncio.to_thread(self._build)
+        return self._built
+
+    def _build(self) -> tuple[httpx.AsyncClient, GuardedBackend]:
+        import httpx
+
+        from backend.core.network import GuardedBackend, GuardedTransport
+
+        backend = GuardedBackend(lambda host, port: (host, port) in self._trusted, self._resolve)
+        transport = GuardedTransport(backend, max_connections=MAX_CONNECTIONS, keep_s=KEEP_S)
+        timeout = httpx.Timeout(None, connect=Timeouts().connect_s)
+        return httpx.AsyncClient(transport=transport, trust_env=False, timeout=timeout), backend
+
+    async def _send(
+        self,
+        provider: Provider,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        timeouts: Timeouts,
+        left_s: float,
+    ) -> httpx.Response:
+        try:
+            origin_of(url)
+        except ValueError as error:
+            raise EngineUnavailableError(
+                f"{provider.title} cannot be asked at {url!r}: {error}."
+                + (f" Correct {provider.url_setting}." if provider.url_setting else "")
+            ) from error
+        client, backend = await self._ready()
+        import httpx
+
+        from backend.core.network import AddressRefusedError
+
+        request = client.build_request(
+            method,
+            url,
+            headers=headers,
+            content=body,
+            timeout=httpx.Timeout(None, connect=timeouts.connect_s, pool=timeouts.connect_s),
+        )
+        repaired = False
+        while True:
+            connections = backend.connections
+            try:
+                async with asyncio.timeout(left_s):
+                    return await client.send(request, stream=True, follow_redirects=False)
+            except TimeoutError:
+                raise stalled(
+                    provider, f"it did not answer within {timeouts.head_s:.3g} s"
+                ) from None
+            except AddressRefusedError as error:
+                raise unreachable(provider, url, str(error)) from error
+            except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+                raise unreachable(provider, url, _reason(error)) from error
+            except httpx.PoolTimeout as error:
+                raise stalled(provider, f"{MAX_CONNECTIONS} requests are already open") from error
+            except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError) as error:
+                # The server may close a kept connection in the moment in which it is used again: not its failure.
+                if not repaired and backend.connections == connections:
+                    repaired = True
+                    continue
+                if isinstance(error, httpx.RemoteProtocolError) and "disconnect" not in str(error):
+                    raise ProviderError(
+                        f"{provider.title} does not speak HTTP at {_bare(url)}."
+                        + _check(provider.url_setting),
+                        kind="malformed",
+                        provider=provider.name,
+                    ) from error
+                raise ProviderError(
+                    f"{provider.title} closed the connection without an answer.",
+                    kind="server",
+                    provider=provider.name,
+                ) from error
+            except (httpx.HTTPError, httpx.InvalidURL) as error:
+                raise unreachable(provider, url, str(error)) from error
+
+
+async def _close(response: httpx.Response) -> None:
+    # A second bound beside httpx's own shield: closing must never be what a turn waits for.
+    try:
+        async with asyncio.timeout(2.0):
+            await response.aclose()
+    except TimeoutError:
+        logger.debug("a connection did not close in time")
+
+
+def _check_headers(provider: Provider, headers: Mapping[str, str]) -> None:
+    for value in headers.values():
+        if not value.isascii() or any(ord(letter) < 32 for letter in value):
+            raise EngineUnavailableError(
+                f"A header for {provider.title} has a line break or a letter outside ASCII in it."
+                + _check(provider.key_setting)
+            )
+
+
+def _redirected(
+    provider: Provider,
+    method: str,
+    url: str,
+    target: str,
+    headers: dict[str, str],
+    status: int,
+) -> dict[str, str]:
+    """Headers for the next hop, or the refusal to make it."""
+    try:
+        here, there = origin_of(url), origin_of(target)
+    except ValueError as error:
+        raise ProviderError(
+            f"{provider.title} redirected to {_bare(target)!r}: {error}.",
+            kind="malformed",
+            provider=provider.name,
+        ) from error
+    safe = method in ("GET", "HEAD")
+    if here == there and (safe or status in (307, 308)):
+        return headers
+    if safe and not (here[0] == "https" and there[0] == "http"):
+        return {name: value for name, value in headers.items() if name.lower() not in _CREDENTIALS}
+    setting = (
+        f" If that is right, set {provider.url_setting} to it." if provider.url_setting else ""
+    )
+    raise ProviderError(
+        f"{provider.title} redirected to {_bare(target)} ({status}); a message is not sent on to"
+        f" another place.{setting}",
+        kind="request",
+        provider=provider.name,
+    )
+
+
+# --- failures -----------------------------------------------------------------------------------------------------
+
+
+def stalled(provider: Provider, what: str) -> ProviderError:
+    """Nothing came for too long; ``what`` says for what."""
+    return ProviderError(f"{provider.title} hangs: {what}.", kind="stalled", provider=provider.name)
+
+
+def cut(provider: Provider) -> ProviderError:
+    """The connection ended inside the answer."""
+    return ProviderError(
+        f"{provider.title} closed the connection in the middle of its answer.",
+        kind="server",
+        provider=provider.name,
+    )
+
+
+def unreachable(provider: Provider, url: str, reason: str) -> ProviderError:
+    """No connection."""
+    what = f" Start it, or correct {provider.url_setting}." if provider.url_setting else ""
+    return ProviderError(
+        f"{provider.title} cannot be reached at {_bare(url)} ({reason}).{what}",
+        kind="unreachable",
+        provider=provider.name,
+    )
+
+
+_QUOTA_WORDS = re.compile(
+    r"insufficient[_ ](?:quota|credits|balance|funds)|exceeded your current quota|billing|out of credits"
+    r"|credit balance",
+    re.IGNORECASE,
+)
+_RATE_WORDS = re.compile(r"rate[_ -]?limit|too many requests", re.IGNORECASE)
+
+
+def kind_of(status: int, text: str = "") -> ProviderFailure:
+    """Why a request failed, from its status and what the server says."""
+    if status in (402, 403, 429) and _QUOTA_WORDS.search(text):
+        return "quota"
+    if status == 400 and "credit balance" in text:
+        return "quota"
+    if status == 403 and _RATE_WORDS.search(text):
+        return "rate"
+    if status in (401, 403):
+        return "key"
+    if status == 402:
+        return "quota"
+    if status == 429:
+        return "rate"
+    if status in (408, 425) or status >= 500:
+        return "server"
+    if 400 <= status < 500:
+        return "request"
+    return "malformed"
+
+
+def refusal(
+    provider: Provider, status: int, headers: Mapping[str, str], body: bytes
+) -> ProviderError:
+    """The error for an answer that is no 2xx: which provider, which status, what it said, what to do."""
+    said = said_in(body)
+    kind = kind_of(status, said)
+    wait_s = retry_after_s(headers) if kind in ("rate", "server", "quota") else None
+    return failed(provider, kind, said, f"{status}", wait_s)
+
+
+def failed(
+    provider: Provider,
+    kind: ProviderFailure,
+    said: str,
+    status: str = "",
+    wait_s: float | None = None,
+) -> ProviderError:
+    """The error for a failure that the server has put into words."""
+    title = provider.title
+    what, do = {
+        "key": (
+            f"{title} refused the key",
+            f" Set {provider.key_setting} in .env or in Settings." if provider.key_setting else "",
+        ),
+        "quota": (f"{title} has no credit left for this key", " Add credit at the provider."),
+        "rate": (
+            f"{title} gets too many requests",
+            f" It asks to wait {wait_s:.3g} s." if wait_s is not None else " Wait a moment.",
+        ),
+        "request": (
+            f"{title} did not accept the request",
+            _check(*filter(None, (provider.model_setting, provider.url_setting))),
+        ),
+        "unreachable": (f"{title} cannot be reached", _check(provider.url_setting)),
+        "server": (f"{title} has a problem of its own", " It may pass; try again later."),
+        "malformed": (
+            f"{title} gave an answer that was not understood",
+            _check(provider.url_setting),
+        ),
+        "stalled": (f"{title} hangs", ""),
+    }[kind]
+    shown = redact(said, provider.secrets)
+    details = ": ".join(part for part in (status, f"“{shown}”" if shown else "") if part)
+    return ProviderError(
+        f"{what}{f' ({details})' if details else ''}.{do}",
+        kind=kind,
+        provider=provider.name,
+        retry_after_s=wait_s,
+    )
+
+
+def said_in(body: bytes) -> str:
+    """The server's own words in an error body: JSON's message, a page's title, or its text. Not yet redacted."""
+    try:
+        found = message_in(orjson.loads(body))
+    except orjson.JSONDecodeError:
+        found = ""
+    text = found or body.decode("utf-8", "replace")
+    if not found and "<" in text:
+        title = re.search(r"<title[^>]*>(.{1,500}?)</title", text, re.IGNORECASE | re.DOTALL)
+        text = title[1] if title else re.sub(r"<[^>]{0,500}>", " ", text)
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def message_in(value: object) -> str:
+    """The message inside the shapes errors come in: {"error": {"message"}}, {"error": "…"}, {"detail"}, {"message"}."""
+    for _ in range(4):
+        match value:
+            case str():
+                return value
+            case {"error": inner} | {"message": inner} | {"detail": inner}:
+                value = inner
+            case [first, *_]:
+                value = first
+            case {"msg": inner}:
+                value = inner
+            case _:
+                return ""
+    return value if isinstance(value, str) else ""
+
+
+def redact(text: str, secrets: Sequence[str] = (), limit: int = QUOTED_CHARS) -> str:
+    """``text`` without ``secrets`` and whatever looks like a key, cut to ``limit`` letters."""
+    for secret in sorted(secrets, key=len, reverse=True):
+        if secret:
+            text = text.replace(secret, "[key]")
+    text = _SECRET_SHAPES.sub("[key]", text)
+    return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
+
+
+def retry_after_s(
+    headers: Mapping[str, str], now: Callable[[], datetime] = clock.now
+) -> float | None:
+    """Seconds the server asks us to wait: Retry-After as seconds or HTTP date, or retry-after-ms; None if it does not."""
+    if (exact := headers.get("retry-after-ms", "").strip()).isdecimal():
+        return int(exact[:12]) / 1000
+    value = headers.get("retry-after", "").strip()
+    if re.fullmatch(r"\d{1,9}(\.\d{1,6})?", value, re.ASCII):
+        return float(value)
+    try:
+        when = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    if when.tzinfo is None:
+        when = when.replace(tzinfo=UTC)
+    return max(0.0, (when - now()).total_seconds())
+
+
+def _check(*settings: str) -> str:
+    names = [name for name in settings if name]
+    return f" Check {' and '.join(names)}." if names else ""
+
+
+def _bare(url: str) -> str:
+    """The address without what may hold a secret."""
+    return redact(url.partition("?")[0].partition("#")[0], limit=200)
+
+
+def _reason(error: Exception) -> str:
+    """Words for a failed connection."""
+    text = str(error)
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ConnectionRefusedError):
+            return "connection refused"
+        cause = cause.__cause__ or cause.__context__
+    if "CERTIFICATE" in text.upper():
+        return f"its certificate is not valid: {text}"
+    return text or type(error).__name__
