@@ -1,0 +1,610 @@
+"""Conversations: who talks with whom, one turn at a time each, and what is kept of it.
+
+Every conversation has its own queue, history and active character; nothing is shared between clients. The stage is the
+one conversation that is heard on the stage's sink. A turn is stored before anybody is told that it is done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import uuid4
+
+from backend.chat.characters import Characters
+from backend.chat.history import KEPT_EXCHANGES, History
+from backend.chat.prompt import Exchange
+from backend.chat.trace import Trace
+from backend.chat.turn import Answer, Request, TurnRunner
+from backend.contracts.entities import STAGE, Conversation, Turn
+from backend.contracts.errors import (
+    AppError,
+    BusyError,
+    ConflictError,
+    InvalidInputError,
+    NotFoundError,
+)
+from backend.contracts.events import (
+    CharacterSwitched,
+    ChatDisposition,
+    ChatMessage,
+    ChatResponse,
+    ConversationChanged,
+    ErrorOccurred,
+    TurnFinished,
+    TurnStarted,
+)
+from backend.core.bus import EventBus
+from backend.core.clock import monotonic_s, now
+from backend.core.context import TurnContext, current_turn
+from backend.storage import conversations as conversation_rows
+from backend.storage import turns as turn_rows
+from backend.storage.database import Database
+
+logger = logging.getLogger(__name__)
+
+LONGEST_MESSAGE_CHARS = 8_000
+LONGEST_AUTHOR_CHARS = 100
+QUEUE_LIMIT = 32
+"""Messages that may wait in one conversation."""
+
+OPEN_LANES = 256
+"""Conversations kept in memory; older idle ones are read again when somebody speaks."""
+
+
+@dataclass(slots=True)
+class _Waiting:
+    turn_id: str
+    text: str
+    author: str
+    origin: str
+    speak: bool
+    received_s: float
+    received_at: datetime
+    done: asyncio.Future[Turn]
+
+
+@dataclass(slots=True)
+class _Lane:
+    """One conversation at work."""
+
+    conversation: Conversation
+    history: History
+    number: int
+    waiting: deque[_Waiting] = field(default_factory=deque)
+    worker: asyncio.Task[None] | None = None
+    turn: asyncio.Task[None] | None = None
+    current: _Waiting | None = None
+    heard: str | None = None
+    """What the client that interrupted says was heard."""
+
+
+@dataclass(frozen=True, slots=True)
+class TurnHandle:
+    """A message that was taken; its turn runs or waits."""
+
+    turn_id: str
+    conversation_id: str
+    done: asyncio.Future[Turn]
+
+    async def result(self) -> Turn:
+        """Wait for the turn's end; leaving early does not stop it."""
+        return await asyncio.shield(self.done)
+
+
+class Chat:
+    """Everything that can be done with conversations; all methods are for the backend's loop."""
+
+    def __init__(
+        self,
+        *,
+        bus: EventBus,
+        database: Database,
+        characters: Characters,
+        runner: TurnRunner,
+        default_character: str = "",
+    ) -> None:
+        self._bus = bus
+        self._database = database
+        self._characters = characters
+        self._runner = runner
+        self._default_character = default_character
+        self._lanes: OrderedDict[str, _Lane] = OrderedDict()
+        self._opening: dict[str, asyncio.Lock] = {}
+        self._closing = False
+
+    # --- talking ---
+
+    async def send(
+        self,
+        text: str,
+        *,
+        author: str = "you",
+        origin: str = "api",
+        conversation_id: str | None = None,
+        client_uid: str = "",
+        character_id: str | None = None,
+        speak: bool = True,
+        before: Callable[[str], None] | None = None,
+    ) -> TurnHandle:
+        """Take a message; it is answered when its turn comes.
+
+        Args:
+            text: What was said.
+            author: Who said it.
+            origin: Where it came from ("window", "api", "client-ws" …).
+            conversation_id: Which conversation; None = the client's own, or a new one.
+            client_uid: Names a client whose own conversation is meant.
+            character_id: Switch the conversation to this character first.
+            speak: Whether to make sound.
+            before: Called with the turn's id before anything of it is published, to start listening for it.
+
+        Raises:
+            InvalidInputError: The text is empty or too long.
+            NotFoundError: There is no such conversation or character.
+            BusyError: Too many messages wait in this conversation.
+        """
+        received_s, received_at = monotonic_s(), now()
+        text = clean(text)
+        if not text:
+            raise InvalidInputError("The message is empty: write something to say.")
+        if len(text) > LONGEST_MESSAGE_CHARS:
+            raise InvalidInputError(
+                f"The message has {len(text):,} characters; at most {LONGEST_MESSAGE_CHARS:,} are taken."
+            )
+        author = clean(author).replace("\n", " ")[:LONGEST_AUTHOR_CHARS] or "you"
+        lane = await self._lane_for(conversation_id, client_uid, character_id)
+        if character_id and character_id != lane.conversation.character_id:
+            await self.switch_character(lane.conversation.id, character_id)
+        if self._closing:
+            raise ConflictError("Luma is stopping; nothing new is answered.")
+        conversation = lane.conversation
+        if len(lane.waiting) >= QUEUE_LIMIT:
+            turn_id = uuid4().hex
+            self._bus.publish(
+                ChatDisposition(
+                    message_id=turn_id,
+                    disposition="queue-full",
+                    reason=f"{QUEUE_LIMIT} messages wait already",
+                    conversation_id=conversation.id,
+                    severity="WARNING",
+                )
+            )
+            raise BusyError(
+                f"{QUEUE_LIMIT} messages wait already in this conversation. Wait for an answer, or interrupt it."
+            )
+        item = _Waiting(
+            turn_id=uuid4().hex,
+            text=text,
+            author=author,
+            origin=origin,
+            speak=speak,
+            received_s=received_s,
+            received_at=received_at,
+            done=asyncio.get_running_loop().create_future(),
+        )
+        if before is not None:
+            before(item.turn_id)
+        self._bus.publish(
+            ChatMessage(
+                text=text,
+                author=author,
+                origin=origin,
+                turn_id=item.turn_id,
+                conversation_id=conversation.id,
+                character_id=conversation.character_id,
+            )
+        )
+        if lane.current is not None:
+            self._bus.publish(
+                ChatDisposition(
+                    message_id=item.turn_id,
+                    disposition="queued",
+                    reason=f"{len(lane.waiting) + 1} before it",
+                    turn_id=item.turn_id,
+                    conversation_id=conversation.id,
+                )
+            )
+        lane.waiting.append(item)
+        if lane.worker is None or lane.worker.done():
+            lane.worker = asyncio.create_task(self._work(lane), name=f"lane {conversation.id}")
+        return TurnHandle(item.turn_id, conversation.id, item.done)
+
+    async def interrupt(
+        self, conversation_id: str = STAGE, *, heard: str | None = None, waiting_too: bool = False
+    ) -> bool:
+        """Stop the running turn; return whether there was one.
+
+        Args:
+            conversation_id: Where.
+            heard: What the client says was heard, for clients that play for themselves.
+            waiting_too: Also drop the messages that wait.
+        """
+        lane = self._lanes.get(conversation_id)
+        if lane is None:
+            return False
+        if waiting_too:
+            while lane.waiting:
+                self._skip(lane, lane.waiting.pop())
+        turn, item = lane.turn, lane.current
+        if turn is None or turn.done() or item is None:
+            return False
+        lane.heard = clean(heard) if heard is not None else None
+        turn.cancel()
+        await asyncio.wait([item.done], timeout=2)
+        return True
+
+    def is_busy(self, conversation_id: str = STAGE) -> bool:
+        """Whether a turn runs there."""
+        lane = self._lanes.get(conversation_id)
+        return lane is not None and lane.current is not None
+
+    def queue_length(self, conversation_id: str = STAGE) -> int:
+        """Messages that wait there."""
+        lane = self._lanes.get(conversation_id)
+        return len(lane.waiting) if lane is not None else 0
+
+    # --- conversations ---
+
+    async def conversations(self) -> list[Conversation]:
+        """All conversations, the stage first, then the newest."""
+        await self.open_stage()
+        found = await self._database.read(conversation_rows.list_all)
+        return sorted(found, key=lambda c: (c.id != STAGE, -c.updated_at.timestamp()))
+
+    async def conversation(self, conversation_id: str) -> Conversation:
+        """One conversation.
+
+        Raises:
+            NotFoundError: There is none of that id.
+        """
+        if conversation_id == STAGE:
+            return (await self._lane(STAGE)).conversation
+        lane = self._lanes.get(conversation_id)
+        if lane is not None:
+            return lane.conversation
+        found = await self._database.read(lambda c: conversation_rows.get(c, conversation_id))
+        if found is None:
+            raise NotFoundError(f"There is no conversation {conversation_id[:64]!r}.")
+        return found
+
+    async def open_stage(self) -> Conversation:
+        """The stage, made when it does not exist yet."""
+        return (await self._lane(STAGE)).conversation
+
+    async def create(
+        self, *, character_id: str | None = None, client_uid: str = "", title: str = ""
+    ) -> Conversation:
+        """Start a conversation.
+
+        Raises:
+            NotFoundError: There is no such character.
+        """
+        return await self._create(uuid4().hex, character_id, client_uid, title)
+
+    async def clear(self, conversation_id: str) -> None:
+        """Forget what was said; the conversation stays. Stored turns stay readable by id."""
+        lane = await self._lane(conversation_id)
+        await self.interrupt(conversation_id, waiting_too=True)
+        lane.history.clear()
+        moment = now()
+        await self._database.write(
+            lambda c: conversation_rows.clear(c, conversation_id, moment), durable=True
+        )
+        self._bus.publish(ConversationChanged(conversation_id=conversation_id, change="cleared"))
+
+    async def delete(self, conversation_id: str) -> None:
+        """Delete a conversation with what was said in it; the stage is cleared instead."""
+        if conversation_id == STAGE:
+            await self.clear(STAGE)
+            return
+        await self.conversation(conversation_id)
+        await self.interrupt(conversation_id, waiting_too=True)
+        self._lanes.pop(conversation_id, None)
+        await self._database.write(
+            lambda c: conversation_rows.delete(c, conversation_id), durable=True
+        )
+        self._bus.publish(ConversationChanged(conversation_id=conversation_id, change="deleted"))
+
+    async def switch_character(self, conversation_id: str, character_id: str) -> Conversation:
+        """Give the conversation to another character; each character keeps its own memory of it.
+
+        Raises:
+            NotFoundError: There is no such character or conversation.
+        """
+        character = await self._characters.get(character_id)
+        lane = await self._lane(conversation_id)
+        if lane.conversation.character_id == character.id:
+            return lane.conversation
+        await self.interrupt(conversation_id)
+        lane.conversation = lane.conversation.model_copy(
+            update={"character_id": character.id, "updated_at": now()}
+        )
+        conversation = lane.conversation
+        await self._database.write(lambda c: conversation_rows.put(c, conversation), durable=True)
+        lane.history = await self._read_history(conversation)
+        self._bus.publish(
+            CharacterSwitched(
+                character_id=character.id, name=character.name, conversation_id=conversation.id
+            )
+        )
+        return conversation
+
+    async def turns(
+        self, conversation_id: str, limit: int = 50, before: int | None = None
+    ) -> list[Turn]:
+        """Turns of a conversation, newest first; ``before`` a turn's number for the next page."""
+        return await self._database.read(
+            lambda c: turn_rows.recent(c, limit, conversation_id=conversation_id, before=before)
+        )
+
+    async def start(self) -> None:
+        """Open the stage so that the first turn costs no more than the tenth."""
+        await self.open_stage()
+
+    async def stop(self) -> None:
+        """Interrupt everything and store what was said."""
+        self._closing = True
+        lanes = list(self._lanes.values())
+        await asyncio.gather(
+            *(self.interrupt(lane.conversation.id, waiting_too=True) for lane in lanes)
+        )
+        workers = [
+            lane.worker for lane in lanes if lane.worker is not None and not lane.worker.done()
+        ]
+        if workers:
+            await asyncio.wait(workers, timeout=2)
+
+    # --- inside ---
+
+    async def _work(self, lane: _Lane) -> None:
+        """Answer what waits in one conversation, one after the other."""
+        while lane.waiting:
+            item = lane.waiting.popleft()
+            lane.number += 1
+            lane.heard = None
+            lane.current = item
+            answer = Answer(Trace(item.received_s))
+            lane.turn = asyncio.create_task(
+                self._answer(lane, item, lane.number, answer), name=f"turn {item.turn_id}"
+            )
+            await asyncio.wait([lane.turn])
+            if lane.turn.cancelled():
+                answer.outcome = "interrupted"
+            lane.turn = None
+            try:
+                await self._conclude(lane, item, lane.number, answer)
+            finally:
+                lane.current = None
+
+    async def _answer(self, lane: _Lane, item: _Waiting, number: int, answer: Answer) -> None:
+        conversation = lane.conversation
+        current_turn.set(TurnContext(item.turn_id, conversation.id))
+        try:
+            character = await self._characters.get(conversation.character_id)
+            self._bus.publish(
+                TurnStarted(
+                    number=number,
+                    origin=item.origin,
+                    turn_id=item.turn_id,
+                    conversation_id=conversation.id,
+                    character_id=character.id,
+                    queued=len(lane.waiting),
+                )
+            )
+            request = Request(
+                turn_id=item.turn_id,
+                conversation_id=conversation.id,
+                number=number,
+                character=character,
+                text=item.text,
+                author=item.author,
+                origin=item.origin,
+                speak=item.speak,
+                on_stage=conversation.id == STAGE,
+                received_s=item.received_s,
+            )
+            await self._runner.run(request, lane.history.newest(), answer)
+        except Exception as error:
+            # A bug of ours costs this turn, not the conversation.
+            logger.exception("turn %s failed", item.turn_id)
+            answer.outcome = "failed"
+            answer.error = answer.error or (
+                error.message
+                if isinstance(error, AppError)
+                else f"The turn failed inside Luma ({type(error).__name__}); the log says where."
+            )
+            self._bus.publish(
+                ErrorOccurred(
+                    source="chat",
+                    code="turn.failed",
+                    reason=answer.error,
+                    turn_id=item.turn_id,
+                    conversation_id=conversation.id,
+                )
+            )
+
+    async def _conclude(self, lane: _Lane, item: _Waiting, number: int, answer: Answer) -> None:
+        """Remember, store, and tell; in this order."""
+        conversation = lane.conversation
+        reply = answer.reply
+        if answer.outcome == "interrupted" and lane.heard is not None:
+            reply = lane.heard
+        if not answer.trace.spans:
+            answer.trace.mark("queue", "wait", "interrupted before it began")
+        if reply or answer.outcome != "failed":
+            lane.history.append(Exchange(item.author, item.text, reply))
+        turn = Turn(
+            id=item.turn_id,
+            conversation_id=conversation.id,
+            character_id=conversation.character_id,
+            number=number,
+            author=item.author,
+            source=item.origin,
+            message=item.text,
+            reply=reply,
+            emotion=answer.emotion,
+            outcome=answer.outcome,
+            error=answer.error,
+            first_audio_ms=answer.first_audio_ms,
+            total_ms=answer.trace.total_ms,
+            started_at=item.received_at,
+            spans=answer.trace.spans,
+            sentences=tuple(answer.spoken),
+        )
+        lane.conversation = conversation.model_copy(
+            update={"updated_at": now(), "turns": conversation.turns + 1}
+        )
+        try:
+            await self._database.write(lambda c: turn_rows.put(c, turn))
+        except Exception:
+            logger.exception("turn %s could not be stored", item.turn_id)
+            self._bus.publish(
+                ErrorOccurred(
+                    source="storage",
+                    code="turn.not_stored",
+                    reason="This turn could not be stored; is the disk full? The log says more.",
+                    turn_id=item.turn_id,
+                    conversation_id=conversation.id,
+                )
+            )
+        if reply:
+            self._bus.publish(
+                ChatResponse(
+                    text=reply,
+                    emotion=answer.emotion,
+                    turn_id=item.turn_id,
+                    conversation_id=conversation.id,
+                    character_id=turn.character_id,
+                )
+            )
+        self._bus.publish(
+            TurnFinished(
+                number=number,
+                outcome=answer.outcome,
+                total_ms=round(turn.total_ms, 3),
+                first_audio_ms=turn.first_audio_ms,
+                spans=turn.spans,
+                turn_id=item.turn_id,
+                conversation_id=conversation.id,
+                character_id=turn.character_id,
+            )
+        )
+        if not item.done.done():
+            item.done.set_result(turn)
+
+    def _skip(self, lane: _Lane, item: _Waiting) -> None:
+        """Drop a message that waits."""
+        lane.number += 1
+        self._bus.publish(
+            ChatDisposition(
+                message_id=item.turn_id,
+                disposition="deleted",
+                reason="interrupted before it was answered",
+                turn_id=item.turn_id,
+                conversation_id=lane.conversation.id,
+            )
+        )
+        waited_ms = (monotonic_s() - item.received_s) * 1000
+        trace = Trace(item.received_s)
+        trace.mark("queue", "wait", "interrupted before it began")
+        if not item.done.done():
+            item.done.set_result(
+                Turn(
+                    id=item.turn_id,
+                    conversation_id=lane.conversation.id,
+                    character_id=lane.conversation.character_id,
+                    number=lane.number,
+                    author=item.author,
+                    source=item.origin,
+                    message=item.text,
+                    reply="",
+                    outcome="skipped",
+                    total_ms=waited_ms,
+                    started_at=item.received_at,
+                    spans=trace.spans,
+                )
+            )
+
+    async def _lane_for(
+        self, conversation_id: str | None, client_uid: str, character_id: str | None
+    ) -> _Lane:
+        if conversation_id is not None:
+            return await self._lane(conversation_id)
+        if client_uid:
+            own = await self._database.read(lambda c: conversation_rows.of_client(c, client_uid))
+            if own is not None:
+                return await self._lane(own.id)
+        conversation = await self.create(character_id=character_id, client_uid=client_uid)
+        return await self._lane(conversation.id)
+
+    async def _lane(self, conversation_id: str) -> _Lane:
+        lane = self._lanes.get(conversation_id)
+        if lane is not None:
+            self._lanes.move_to_end(conversation_id)
+            return lane
+        async with self._opening.setdefault(conversation_id, asyncio.Lock()):
+            try:
+                return await self._open(conversation_id)
+            finally:
+                self._opening.pop(conversation_id, None)
+
+    async def _open(self, conversation_id: str) -> _Lane:
+        if (lane := self._lanes.get(conversation_id)) is not None:
+            return lane
+        conversation = await self._database.read(
+            lambda c: conversation_rows.get(c, conversation_id)
+        )
+        if conversation is None:
+            if conversation_id != STAGE:
+                raise NotFoundError(f"There is no conversation {conversation_id[:64]!r}.")
+            conversation = await self._create(STAGE, None, "", "On stage")
+        history = await self._read_history(conversation)
+        number = await self._database.read(lambda c: turn_rows.latest_number(c, conversation_id))
+        lane = self._lanes[conversation_id] = _Lane(conversation, history, number)
+        for old in list(self._lanes.values()):
+            if len(self._lanes) <= OPEN_LANES:
+                break
+            if old.worker is None or old.worker.done():
+                del self._lanes[old.conversation.id]
+        return lane
+
+    async def _create(
+        self, conversation_id: str, character_id: str | None, client_uid: str, title: str
+    ) -> Conversation:
+        wanted = character_id or self._default_character
+        character = (
+            await self._characters.get(wanted) if wanted else (await self._characters.list())[0]
+        )
+        moment = now()
+        conversation = Conversation(
+            id=conversation_id,
+            character_id=character.id,
+            title=title[:200],
+            client_uid=client_uid[:128],
+            created_at=moment,
+            updated_at=moment,
+        )
+        await self._database.write(lambda c: conversation_rows.put(c, conversation), durable=True)
+        self._bus.publish(ConversationChanged(conversation_id=conversation_id, change="created"))
+        return conversation
+
+    async def _read_history(self, conversation: Conversation) -> History:
+        logs = await self._database.read(
+            lambda c: conversation_rows.history(
+                c, conversation.id, KEPT_EXCHANGES, character_id=conversation.character_id
+            )
+        )
+        return History([Exchange(log.author, log.message, log.reply) for log in logs])
+
+
+def clean(text: str) -> str:
+    """Text as it may be stored and shown: no control characters but line breaks, no surrounding space."""
+    return "".join(
+        char
+        for char in text
+        if char in "\n\t" or (char.isprintable() or ord(char) in (0x200D, 0xFE0F))
+    ).strip()

@@ -1,0 +1,399 @@
+"""One chat turn, from the message to the last heard sentence.
+
+Reads top to bottom: prompt, reply, sentences, voice, playback, memory. While it runs it publishes what happened; to
+interrupt it, cancel its task. An error goes to the operator and is never spoken, stored as a reply or shown on stream.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from backend.chat import prompt
+from backend.chat.sentences import SentenceSplitter, speakable
+from backend.chat.tags import TagReader
+from backend.chat.trace import Trace
+from backend.contracts.entities import (
+    Audio,
+    Character,
+    Cue,
+    Span,
+    Speech,
+    SpokenSentence,
+    StageName,
+    TurnOutcome,
+    VoiceChoice,
+)
+from backend.contracts.errors import AppError, ProviderError
+from backend.contracts.events import (
+    ChatDelta,
+    ChatSentence,
+    ErrorOccurred,
+    SpeechReady,
+    TurnStage,
+)
+from backend.core.bus import EventBus
+from backend.core.clock import monotonic_s
+from backend.engines.llm.base import LLM, Prompt
+from backend.playback.player import Performance, Player, SpokenPiece
+from backend.playback.sounds import SoundStore
+
+logger = logging.getLogger(__name__)
+
+SENTENCES_AHEAD = 64
+"""Sentences that may wait for their voice: text goes on to the screen while the voice is behind."""
+
+LONGEST_REPLY_CHARS = 20_000
+"""A reply is cut here whatever the provider does: nobody listens for half an hour."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One message to answer."""
+
+    turn_id: str
+    conversation_id: str
+    number: int
+    character: Character
+    text: str
+    author: str
+    origin: str
+    speak: bool
+    on_stage: bool
+    """Whether the stage's sink plays the reply; other clients play for themselves."""
+    received_s: float
+
+
+@dataclass(slots=True)
+class Answer:
+    """What became of it; filled while the turn runs, so that an interruption finds what was done so far."""
+
+    trace: Trace
+    outcome: TurnOutcome = "failed"
+    written: list[str] = field(default_factory=list)
+    """Sentences of the reply, as shown."""
+    spoken: list[SpokenSentence] = field(default_factory=list)
+    heard: str | None = None
+    """What left the stage's sink; None when nobody listens there."""
+    emotion: str = ""
+    error: str = ""
+    first_audio_ms: float | None = None
+
+    @property
+    def reply(self) -> str:
+        """The reply as it is remembered: only what was spoken when it was cut short."""
+        if self.outcome == "interrupted":
+            if self.heard is not None:
+                return self.heard
+            return join(sentence.text for sentence in self.spoken)
+        return join(self.written)
+
+
+class SpeechEngine(Protocol):
+    """What a turn needs to speak; the chain of speech engines."""
+
+    async def synthesize(self, text: str, voice: VoiceChoice) -> Speech:
+        """Speak one sentence; engine "silence" when nothing could."""
+        ...
+
+
+@dataclass(slots=True)
+class _Sentence:
+    n: int
+    text: str
+    cues: tuple[Cue, ...]
+
+
+@dataclass(slots=True)
+class TurnRunner:
+    """Answers one message after the other; holds no state between them.
+
+    Args:
+        bus: Where events go.
+        llm: Who writes, asked for every turn so that a changed setting takes effect.
+        speech: Who speaks; None when the module "speak" is off.
+        sounds: Where sounds are kept.
+        player: The stage's sink.
+    """
+
+    bus: EventBus
+    llm: Callable[[], LLM]
+    speech: Callable[[], SpeechEngine | None]
+    sounds: SoundStore
+    player: Player
+    budget_tokens: int = 4096
+    reply_tokens: int = 512
+    temperature: float = 0.8
+
+    async def run(self, request: Request, history: list[prompt.Exchange], answer: Answer) -> None:
+        """Answer ``request``, publish every step, and leave what became of it in ``answer``.
+
+        Raises:
+            asyncio.CancelledError: Interrupted; sound has stopped and ``answer`` is complete.
+        """
+        llm = self.llm()
+        self._mark(request, answer, "queue", "wait", "one turn at a time per conversation")
+        messages = prompt.build(
+            request.character,
+            history,
+            message=request.text,
+            author=request.author,
+            budget_tokens=self.budget_tokens,
+            reply_tokens=self.reply_tokens,
+        )
+        asked = Prompt(
+            messages,
+            character=request.character,
+            author=request.author,
+            conversation_id=request.conversation_id,
+            max_tokens=self.reply_tokens,
+            temperature=self.temperature,
+        )
+        self._mark(
+            request,
+            answer,
+            "prompt",
+            "prompt",
+            f"{len(messages)} messages, CONTEXT_TOKENS={self.budget_tokens}",
+        )
+        performance = (
+            self.player.begin(request.turn_id, request.conversation_id)
+            if request.on_stage
+            else None
+        )
+        sentences: asyncio.Queue[_Sentence | None] = asyncio.Queue(maxsize=SENTENCES_AHEAD)
+        try:
+            async with asyncio.TaskGroup() as both:
+                both.create_task(self._write(request, answer, llm, asked, sentences))
+                both.create_task(self._speak(request, answer, sentences, performance))
+            if performance is not None:
+                await self.player.finish(performance)
+                answer.heard = performance.heard_text
+            answer.outcome = "failed" if answer.error else "done"
+        except asyncio.CancelledError:
+            answer.outcome = "interrupted"
+            if performance is not None:
+                await self.player.stop(performance)
+                answer.heard = performance.heard_text
+            raise
+        except BaseExceptionGroup:
+            if performance is not None:
+                await self.player.stop(performance)
+            raise
+        finally:
+            self._end_trace(request, answer, performance)
+
+    async def _write(
+        self,
+        request: Request,
+        answer: Answer,
+        llm: LLM,
+        asked: Prompt,
+        out: asyncio.Queue[_Sentence | None],
+    ) -> None:
+        """The reply as sentences; a provider's failure is told to the operator and ends the writing."""
+        splitter = SentenceSplitter()
+        tags = TagReader()
+        cues: list[Cue] = []
+        count = 0
+        length = 0
+
+        async def emit(found: list[str]) -> None:
+            nonlocal count, cues
+            for text in found:
+                count += 1
+                if count == 1:
+                    self._mark(request, answer, "first_sentence", "llm", _who(llm))
+                answer.written.append(text)
+                self.bus.publish(
+                    ChatSentence(
+                        text=text,
+                        n=count,
+                        emotion=answer.emotion,
+                        turn_id=request.turn_id,
+                        conversation_id=request.conversation_id,
+                        character_id=request.character.id,
+                    )
+                )
+                await out.put(_Sentence(count, text, tuple(cues)))
+                cues = []
+
+        try:
+            async with aclosing(_text(llm, asked)) as pieces:
+                async for piece in pieces:
+                    if not length:
+                        self._mark(request, answer, "llm_first_token", "llm", _who(llm))
+                    length += len(piece)
+                    self.bus.publish(
+                        ChatDelta(
+                            text=piece,
+                            turn_id=request.turn_id,
+                            conversation_id=request.conversation_id,
+                        )
+                    )
+                    for part in tags.feed(piece):
+                        if isinstance(part, Cue):
+                            cues.append(part)
+                            if part.kind == "expression":
+                                answer.emotion = part.name
+                        else:
+                            await emit(splitter.feed(part))
+                    if length > LONGEST_REPLY_CHARS:
+                        logger.warning(
+                            "turn %s: reply cut at %d characters", request.turn_id, length
+                        )
+                        break
+        except AppError as error:
+            self._fail(request, answer, error)
+        for part in tags.finish():
+            if isinstance(part, Cue):
+                cues.append(part)
+                if part.kind == "expression":
+                    answer.emotion = part.name
+            else:
+                await emit(splitter.feed(part))
+        await emit(splitter.finish())
+        if not count and not answer.error:
+            self._fail(request, answer, _nothing_written(llm))
+        if cues and request.on_stage:
+            await out.put(_Sentence(count + 1, "", tuple(cues)))
+        await out.put(None)
+
+    async def _speak(
+        self,
+        request: Request,
+        answer: Answer,
+        sentences: asyncio.Queue[_Sentence | None],
+        performance: Performance | None,
+    ) -> None:
+        """Each sentence as sound, in order, handed to the sink while the next one is being made."""
+        while (sentence := await sentences.get()) is not None:
+            speech = self.speech() if request.speak else None
+            words = speakable(sentence.text)
+            audio: Audio | None = None
+            url = ""
+            if speech is not None and words:
+                started_s = monotonic_s()
+                made = await speech.synthesize(words, request.character.voice)
+                if made.engine != "silence":
+                    audio = made.audio
+                    url = self.sounds.put(request.turn_id, sentence.n, audio)
+                    self._heard_first(request, answer, made)
+                    self.bus.publish(
+                        SpeechReady(
+                            n=sentence.n,
+                            text=sentence.text,
+                            url=url,
+                            duration_s=round(audio.duration_s, 3),
+                            engine=made.engine,
+                            voice=made.voice,
+                            elapsed_ms=round((monotonic_s() - started_s) * 1000, 1),
+                            turn_id=request.turn_id,
+                            conversation_id=request.conversation_id,
+                        )
+                    )
+                if sentence.text:
+                    answer.spoken.append(
+                        SpokenSentence(
+                            n=sentence.n,
+                            text=sentence.text,
+                            url=url or None,
+                            duration_s=round(made.audio.duration_s, 3) if url else 0.0,
+                            engine=made.engine,
+                            voice=made.voice,
+                        )
+                    )
+            elif sentence.text:
+                answer.spoken.append(SpokenSentence(n=sentence.n, text=sentence.text))
+            if performance is not None:
+                await self.player.enqueue(
+                    performance,
+                    SpokenPiece(sentence.n, sentence.text, audio, url, sentence.cues),
+                )
+
+    def _heard_first(self, request: Request, answer: Answer, made: Speech) -> None:
+        if answer.first_audio_ms is None:
+            self._mark(request, answer, "tts", "tts", f"{made.engine}, voice {made.voice}")
+            answer.first_audio_ms = answer.trace.total_ms
+
+    def _mark(
+        self,
+        request: Request,
+        answer: Answer,
+        name: str,
+        stage: StageName,
+        detail: str,
+        *,
+        at_s: float | None = None,
+    ) -> Span:
+        span = answer.trace.mark(name, stage, detail, at_s=at_s)
+        self.bus.publish(TurnStage(span=span, turn_id=request.turn_id))
+        return span
+
+    def _end_trace(self, request: Request, answer: Answer, performance: Performance | None) -> None:
+        if performance is not None and performance.first_sound_s is not None:
+            sink = f"AUDIO_SINK={self.player.sink.name}"
+            self._mark(
+                request, answer, "first_audio", "playback", sink, at_s=performance.first_sound_s
+            )
+            answer.first_audio_ms = answer.trace.total_ms
+            self._mark(request, answer, "speaking", "playback", sink)
+        elif answer.first_audio_ms is not None:
+            self._mark(request, answer, "remaining_speech", "tts", "the sentences after the first")
+        else:
+            self._mark(request, answer, "writing", "llm", "no sound was made")
+
+    def _fail(self, request: Request, answer: Answer, error: AppError) -> None:
+        answer.error = error.message
+        logger.warning("turn %s: %s", request.turn_id, error.message)
+        self.bus.publish(
+            ErrorOccurred(
+                source="llm",
+                code=error.code,
+                reason=error.message,
+                kind=error.kind if isinstance(error, ProviderError) else "",
+                engine=error.provider if isinstance(error, ProviderError) else "",
+                turn_id=request.turn_id,
+                conversation_id=request.conversation_id,
+            )
+        )
+
+
+async def _text(llm: LLM, asked: Prompt) -> AsyncIterator[str]:
+    stream = llm.stream(asked)
+    try:
+        async for delta in stream:
+            if delta.text:
+                yield delta.text
+    finally:
+        close = getattr(stream, "aclose", None)
+        if close is not None:
+            await close()
+
+
+def _who(llm: LLM) -> str:
+    return f"LLM_PROVIDER={llm.name}" + (f", model {llm.model}" if llm.model else "")
+
+
+def _nothing_written(llm: LLM) -> ProviderError:
+    return ProviderError(
+        f"{llm.name} sent an empty reply. Try again, or choose another model in Settings (LLM_MODEL).",
+        kind="malformed",
+        provider=llm.name,
+    )
+
+
+_NO_SPACE_AFTER = "。！？｡、，；："
+
+
+def join(sentences: Iterable[str]) -> str:
+    """Sentences as one text; no space after Japanese and Chinese marks."""
+    text = ""
+    for sentence in sentences:
+        gap = "" if not text or text[-1] in _NO_SPACE_AFTER else " "
+        text += gap + sentence
+    return text

@@ -1,0 +1,55 @@
+"""What the player needs of a place where sound goes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from backend.contracts.entities import Audio
+
+Progress = Callable[[float, float], None]
+"""Called in the backend's loop with the position (s) that has left the sink and the level (dBFS) there."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutputDevice:
+    """A place to play on, by the name a person knows it under."""
+
+    name: str
+    is_default: bool
+    host_api: str = ""
+
+
+class Sink(Protocol):
+    """Plays one sound at a time."""
+
+    name: str
+
+    async def play(self, audio: Audio, progress: Progress) -> float:
+        """Play to the end, or until `stop`; return the seconds that were heard.
+
+        Raises:
+            EngineUnavailableError: There is no such device, or it cannot be opened, with what to do.
+        """
+        ...
+
+    def stop(self) -> None:
+        """Fall silent within 50 ms."""
+        ...
+
+    def set_volume(self, volume: float) -> None:
+        """0-1, heard within 50 ms."""
+        ...
+
+    async def set_device(self, name: str) -> None:
+        """Play on the device of that name from the next sound on; empty = the system's default."""
+        ...
+
+    async def devices(self) -> list[OutputDevice]:
+        """What can be played on now."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of the device."""
+        ...

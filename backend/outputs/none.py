@@ -1,0 +1,38 @@
+"""An output without sound: what is handed to it counts as heard at once. For servers, tests and machines without sound."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from backend.contracts.entities import Audio
+from backend.outputs.base import OutputDevice, Progress
+
+
+class NoSound:
+    """Plays nothing, in no time."""
+
+    name = "none"
+
+    def __init__(self, options: Any = None) -> None:
+        del options
+
+    async def play(self, audio: Audio, progress: Progress) -> float:
+        """Say that all of it was heard."""
+        del progress
+        return audio.duration_s
+
+    def stop(self) -> None:
+        """Nothing to stop."""
+
+    def set_volume(self, volume: float) -> None:
+        """Nothing to turn down."""
+
+    async def set_device(self, name: str) -> None:
+        """Nothing to choose."""
+
+    async def devices(self) -> list[OutputDevice]:
+        """There is none."""
+        return []
+
+    async def close(self) -> None:
+        """Nothing to let go of."""

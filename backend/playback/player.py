@@ -1,0 +1,278 @@
+"""Sentences in order to one sink, with real positions, and the truth about what was heard.
+
+The turn hands sentences over by call, because it must be able to stop the sound at once and to learn how much of the
+text left the sink. Everything is for the backend's loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from backend.contracts.entities import Audio, Cue
+from backend.contracts.errors import AppError, EngineFailedError
+from backend.contracts.events import (
+    ErrorOccurred,
+    PlaybackFinished,
+    PlaybackPosition,
+    PlaybackStarted,
+)
+from backend.core.bus import EventBus
+from backend.core.clock import monotonic_s
+from backend.outputs.base import OutputDevice, Sink
+
+logger = logging.getLogger(__name__)
+
+AHEAD = 6
+"""Sentences that may wait for the sink; more would only be thrown away by an interruption."""
+
+STUCK_S = 5.0
+"""A sound that has not ended this long after its length never will."""
+
+RETRY_DEVICE_S = 10.0
+"""After a device failed, sentences go unheard this long before it is tried again; text goes on meanwhile."""
+
+
+@dataclass(slots=True)
+class SpokenPiece:
+    """One sentence on its way to the sink; ``audio`` None when no engine could speak it."""
+
+    n: int
+    text: str
+    audio: Audio | None
+    url: str
+    cues: tuple[Cue, ...] = ()
+
+
+@dataclass(slots=True)
+class Performance:
+    """One turn's sentences on the sink.
+
+    Attributes:
+        first_sound_s: Monotonic time at which the first sample left, None before.
+        heard: Texts of the sentences that were heard whole, and the heard words of one cut short.
+    """
+
+    turn_id: str
+    conversation_id: str
+    first_sound_s: float | None = None
+    heard: list[str] = field(default_factory=list)
+    pieces: asyncio.Queue[SpokenPiece | None] = field(
+        default_factory=lambda: asyncio.Queue(maxsize=AHEAD)
+    )
+    task: asyncio.Task[None] | None = None
+    error: str = ""
+
+    @property
+    def heard_text(self) -> str:
+        """What was heard, as one text."""
+        return " ".join(self.heard)
+
+
+class Player:
+    """Plays one performance at a time on the stage's sink.
+
+    Args:
+        bus: Where `playback.*` goes.
+        sink: The output.
+        on_cue: Called when the sentence with the cue starts to play.
+    """
+
+    def __init__(self, bus: EventBus, sink: Sink, on_cue: Callable[[Cue, str], None]) -> None:
+        self._bus = bus
+        self.sink = sink
+        self._on_cue = on_cue
+        self._volume = 1.0
+        self._is_muted = False
+        self._failed_at_s: float | None = None
+        self.device = ""
+        self.problem = ""
+        self.is_playing = False
+
+    @property
+    def volume(self) -> float:
+        """0-1, as set; muting leaves it alone."""
+        return self._volume
+
+    @property
+    def is_muted(self) -> bool:
+        """Whether nothing is to be heard."""
+        return self._is_muted
+
+    def set_volume(self, volume: float | None = None, *, muted: bool | None = None) -> None:
+        """Change volume (0-1) or muting; heard within 50 ms."""
+        if volume is not None:
+            self._volume = min(1.0, max(0.0, volume))
+        if muted is not None:
+            self._is_muted = muted
+        self.sink.set_volume(0.0 if self._is_muted else self._volume)
+
+    async def set_device(self, name: str) -> None:
+        """Play on another device from the next sentence on."""
+        await self.sink.set_device(name)
+        self.device = name
+        self._failed_at_s = None
+        self.problem = ""
+
+    async def devices(self) -> list[OutputDevice]:
+        """What can be played on."""
+        return await self.sink.devices()
+
+    def begin(self, turn_id: str, conversation_id: str) -> Performance:
+        """Open a performance; `enqueue` its sentences, then `finish` or `stop` it."""
+        performance = Performance(turn_id, conversation_id)
+        performance.task = asyncio.create_task(self._run(performance), name=f"playback {turn_id}")
+        return performance
+
+    async def enqueue(self, performance: Performance, piece: SpokenPiece) -> None:
+        """Hand over the next sentence; waits while enough is waiting already."""
+        await performance.pieces.put(piece)
+
+    async def finish(self, performance: Performance) -> None:
+        """Say that no more will come, and wait until all of it was heard."""
+        await performance.pieces.put(None)
+        assert performance.task is not None
+        await performance.task
+
+    async def stop(self, performance: Performance) -> None:
+        """Fall silent now; afterwards ``performance.heard`` is final."""
+        self.sink.stop()
+        task = performance.task
+        assert task is not None
+        if not task.done():
+            task.cancel()
+            await asyncio.wait([task], timeout=1)
+
+    async def play_again(
+        self, pieces: list[SpokenPiece], turn_id: str, conversation_id: str
+    ) -> None:
+        """Play sentences of an earlier turn, to the end."""
+        performance = self.begin(turn_id, conversation_id)
+        try:
+            for piece in pieces:
+                await self.enqueue(performance, piece)
+            await self.finish(performance)
+        except asyncio.CancelledError:
+            await self.stop(performance)
+            raise
+
+    async def _run(self, performance: Performance) -> None:
+        interrupted = False
+        sounded = False
+        try:
+            while (piece := await performance.pieces.get()) is not None:
+                for cue in piece.cues:
+                    self._on_cue(cue, performance.turn_id)
+                if piece.audio is None or not self._device_works():
+                    performance.heard.append(piece.text)
+                    continue
+                sounded = True
+                await self._play(performance, piece, piece.audio)
+        except asyncio.CancelledError:
+            interrupted = True
+        finally:
+            self.is_playing = False
+            if sounded:
+                self._bus.publish(
+                    PlaybackFinished(
+                        heard=performance.heard_text,
+                        interrupted=interrupted,
+                        turn_id=performance.turn_id,
+                        conversation_id=performance.conversation_id,
+                    )
+                )
+
+    def _device_works(self) -> bool:
+        return self._failed_at_s is None or monotonic_s() - self._failed_at_s > RETRY_DEVICE_S
+
+    async def _play(self, performance: Performance, piece: SpokenPiece, audio: Audio) -> None:
+        position_s = 0.0
+
+        def progress(position: float, level: float) -> None:
+            nonlocal position_s
+            position_s = position
+            self._bus.publish(
+                PlaybackPosition(
+                    n=piece.n,
+                    position_s=round(position, 3),
+                    duration_s=round(audio.duration_s, 3),
+                    level_dbfs=round(level, 1),
+                    turn_id=performance.turn_id,
+                    conversation_id=performance.conversation_id,
+                )
+            )
+
+        if performance.first_sound_s is None:
+            performance.first_sound_s = monotonic_s()
+        self.is_playing = True
+        self._bus.publish(
+            PlaybackStarted(
+                n=piece.n,
+                text=piece.text,
+                url=piece.url,
+                duration_s=round(audio.duration_s, 3),
+                sink=self.sink.name,
+                turn_id=performance.turn_id,
+                conversation_id=performance.conversation_id,
+            )
+        )
+        try:
+            async with asyncio.timeout(audio.duration_s + STUCK_S):
+                await self.sink.play(audio, progress)
+        except asyncio.CancelledError:
+            part = heard_words(piece.text, position_s, audio.duration_s)
+            if part:
+                performance.heard.append(part)
+            raise
+        except (AppError, TimeoutError) as raised:
+            error = raised if isinstance(raised, AppError) else _stuck(self.device)
+            # The show goes on without sound; the operator is told once, not at every sentence.
+            self._failed_at_s = monotonic_s()
+            self.problem = performance.error = error.message
+            logger.warning("turn %s: %s", performance.turn_id, error.message)
+            self._bus.publish(
+                ErrorOccurred(
+                    source="playback",
+                    severity="WARNING",
+                    code=error.code,
+                    reason=error.message,
+                    turn_id=performance.turn_id,
+                    conversation_id=performance.conversation_id,
+                )
+            )
+        else:
+            self._failed_at_s = None
+            self.problem = ""
+        performance.heard.append(piece.text)
+
+
+def _stuck(device: str) -> EngineFailedError:
+    return EngineFailedError(
+        f"The sound output {device or 'of the system'} took a sound and never finished it. Choose another one in the"
+        " Chat tab, or set AUDIO_SINK=none."
+    )
+
+
+def heard_words(text: str, position_s: float, duration_s: float) -> str:
+    """The whole words of a sentence that were heard when it was cut at ``position_s``.
+
+    Words are taken to last as long as they have letters; a word counts when it was heard to its end.
+    """
+    if duration_s <= 0 or position_s <= 0:
+        return ""
+    share = min(1.0, position_s / duration_s)
+    if " " not in text.strip():
+        # Languages without spaces: cut by characters.
+        return text[: int(len(text) * share)]
+    words = text.split()
+    total = sum(len(word) + 1 for word in words)
+    kept: list[str] = []
+    letters = 0
+    for word in words:
+        letters += len(word) + 1
+        if letters / total > share + 1e-9:
+            break
+        kept.append(word)
+    return " ".join(kept)
