@@ -577,7 +577,7 @@ class Chat:
     ) -> Conversation:
         wanted = character_id or self._default_character
         character = (
-            await self._characters.get(wanted) if wanted else (await self._characters.list())[0]
+            await self._characters.get(wanted) if wanted else await self._characters.default()
         )
         moment = now()
         conversation = Conversation(

@@ -19,7 +19,7 @@ _TAG_NAME = re.compile(r"[^\W\d_][\w' :-]{0,40}", re.UNICODE)
 _ANGLE = re.compile(r"<\s*(expression|emotion|motion)\s*[:=]\s*([\w -]{1,40})\s*/?>", re.IGNORECASE)
 _THINK_OPEN = re.compile(r"<\s*(think|thinking|thought|reasoning|analysis)\s*>", re.IGNORECASE)
 _THINK_CLOSE = re.compile(r"<\s*/\s*(think|thinking|thought|reasoning|analysis)\s*>", re.IGNORECASE)
-_ACTION = re.compile(r"\*([^*\n]{1,90})\*")
+_ACTION = re.compile(r"\*(?=\S)([^*\n]{1,90})(?<=\S)\*")
 _BOUNDARY = '.!?…。！？\n"”)]'
 
 _STRESSED = frozenset(
@@ -37,6 +37,7 @@ class TagReader:
     def __init__(self) -> None:
         self._held = ""
         self._in_thought = False
+        self._skips_space = False
         self._last = "\n"  # the last character let through: an action is told from emphasis by what is before it
 
     def feed(self, piece: str) -> list[Part]:
@@ -48,7 +49,7 @@ class TagReader:
         """Return what is left when the reply has ended; an unclosed thought stays private."""
         parts = self._read(is_end=True)
         if self._held and not self._in_thought:
-            parts.append(self._held)
+            self._emit(parts, self._held)
         self._held = ""
         return parts
 
@@ -116,27 +117,23 @@ class TagReader:
             return True
         if len(held) == 1 and not is_end:
             return False
-        match = _ACTION.match(held)
-        if match is None:
-            may_grow = "*" not in held[1:] and "\n" not in held
-            if (may_grow and len(held) <= HOLD_CHARS) and not is_end:
-                return False
-            if len(held) > 1 and held[1] == " ":  # "* item" or "2 * 3"
-                self._emit(parts, "*")
-            self._held = held[1:]
-            return True
-        if match.end() == len(held) and not is_end:
-            return False  # what follows tells emphasis from action
-        inner = match[1].strip()
-        if held[1] == " " and self._last.isalnum():
+        if held[1:2].isspace() or len(held) == 1:  # "2 * 3", or the star of a list
             self._emit(parts, "*")
             self._held = held[1:]
             return True
+        match = _ACTION.match(held)
+        if match is None:
+            if "*" not in held[1:] and "\n" not in held and len(held) <= HOLD_CHARS and not is_end:
+                return False
+            self._held = held[1:]
+            return True
         after = held[match.end() :].lstrip(" ")[:1]
+        if not after and not is_end:
+            return False  # what follows tells emphasis from action
+        inner = match[1].strip()
         before = self._last.rstrip(" ")[-1:] or "\n"
-        is_one_word = " " not in inner
         in_sentence = before not in _BOUNDARY and after not in _BOUNDARY and after != ""
-        if is_one_word and in_sentence and not _is_doing(inner.lower()):
+        if " " not in inner and in_sentence and not _is_doing(inner.lower()):
             self._emit(parts, inner)  # "I *really* mean it"
             self._held = held[match.end() :]
             return True
@@ -152,20 +149,23 @@ class TagReader:
         return True
 
     def _drop(self, end: int) -> None:
-        rest = self._held[end:]
+        self._held = self._held[end:]
         # "Hi [joy] there" must not keep two spaces.
-        if self._last.isspace() and rest[:1] == " ":
-            rest = rest[1:]
-        self._held = rest
+        self._skips_space = self._last[-1:].isspace()
 
     def _emit(self, parts: list[Part], text: str) -> None:
+        if self._skips_space:
+            text = text.lstrip(" ")
+            if not text:
+                return
+            self._skips_space = False
         if not text:
             return
         if parts and isinstance(parts[-1], str):
             parts[-1] += text
         else:
             parts.append(text)
-        self._last = (self._last + text)[-2:]
+        self._last = (self._last + text)[-8:]
 
 
 def _is_doing(word: str) -> bool:
