@@ -244,6 +244,57 @@ class Conversation(Wire):
     turns: int = 0
 
 
+class ChatLog(Wire):
+    """One message and its reply as they are remembered: a row of a conversation's history."""
+
+    id: int
+    turn_id: str
+    conversation_id: str
+    character_id: str
+    author: str
+    message: str
+    reply: str
+    emotion: str = ""
+    audio_file: str | None = None
+    outcome: TurnOutcome
+    at: datetime
+
+
+class ModelRecord(Wire):
+    """Weights or a voice that were trained or imported here.
+
+    Attributes:
+        kind: What it is ("piper", "whisper", "quick-voice").
+        model_path: Where the file lies, relative to the models folder when inside it.
+        status: "training", "ready", "failed" …
+    """
+
+    id: str
+    name: str
+    kind: str
+    model_path: str
+    character_id: str | None = None
+    status: str
+    epochs_trained: int = Field(0, ge=0)
+    loss: float | None = None
+    details: dict[str, object] = Field(default_factory=dict)
+    created_at: datetime
+    updated_at: datetime
+
+
+class TrainingClip(Wire):
+    """One piece of training sound with its transcript; ``id`` is None until it is stored."""
+
+    id: int | None = None
+    filename: str
+    transcript: str = ""
+    duration_s: float = Field(ge=0.0)
+    speaker: str = ""
+    emotion: str = ""
+    quality: str = ""
+    created_at: datetime
+
+
 ServiceState = Literal["off", "starting", "ready", "degraded", "failed"]
 
 

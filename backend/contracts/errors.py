@@ -102,6 +102,40 @@ class EngineFailedError(AppError):
     retryable = True
 
 
+class StorageError(AppError):
+    """The database cannot be read or written."""
+
+    code = "storage.failed"
+    status = 503
+
+
+class StorageFullError(StorageError):
+    """No room is left where the database lies."""
+
+    code = "storage.full"
+    status = 507
+    retryable = True
+
+
+class StorageLockedError(StorageError):
+    """Another program holds the database."""
+
+    code = "storage.locked"
+    retryable = True
+
+
+class StorageDamagedError(StorageError):
+    """The database file is not what it should be."""
+
+    code = "storage.damaged"
+
+
+class StorageForeignError(StorageError):
+    """The database belongs to a newer Luma, or to another program; it is left untouched."""
+
+    code = "storage.foreign"
+
+
 class ProviderError(AppError):
     """A remote service refused or failed.
 

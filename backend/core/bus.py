@@ -24,21 +24,77 @@ DEFAULT_LIMIT = 2000
 
 
 class Published:
-    """An event on its way: its number, and its wire text made once for all readers."""
+    """An event on its way: its number, and its texts made once for all readers and the table."""
 
-    __slots__ = ("_wire", "event", "seq")
+    __slots__ = ("_data", "_message", "_wire", "event", "seq")
 
     def __init__(self, event: AnyEvent, seq: int | None) -> None:
         self.event = event
         self.seq = seq
+        self._message: str | None = None
+        self._data: bytes | None = None
         self._wire: bytes | None = None
+
+    @property
+    def message(self) -> str:
+        """The event in one readable sentence, always valid Unicode."""
+        if self._message is None:
+            self._message = _valid(self.event.sentence())
+        return self._message
+
+    @property
+    def data(self) -> bytes:
+        """The event's own fields as JSON."""
+        if self._data is None:
+            own = self.event.own_data()
+            try:
+                self._data = orjson.dumps(own)
+            except TypeError:
+                # Half a surrogate pair, as a careless client sends it, is no UTF-8.
+                self._data = orjson.dumps(_valid_json(own))
+        return self._data
 
     @property
     def wire(self) -> bytes:
         """The envelope as JSON."""
         if self._wire is None:
-            self._wire = orjson.dumps(self.event.envelope(self.seq))
+            event = self.event
+            at = event.at
+            self._wire = orjson.dumps(
+                {
+                    "seq": self.seq,
+                    "id": event.id,
+                    "type": event.type,
+                    "at": at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z",
+                    "severity": event.severity,
+                    "source": event.source,
+                    "turn_id": event.turn_id,
+                    "job_id": event.job_id,
+                    "message": self.message,
+                    "data": orjson.Fragment(self.data),
+                }
+            )
         return self._wire
+
+
+def _valid(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "replace").decode()
+    return text
+
+
+def _valid_json(value: object) -> object:
+    match value:
+        case str():
+            return _valid(value)
+        case dict():
+            return {_valid(str(key)): _valid_json(each) for key, each in value.items()}
+        case list() | tuple():
+            return [_valid_json(each) for each in value]
+        case _:
+            return value
 
 
 Persist = Callable[[list[Published]], Awaitable[None]]

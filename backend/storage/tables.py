@@ -1,9 +1,13 @@
 """The tables. Plain SQLAlchemy, nothing that only SQLite knows: PostgreSQL stays possible through DATABASE_URL.
 
-Times are UTC. Text columns that hold JSON use the JSON type. Rows become contract values in the file of their table.
+Times are UTC, aware on the way in and out whatever the database keeps. Rows become contract values in the file of their
+table.
 """
 
 from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
 
 from sqlalchemy import (
     JSON,
@@ -18,6 +22,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    TypeDecorator,
 )
 
 metadata = MetaData(
@@ -28,6 +33,24 @@ metadata = MetaData(
         "pk": "pk_%(table_name)s",
     }
 )
+
+
+class Moment(TypeDecorator[datetime]):
+    """A moment in UTC; SQLite keeps no time zone, so it is put on again when read."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Any) -> datetime | None:
+        """Move the moment to UTC."""
+        return None if value is None else value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Any) -> datetime | None:
+        """Say that the moment is UTC."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
 
 BigKey = BigInteger().with_variant(Integer, "sqlite")
 
@@ -48,8 +71,8 @@ characters = Table(
     Column("avatar_url", Text, nullable=False, default=""),
     Column("details", JSON, nullable=False),
     Column("builtin", Boolean, nullable=False, default=False),
-    Column("created_at", DateTime(timezone=True), nullable=False),
-    Column("updated_at", DateTime(timezone=True), nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Column("updated_at", Moment, nullable=False),
 )
 
 conversations = Table(
@@ -59,15 +82,15 @@ conversations = Table(
     Column("character_id", String(64), nullable=False),
     Column("client_uid", String(128), nullable=False, default=""),
     Column("title", String(200), nullable=False, default=""),
-    Column("created_at", DateTime(timezone=True), nullable=False),
-    Column("updated_at", DateTime(timezone=True), nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Column("updated_at", Moment, nullable=False),
 )
 
 turns = Table(
     "turns",
     metadata,
     Column("id", String(64), primary_key=True),
-    Column("conversation_id", String(64), nullable=False, index=True),
+    Column("conversation_id", String(64), nullable=False),
     Column("character_id", String(64), nullable=False),
     Column("number", Integer, nullable=False),
     Column("origin", String(32), nullable=False),
@@ -78,7 +101,8 @@ turns = Table(
     Column("total_ms", Float, nullable=False),
     Column("spans", JSON, nullable=False),
     Column("sentences", JSON, nullable=False),
-    Column("started_at", DateTime(timezone=True), nullable=False, index=True),
+    Column("started_at", Moment, nullable=False, index=True),
+    Index("ix_turns_conversation", "conversation_id", "number"),
 )
 
 chat_logs = Table(
@@ -93,7 +117,7 @@ chat_logs = Table(
     Column("character_response", Text, nullable=False),
     Column("audio_file", Text),
     Column("emotion", String(64), nullable=False, default=""),
-    Column("timestamp", DateTime(timezone=True), nullable=False),
+    Column("timestamp", Moment, nullable=False),
     Index("ix_chat_logs_conversation", "conversation_id", "id"),
 )
 
@@ -107,7 +131,7 @@ training_data = Table(
     Column("speaker", String(200), nullable=False, default=""),
     Column("emotion", String(64), nullable=False, default=""),
     Column("quality", String(16), nullable=False, default=""),
-    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("created_at", Moment, nullable=False),
 )
 
 models = Table(
@@ -122,8 +146,8 @@ models = Table(
     Column("epochs_trained", Integer, nullable=False, default=0),
     Column("loss", Float),
     Column("details", JSON, nullable=False),
-    Column("created_at", DateTime(timezone=True), nullable=False),
-    Column("updated_at", DateTime(timezone=True), nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Column("updated_at", Moment, nullable=False),
 )
 
 events = Table(
@@ -134,7 +158,7 @@ events = Table(
     Column("event_type", String(64), nullable=False, index=True),
     Column("message", Text, nullable=False),
     Column("data", JSON, nullable=False),
-    Column("timestamp", DateTime(timezone=True), nullable=False, index=True),
+    Column("timestamp", Moment, nullable=False, index=True),
     Column("severity", String(16), nullable=False),
     Column("source", String(64), nullable=False, default=""),
     Column("turn_id", String(64), index=True),
