@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from backend.contracts.entities import Speech, VoiceChoice, VoiceInfo
+from backend.contracts.entities import Audio, Speech, VoiceChoice, VoiceInfo
+
+PAUSE_S = 0.2
 
 
 class TTS(Protocol):
@@ -30,6 +32,20 @@ class TTS(Protocol):
         """Everything besides the text that changes the sound (voice file identity, scales, rate …), as one string."""
         ...
 
+    def warm(self) -> None:
+        """Have everything loaded soon, in the background; called once at start, never raises."""
+        ...
+
     async def close(self) -> None:
         """Let go of models and connections."""
         ...
+
+
+def is_speakable(text: str) -> bool:
+    """Whether there is anything to say: a letter or digit of any script."""
+    return any(mark.isalnum() for mark in text)
+
+
+def silence(engine: str, voice: str, duration_s: float = PAUSE_S, rate_hz: int = 22050) -> Speech:
+    """A pause."""
+    return Speech(Audio(bytes(2 * round(duration_s * rate_hz)), rate_hz), engine, voice)
