@@ -6,7 +6,7 @@ pieces, a last event without its empty line. Source: https://html.spec.whatwg.or
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 
 MAX_EVENT_BYTES = 1 << 20
@@ -37,7 +37,7 @@ async def sse_events(
     *,
     max_event_bytes: int = MAX_EVENT_BYTES,
     max_total_bytes: int = MAX_STREAM_BYTES,
-) -> AsyncIterator[SseEvent]:
+) -> AsyncGenerator[SseEvent, None]:
     """Yield the events in order; comments come as events without data, so that a caller can see signs of life.
 
     Raises:

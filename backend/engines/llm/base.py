@@ -41,11 +41,19 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """The next piece of a reply; ``usage`` and ``finish`` come with the last one when the provider sends them."""
+    """The next piece of a reply; ``usage`` and ``finish`` come with the last one when the provider sends them.
+
+    Attributes:
+        text: What is said, without thoughts; may be empty.
+        usage: Tokens counted by the provider.
+        finish: "stop", "length", "content_filter" …
+        by: Engine and model that wrote it ("ollama, model llama3.2"), said once by an engine that chooses among others.
+    """
 
     text: str = ""
     usage: Usage | None = None
     finish: str = ""
+    by: str = ""
 
 
 class LLM(Protocol):
