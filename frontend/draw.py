@@ -314,9 +314,9 @@ class Painter:
         self.theme = theme
         self._held: list[ImageTk.PhotoImage] = []
 
-    def clear(self) -> None:
-        """Remove everything."""
-        self.canvas.delete("all")
+    def clear(self, tag: str = "all") -> None:
+        """Remove everything, or, on a canvas that also holds widgets, all that was drawn with a tag."""
+        self.canvas.delete(tag)
         self._held.clear()
 
     @property
