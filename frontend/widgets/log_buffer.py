@@ -74,7 +74,10 @@ class LogRow:
     @classmethod
     def of_event(cls, event: Event) -> LogRow:
         """The row of an event that came over the socket."""
-        raw = event.model_dump_json()
+        if type(event).own_data is Event.own_data:
+            raw = event.model_dump_json()
+        else:
+            raw = json.dumps(event.envelope(), ensure_ascii=False, default=str)
         return cls(
             at_ms=int(event.at.timestamp() * 1000),
             level=LEVELS.index(event.severity),
