@@ -792,3 +792,8 @@ def _in_words(name: str, origin: Origin, path: Path) -> str:
             return "the kept keys"
         case Origin.DEFAULT:
             return "default"
+
+
+def has_display() -> bool:
+    """Whether the environment names an X or Wayland display."""
+    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))

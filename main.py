@@ -1,0 +1,332 @@
+"""The program: read the settings, start the backend on its thread, open the window, stop both.
+
+Exit codes: 0 a clean end, 1 a failure, 2 wrong settings or arguments, 3 it already runs with this data folder, 4 the
+port is taken.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import config
+from config import LoadedSettings, SettingsError
+
+if TYPE_CHECKING:
+    from backend.core.instance import Instance
+    from backend.server import BackendThread
+
+FAILED = 1
+WRONG_SETTINGS = 2
+ALREADY_RUNNING = 3
+PORT_TAKEN = 4
+
+
+class _Refused(Exception):
+    """The program cannot start; says why and with which exit code."""
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run Luma until its end; returns the exit code."""
+    given = _parser().parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # a C locale must not end the program
+    try:
+        overrides = {
+            "api_host": given.host,
+            "api_port": given.port,
+            "data_dir": given.data_dir,
+            "log_level": given.log_level,
+        }
+        loaded = config.load_settings(overrides)
+        if given.connect:
+            return _attach(given.connect, given.token_file, loaded)
+        return _run(loaded, headless=given.headless)
+    except SettingsError as error:
+        for line in error.lines:
+            _say(line)
+        return WRONG_SETTINGS
+    except _Refused as error:
+        _say(str(error))
+        return error.code
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="main.py", description="Luma, the desktop command center for AI VTubers."
+    )
+    parser.add_argument("--headless", action="store_true", help="run the backend without a window")
+    parser.add_argument("--connect", metavar="URL", help="open a window to a running backend")
+    parser.add_argument("--token-file", type=Path, help="file with its token, for --connect")
+    parser.add_argument("--host", help="address the backend listens on (API_HOST)")
+    parser.add_argument("--port", help="its port (API_PORT)")
+    parser.add_argument("--data-dir", help="folder of the database and settings (DATA_DIR)")
+    parser.add_argument("--log-level", help="DEBUG, INFO, WARNING or ERROR (LOG_LEVEL)")
+    parser.add_argument("--version", action="version", version=f"Luma {config.VERSION}")
+    return parser
+
+
+def _run(loaded: LoadedSettings, *, headless: bool) -> int:
+    """Backend and, unless headless, window."""
+    from backend.contracts.errors import AppError
+    from backend.core import logs
+    from backend.core.auth_token import load_or_create_token
+    from backend.core.instance import AlreadyRunningError, Instance
+
+    settings = loaded.settings
+    _check_address(loaded)
+    try:
+        instance = Instance(settings.data_dir)
+        with instance:
+            token = load_or_create_token(settings.data_dir)
+            for secret in (token, *settings.secrets().values()):
+                logs.REDACTOR.add(secret)
+            log = logs.start_logging(
+                settings.log_path,
+                level=settings.log_level,
+                debug=settings.debug,
+                max_bytes=int(settings.log_file_mb * 1024 * 1024),
+                backups=settings.log_file_backups,
+                console=sys.stderr,
+            )
+            try:
+                for notice in loaded.notices:
+                    _say(notice)
+                return _serve(loaded, instance, token, headless=headless)
+            finally:
+                log.close()
+    except AlreadyRunningError as error:
+        raise _Refused(str(error), ALREADY_RUNNING) from error
+    except AppError as error:
+        raise _Refused(error.message, WRONG_SETTINGS) from error
+    except OSError as error:
+        where = error.filename or settings.data_dir
+        raise _Refused(
+            f"The data folder cannot be used: {where}: {error.strerror}. Choose another one with --data-dir.",
+            FAILED,
+        ) from error
+
+
+def _serve(loaded: LoadedSettings, instance: Instance, token: str, *, headless: bool) -> int:
+    from backend.server import BackendError, BackendThread, PortTakenError, open_socket
+
+    settings = loaded.settings
+    try:
+        listener = open_socket(
+            settings.api_host, settings.api_port, may_move=not loaded.is_explicit("api_port")
+        )
+    except PortTakenError as error:
+        raise _Refused(str(error), PORT_TAKEN) from error
+    except BackendError as error:
+        raise _Refused(str(error), WRONG_SETTINGS) from error
+    backend = BackendThread(loaded, listener=listener)
+    if settings.api_port and backend.port != settings.api_port:
+        _say(f"Port {settings.api_port} is taken; Luma listens on {backend.port} instead.")
+    if not headless and (reason := _why_no_window()):
+        _say(f"{reason} Luma runs without a window.")
+        headless = True
+    stop = _Stop()
+    clean = True
+    with stop.on_signals():
+        try:
+            backend.begin()
+            watcher = threading.Thread(
+                target=_watch, args=(backend, instance, stop), name="start", daemon=True
+            )
+            watcher.start()
+            if headless:
+                # In slices: Windows delivers no signal while a thread waits without end.
+                while not stop.wait(0.5):
+                    pass
+            else:
+                _window(backend.url, token, settings.data_dir / "window.json", stop)
+        finally:
+            stop.set()
+            clean = backend.stop()
+    if backend.failure():
+        _say(f"The backend failed: {backend.failure()}")
+        return FAILED
+    return 0 if clean else FAILED
+
+
+def _watch(backend: BackendThread, instance: Instance, stop: _Stop) -> None:
+    """Say where the backend is once it answers, and end the program when the backend ends by itself."""
+    from backend.server import BackendError
+
+    with contextlib.suppress(BackendError):  # the failure is reported at the end
+        backend.wait_ready()
+        instance.write_address(backend.url, config.VERSION)
+        _say(f"Luma is ready at {backend.url}")
+        backend.wait_ended()
+    if not stop.is_set():
+        signal.raise_signal(signal.SIGTERM)  # wakes Tk's main loop, which knows no events of ours
+
+
+def _window(url: str, token: str, state_path: Path, stop: _Stop) -> int:
+    """The window, until it is closed or the program is asked to stop."""
+    from frontend.gui import run_window
+
+    with stop.leaving_the_window():
+        if stop.is_set():
+            return 0
+        return run_window(url, token, state_path)
+    return 0
+
+
+def _attach(url: str, token_file: Path | None, loaded: LoadedSettings) -> int:
+    """A window to a backend that runs elsewhere."""
+    from backend.contracts.errors import AppError
+    from backend.core import logs
+    from backend.core.auth_token import read_token
+
+    address = _checked_url(url)
+    if reason := _why_no_window():
+        raise _Refused(f"{reason} --connect needs one.", FAILED)
+    try:
+        token = read_token(token_file) if token_file else _ask_token(address)
+    except AppError as error:
+        raise _Refused(error.message, WRONG_SETTINGS) from error
+    logs.REDACTOR.add(token)
+    settings = loaded.settings
+    log = logs.start_logging(
+        None, level=settings.log_level, debug=settings.debug, console=sys.stderr
+    )
+    stop = _Stop()
+    try:
+        with stop.on_signals():
+            return _window(address, token, settings.data_dir / "window-attached.json", stop)
+    finally:
+        log.close()
+
+
+def _checked_url(url: str) -> str:
+    found = urlsplit(url if "://" in url else f"http://{url}")
+    try:
+        port = found.port
+    except ValueError:
+        port = -1
+    if found.scheme not in ("http", "https") or not found.hostname or port == -1:
+        raise _Refused(
+            f"--connect {url!r} is no address; it looks like http://127.0.0.1:{config.DEFAULT_PORT}.",
+            WRONG_SETTINGS,
+        )
+    if found.scheme == "http" and not config.is_loopback(found.hostname):
+        _say(
+            f"The connection to {found.hostname} is not encrypted: everyone on the way can read it."
+        )
+    return f"{found.scheme}://{found.netloc}"
+
+
+def _ask_token(address: str) -> str:
+    if not sys.stdin or not sys.stdin.isatty():
+        raise _Refused(
+            f"--connect needs the token of {address}: --token-file FILE (it lies in the data folder as api_token).",
+            WRONG_SETTINGS,
+        )
+    import getpass
+
+    token = getpass.getpass(f"Token of {address} (in its data folder, api_token): ").strip()
+    if not token:
+        raise _Refused("Without the token there is no connection.", WRONG_SETTINGS)
+    return token
+
+
+def _check_address(loaded: LoadedSettings) -> None:
+    settings = loaded.settings
+    if not settings.is_remote:
+        return
+    if not settings.api_allow_remote:
+        raise _Refused(
+            f"API_HOST {settings.api_host!r} can be reached by other machines (from"
+            f" {loaded.origin_in_words('api_host')}). Set API_ALLOW_REMOTE=true if that is wanted,"
+            " or use 127.0.0.1.",
+            WRONG_SETTINGS,
+        )
+    if settings.scheme == "http":
+        _say(
+            f"Other machines can reach {settings.api_host}, and HTTP is readable on the way:"
+            " set TLS_CERT and TLS_KEY, or put a proxy with HTTPS in front."
+        )
+
+
+def _why_no_window() -> str:
+    """Why no window can open here; empty when one can."""
+    if sys.platform not in ("win32", "darwin") and not config.has_display():
+        return "There is no display (DISPLAY is not set)."
+    try:
+        import tkinter
+    except ImportError:
+        return "This Python has no tkinter (on Debian and Ubuntu: apt install python3-tk)."
+    try:
+        # Costs 40 ms; without it a dead display would be found only when the window is half built.
+        tkinter.Tk().destroy()
+    except tkinter.TclError as error:
+        return f"The display cannot be used ({error})."
+    return ""
+
+
+class _Stop(threading.Event):
+    """Set when the program should end: by Ctrl-C, a request to terminate, or the end of a part of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._in_window = False
+
+    @contextlib.contextmanager
+    def on_signals(self) -> Iterator[None]:
+        """Listen to signals; a second Ctrl-C ends the program at once."""
+        names = ("SIGINT", "SIGTERM", "SIGBREAK", "SIGHUP")
+        before = {}
+        for number in [getattr(signal, name) for name in names if hasattr(signal, name)]:
+            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup wants it ignored
+                before[number] = signal.signal(number, self._on_signal)
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    @contextlib.contextmanager
+    def leaving_the_window(self) -> Iterator[None]:
+        """While inside, a signal ends the block: Tk's main loop cannot wait for an event of ours."""
+        self._in_window = True
+        try:
+            yield
+        except SystemExit:
+            if not self.is_set():
+                raise
+        finally:
+            self._in_window = False
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self.is_set() and number == signal.SIGINT:
+            os._exit(128 + number)
+        self.set()
+        if self._in_window:
+            self._in_window = False
+            raise SystemExit(0)  # Tk lets this, unlike KeyboardInterrupt, out of its callbacks
+
+
+def _say(line: str) -> None:
+    """One line to the person at the terminal."""
+    print(line, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
