@@ -2,16 +2,50 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from fastapi import Request, WebSocket
 
+from backend.contracts.settings import SettingsAccess
+
 if TYPE_CHECKING:
+    from backend.avatar.state import AvatarState
     from backend.chat.characters import Characters
     from backend.chat.conversations import Chat
+    from backend.contracts.entities import ServiceInfo
     from backend.core.bus import EventBus
+    from backend.engines.stt.base import STT
+    from backend.engines.tts.base import TTS
+    from backend.guard import Access
+    from backend.playback.player import Player
+    from backend.playback.sounds import SoundStore
     from backend.storage.database import Database
+    from backend.storage.event_store import EventStore
+
+
+class EnginesInUse(Protocol):
+    """The engines as the settings want them now; ask again for every call."""
+
+    @property
+    def speech(self) -> TTS:
+        """All speech engines as a chain."""
+        ...
+
+    @property
+    def voices(self) -> Mapping[str, TTS]:
+        """Each speech engine by name."""
+        ...
+
+    @property
+    def hearing(self) -> STT:
+        """All recognisers as a chain."""
+        ...
+
+    async def health(self) -> list[ServiceInfo]:
+        """Every engine, with what is wrong and what to do."""
+        ...
 
 
 @dataclass
@@ -20,8 +54,15 @@ class Services:
 
     bus: EventBus
     database: Database
+    events: EventStore
     characters: Characters
     chat: Chat
+    avatar: AvatarState
+    engines: EnginesInUse
+    player: Player
+    sounds: SoundStore
+    config: SettingsAccess
+    access: Access
 
 
 def services(request: Request) -> Services:

@@ -247,6 +247,11 @@ class Chat:
         lane = self._lanes.get(conversation_id)
         return len(lane.waiting) if lane is not None else 0
 
+    def active_character(self, conversation_id: str = STAGE) -> str:
+        """Id of the character an open conversation talks with; empty when it is not open."""
+        lane = self._lanes.get(conversation_id)
+        return lane.conversation.character_id if lane is not None else ""
+
     # --- conversations ---
 
     async def conversations(self) -> list[Conversation]:
@@ -290,9 +295,8 @@ class Chat:
         lane = await self._lane(conversation_id)
         await self.interrupt(conversation_id, waiting_too=True)
         lane.history.clear()
-        moment = now()
         await self._database.write(
-            lambda c: conversation_rows.clear(c, conversation_id, moment), durable=True
+            lambda c: conversation_rows.clear(c, conversation_id), durable=True
         )
         self._bus.publish(ConversationChanged(conversation_id=conversation_id, change="cleared"))
 

@@ -65,15 +65,18 @@ def delete(connection: Connection, conversation_id: str) -> bool:
     return bool(gone.rowcount)
 
 
-def history(connection: Connection, conversation_id: str, limit: int) -> list[ChatLog]:
-    """The last ``limit`` messages and replies of a conversation, oldest of them first."""
-    rows = connection.execute(
+def history(
+    connection: Connection, conversation_id: str, limit: int, character_id: str | None = None
+) -> list[ChatLog]:
+    """The last ``limit`` messages and replies of a conversation, or of one character in it, oldest of them first."""
+    query = (
         select(chat_logs, turns.c.outcome)
         .join(turns, turns.c.id == chat_logs.c.turn_id)
         .where(chat_logs.c.conversation_id == conversation_id)
-        .order_by(chat_logs.c.id.desc())
-        .limit(limit)
-    ).all()
+    )
+    if character_id is not None:
+        query = query.where(chat_logs.c.character_id == character_id)
+    rows = connection.execute(query.order_by(chat_logs.c.id.desc()).limit(limit)).all()
     return [_chat_log(row) for row in reversed(rows)]
 
 

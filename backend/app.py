@@ -1,0 +1,558 @@
+"""Build the backend: the one place where its parts are made and connected.
+
+`Engines` turns settings into engines and does so again when a setting changes; `Backend` owns everything from start to
+stop; `create_app` puts the guard and the routes in front.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+
+from backend import guard
+from backend.api import ROUTERS, errors
+from backend.api.state import Services
+from backend.avatar.state import AvatarState
+from backend.chat.builtin import AVATARS
+from backend.chat.characters import Characters
+from backend.chat.conversations import Chat
+from backend.chat.turn import SpeechEngine, TurnRunner
+from backend.contracts.entities import Cue, ServiceInfo, VoiceChoice
+from backend.contracts.errors import AppError, EngineUnavailableError
+from backend.contracts.events import ConfigChanged, ErrorOccurred, ServiceChanged, TurnRetried
+from backend.core.auth_token import load_or_create_token
+from backend.core.bus import EventBus
+from backend.core.context import current_turn
+from backend.core.http import HttpClient
+from backend.core.workers import EngineHost
+from backend.engines.llm import LLMS
+from backend.engines.llm import options as llm_options
+from backend.engines.llm.base import LLM
+from backend.engines.stt import RECOGNISERS
+from backend.engines.stt import options as stt_options
+from backend.engines.stt.base import STT
+from backend.engines.tts import VOICES
+from backend.engines.tts import options as tts_options
+from backend.engines.tts.base import TTS
+from backend.outputs import SINKS
+from backend.playback.player import Player
+from backend.playback.sounds import SoundStore
+from backend.storage.database import Database
+from backend.storage.event_store import EventStore
+from backend.storage.retention import prune_turns
+from config import VERSION, LoadedSettings, Settings, is_live
+from config_store import SettingsStore
+
+logger = logging.getLogger(__name__)
+
+HOUSEKEEPING_S = 3600.0
+
+CUE_MS = 20_000
+"""An expression from a reply fades back to neutral when nothing else is felt for this long."""
+
+ENGINE_SETTINGS = ("llm_", "tts_", "stt_", "piper_", "whisper_", "voice_", *llm_options.REMOTE)
+"""Settings that begin like this are built into the engines."""
+
+
+class Engines:
+    """Language models, voices and recognisers, as the settings want them now."""
+
+    def __init__(
+        self, settings: Settings, *, bus: EventBus, host: EngineHost, http: HttpClient
+    ) -> None:
+        self._bus = bus
+        self._host = host
+        self._http = http
+        self.settings = settings
+        self.problems: dict[str, str] = {}
+        self.llm: LLM = self._language_model("main")
+        self.voices: dict[str, TTS] = {}
+        self.speech: TTS = self._speech()
+        self.recognisers: dict[str, STT] = {}
+        self.hearing: STT = self._hearing()
+
+    def rebuild(self, settings: Settings) -> None:
+        """Use other settings from the next turn on; a running turn ends with the engines it began with."""
+        self.settings = settings
+        self.problems = {}
+        self.llm = self._language_model("main")
+        self.speech = self._speech()
+        self.hearing = self._hearing()
+
+    def role(self, role: str) -> LLM:
+        """The language model of a role ("memory", "vision", "internet", "autonomy"); main's unless set apart."""
+        return self._language_model(role)
+
+    async def health(self) -> list[ServiceInfo]:
+        """Every engine that is set up, and those that cannot be."""
+        found = [
+            ServiceInfo(
+                name="llm",
+                title="Language model",
+                kind="engine",
+                state="ready",
+                detail=f"{self.llm.name}" + (f", {self.llm.model}" if self.llm.model else ""),
+            )
+        ]
+        found += self._host.health()
+        found += [
+            ServiceInfo(
+                name=name, title=name, kind="engine", state="failed", error=problem, fix=problem
+            )
+            for name, problem in self.problems.items()
+        ]
+        return found
+
+    # --- thinking ---
+
+    def _provider_values(self) -> dict[str, llm_options.ProviderValues]:
+        settings = self.settings
+
+        def secret(name: str) -> str:
+            value = getattr(settings, name, None)
+            return value.get_secret_value() if value is not None else ""
+
+        values: dict[str, llm_options.ProviderValues] = {}
+        for name in llm_options.REMOTE:
+            url = getattr(settings, f"{name}_base_url", "") or getattr(settings, f"{name}_url", "")
+            values[name] = llm_options.ProviderValues(
+                key=secret(f"{name}_api_key") or secret(f"{name}_key"),
+                url=url,
+                model=getattr(settings, f"{name}_model", ""),
+            )
+        return values
+
+    def _language_model(self, role: str) -> LLM:
+        settings = self.settings
+        wanted = settings.llm_role(role)
+        values = self._provider_values()
+        names: list[str] = []
+        for name in (wanted.provider, *settings.llm_fallbacks, "persona"):
+            actual = llm_options.first_configured(values) if name == "auto" else name
+            if actual not in names:
+                names.append(actual)
+        limits = llm_options.Limits(
+            first_token_s=settings.llm_first_token_timeout_s,
+            between_s=settings.llm_token_timeout_s,
+        )
+        engines: list[LLM] = []
+        for name in names:
+            try:
+                engines.append(
+                    self._one_model(name, values, wanted.model if not engines else "", limits)
+                )
+            except AppError as error:
+                self.problems[f"llm/{name}"] = error.message
+                logger.warning("%s is left out: %s", name, error.message)
+        return LLMS.create(
+            "fallback",
+            llm_options.FallbackOptions(
+                engines=engines,
+                retry=llm_options.RetryPolicy(retries=settings.llm_retries),
+                on_retry=self._tell_retry,
+            ),
+        )
+
+    def _one_model(
+        self,
+        name: str,
+        values: dict[str, llm_options.ProviderValues],
+        model: str,
+        limits: llm_options.Limits,
+    ) -> LLM:
+        if name == "persona":
+            return LLMS.create(name, llm_options.PersonaOptions())
+        if name == "echo":
+            return LLMS.create(name, llm_options.EchoOptions())
+        value = values[name]
+        if model:
+            value = llm_options.ProviderValues(key=value.key, url=value.url, model=model)
+        return LLMS.create(name, llm_options.options_for(name, value, self._http, limits))
+
+    def _tell_retry(
+        self, engine: str, next_engine: str, kind: str, reason: str, wait_s: float
+    ) -> None:
+        turn = current_turn.get()
+        self._bus.publish(
+            TurnRetried(
+                engine=engine,
+                next_engine=next_engine,
+                kind=kind,
+                reason=reason,
+                wait_s=wait_s,
+                turn_id=turn.turn_id if turn else None,
+                conversation_id=turn.conversation_id if turn else "",
+            )
+        )
+
+    # --- speaking ---
+
+    def _speech(self) -> TTS:
+        settings = self.settings
+        self.voices = {}
+        for name in settings.tts_chain:
+            try:
+                self.voices[name] = self._one_voice(name)
+            except AppError as error:
+                self.problems[f"tts/{name}"] = error.message
+                logger.warning("%s is left out: %s", name, error.message)
+        cache = settings.data_dir / "audio" / "cache"
+        share = max(1, len(self.voices))
+        engines = tuple(
+            VOICES.create(
+                "cache",
+                tts_options.CacheOptions(
+                    inner=voice, folder=cache, limit_bytes=(settings.tts_cache_mb << 20) // share
+                ),
+            )
+            for voice in self.voices.values()
+        )
+        return VOICES.create(
+            "chain",
+            tts_options.ChainOptions(
+                engines=engines,
+                timeout_s=settings.tts_timeout_s,
+                aliases=_aliases(settings.voice_aliases),
+                on_failure=self._tell_voice_failure,
+            ),
+        )
+
+    def _one_voice(self, name: str) -> TTS:
+        settings = self.settings
+        options: Any
+        if name == "piper":
+            options = tts_options.PiperOptions(
+                host=self._host,
+                folder=settings.models_dir / "piper",
+                voice_path=settings.piper_model_path,
+                length_scale=settings.piper_length_scale,
+                noise_scale=settings.piper_noise_scale,
+                noise_w_scale=settings.piper_noise_w,
+                timeout_s=settings.tts_timeout_s,
+            )
+        elif name == "embedded":
+            options = tts_options.EmbeddedOptions(host=self._host, timeout_s=settings.tts_timeout_s)
+        elif name == "openai_compatible":
+            key = settings.tts_openai_key or settings.openai_api_key
+            url = settings.tts_openai_url
+            if not url:
+                raise EngineUnavailableError(
+                    "TTS_OPENAI_URL is not set: give the address of a speech server."
+                )
+            self._http.trust(url)
+            options = tts_options.OpenAICompatibleOptions(
+                http=self._http,
+                host=self._host,
+                base_url=url,
+                api_key=key.get_secret_value() if key else "",
+                model=settings.tts_openai_model,
+                voice=settings.tts_openai_voice,
+                timeout_s=settings.tts_timeout_s,
+            )
+        else:
+            options = tts_options.ToneOptions()
+        return VOICES.create(name, options)
+
+    def _tell_voice_failure(self, engine: str, error: AppError) -> None:
+        turn = current_turn.get()
+        self._bus.publish(
+            ErrorOccurred(
+                source=f"tts/{engine}",
+                severity="WARNING",
+                code=error.code,
+                reason=error.message,
+                kind=getattr(error, "kind", ""),
+                engine=engine,
+                turn_id=turn.turn_id if turn else None,
+                conversation_id=turn.conversation_id if turn else "",
+            )
+        )
+
+    # --- hearing ---
+
+    def _hearing(self) -> STT:
+        settings = self.settings
+        self.recognisers = {}
+        for name in settings.stt_chain:
+            try:
+                self.recognisers[name] = self._one_recogniser(name)
+            except AppError as error:
+                self.problems[f"stt/{name}"] = error.message
+                logger.warning("%s is left out: %s", name, error.message)
+        return RECOGNISERS.create(
+            "chain", stt_options.ChainOptions(engines=tuple(self.recognisers.values()))
+        )
+
+    def _one_recogniser(self, name: str) -> STT:
+        settings = self.settings
+        options: Any
+        if name == "whisper":
+            options = stt_options.WhisperOptions(
+                host=self._host,
+                folder=settings.models_dir / "whisper",
+                model=settings.whisper_model,
+                timeout_s=settings.stt_timeout_s,
+            )
+        elif name == "sphinx":
+            options = stt_options.SphinxOptions(host=self._host, timeout_s=settings.stt_timeout_s)
+        elif name == "openai_compatible":
+            key = settings.stt_openai_key or settings.openai_api_key
+            if not settings.stt_openai_url:
+                raise EngineUnavailableError(
+                    "STT_OPENAI_URL is not set: give the address of a server."
+                )
+            self._http.trust(settings.stt_openai_url)
+            options = stt_options.OpenAICompatibleOptions(
+                http=self._http,
+                base_url=settings.stt_openai_url,
+                api_key=key.get_secret_value() if key else "",
+                model=settings.stt_openai_model,
+                timeout_s=settings.stt_timeout_s,
+            )
+        else:
+            options = stt_options.ScriptOptions()
+        return RECOGNISERS.create(name, options)
+
+
+class Backend:
+    """Everything that runs behind the routes, from start to stop; all methods in the backend's loop."""
+
+    def __init__(self, loaded: LoadedSettings, access: guard.Access) -> None:
+        settings = loaded.settings
+        self.loaded = loaded
+        self.access = access
+        self.bus = EventBus()
+        self.http = HttpClient()
+        self.host = EngineHost(on_change=self._tell_service)
+        self.database = Database(settings.database_url, settings.data_dir)
+        self.events = EventStore(self.database, self.bus)
+        self.characters = Characters(self.database, self.bus, settings.data_dir / "avatars")
+        self.avatar = AvatarState(self.bus)
+        self.engines = Engines(settings, bus=self.bus, host=self.host, http=self.http)
+        self.sounds = SoundStore(
+            settings.data_dir / "audio" / "turns",
+            max_bytes=settings.keep_audio_mb << 20,
+            max_age_days=settings.keep_audio_days,
+        )
+        self.player = Player(
+            self.bus,
+            SINKS.create("speaker" if settings.audio_sink == "speaker" else "none", None),
+            self._show_cue,
+        )
+        self.is_speaking_on = True
+        self.runner = TurnRunner(
+            bus=self.bus,
+            llm=lambda: self.engines.llm,
+            speech=self._speech,
+            sounds=self.sounds,
+            player=self.player,
+            budget_tokens=settings.context_tokens,
+            reply_tokens=settings.llm_max_tokens,
+            temperature=settings.llm_temperature,
+        )
+        self.chat = Chat(
+            bus=self.bus, database=self.database, characters=self.characters, runner=self.runner
+        )
+        self.config = SettingsStore(loaded, on_saved=self._settings_saved)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    # --- start and stop ---
+
+    async def start(self) -> None:
+        """Open the database, bind the bus, warm the engines; the first turn is as fast as the tenth."""
+        loop = self._loop = asyncio.get_running_loop()
+        await self.database.open()
+        self.bus.bind(loop, seq=await self.events.last_seq(), persist=self.events.persist)
+        self._keep(self.bus.run(), "events to disk and sockets")
+        for notice in self.database.notices:
+            self.bus.publish(
+                ErrorOccurred(
+                    source="storage", severity="WARNING", code="storage.notice", reason=notice
+                )
+            )
+        for notice in self.loaded.notices:
+            self.bus.publish(
+                ErrorOccurred(
+                    source="config", severity="WARNING", code="config.notice", reason=notice
+                )
+            )
+        await self.characters.open()
+        self._apply(self.engines.settings)
+        await self.chat.start()
+        self._keep(self._warm(), "warming engines")
+        self._keep(self._housekeeping(), "housekeeping")
+
+    async def stop(self) -> None:
+        """Stop in the order in which nothing is lost: turns, then events, then the database."""
+        await self.chat.stop()
+        for task in self._tasks:
+            if task.get_name() != "events to disk and sockets":
+                task.cancel()
+        await self.sounds.close()
+        await self.player.sink.close()
+        await self.host.stop()
+        await self.http.close()
+        await self.bus.flush()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.database.close()
+
+    def _keep(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("%s stopped", task.get_name(), exc_info=error)
+
+    async def _warm(self) -> None:
+        """Load what the first turn needs, in the background: a warm engine answers at once."""
+        try:
+            for voice in self.engines.voices.values():
+                await voice.voices()
+            await self.engines.speech.synthesize("Hello.", VoiceChoice())
+        except AppError as error:
+            logger.warning("could not warm the voice: %s", error.message)
+
+    async def _housekeeping(self) -> None:
+        """Keep events, turns and sounds within their bounds."""
+        while True:
+            settings = self.engines.settings
+            try:
+                await self.events.prune(settings.keep_events_days, settings.keep_events)
+                await prune_turns(self.database, settings.keep_events_days)
+                await self.sounds.prune()
+            except Exception:
+                logger.exception("housekeeping failed; it is tried again later")
+            await asyncio.sleep(HOUSEKEEPING_S)
+
+    # --- settings ---
+
+    def _settings_saved(self, settings: Settings, changed: tuple[str, ...]) -> None:
+        """Called in the thread that saves."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._use, settings, changed)
+
+    def _use(self, settings: Settings, changed: tuple[str, ...]) -> None:
+        if any(name.startswith(ENGINE_SETTINGS) for name in changed):
+            self.engines.rebuild(settings)
+        self.engines.settings = settings
+        self._apply(settings)
+        needs_restart = any(not is_live(name) for name in changed)
+        self.bus.publish(
+            ConfigChanged(
+                names=tuple(name.upper() for name in changed), restart_needed=needs_restart
+            )
+        )
+
+    def _apply(self, settings: Settings) -> None:
+        """What takes effect at once."""
+        self.runner.budget_tokens = settings.context_tokens
+        role = settings.llm_role("main")
+        self.runner.reply_tokens = role.max_tokens
+        self.runner.temperature = role.temperature
+        self.player.set_volume(settings.output_volume, muted=settings.output_muted)
+        wanted = "speaker" if settings.audio_sink == "speaker" else "none"
+        if self.player.sink.name != wanted:
+            self._keep(self._change_sink(wanted), "changing the sound output")
+        if self.player.device != settings.output_device:
+            self._keep(self.player.set_device(settings.output_device), "changing the device")
+
+    async def _change_sink(self, name: str) -> None:
+        old = self.player.sink
+        self.player.sink = SINKS.create(name, None)
+        self.player.set_volume()
+        await old.close()
+
+    # --- callbacks ---
+
+    def _speech(self) -> SpeechEngine | None:
+        return self.engines.speech if self.is_speaking_on else None
+
+    def _tell_service(self, service: ServiceInfo) -> None:
+        self.bus.publish(ServiceChanged(service=service))
+
+    def _show_cue(self, cue: Cue, turn_id: str) -> None:
+        turn = current_turn.get()
+        if cue.kind != "expression" or turn is None:
+            return
+        character_id = self.chat.active_character(turn.conversation_id)
+        try:
+            self.avatar.show(
+                character_id, cue.name, owner="chat", duration_ms=CUE_MS, turn_id=turn_id
+            )
+        except AppError as error:
+            logger.debug("turn %s: %s", turn_id, error.message)
+
+
+def _aliases(words: tuple[str, ...]) -> dict[str, VoiceChoice]:
+    """``name=engine:voice`` pairs as voices."""
+    found: dict[str, VoiceChoice] = {}
+    for word in words:
+        name, _, target = word.partition("=")
+        engine, _, voice = target.partition(":")
+        if name and engine:
+            found[name.strip()] = VoiceChoice(engine=engine.strip(), name=voice.strip())
+    return found
+
+
+def _guard_options(settings: Settings) -> guard.Options:
+    return guard.Options(
+        allowed_hosts=settings.allowed_hosts,
+        origins=settings.cors_origins,
+        max_body_bytes=settings.api_max_body_kb << 10,
+        max_upload_bytes=settings.api_max_upload_mb << 20,
+        max_sockets=settings.api_max_connections,
+        max_sockets_per_client=settings.api_max_connections,
+        requests_per_s=settings.api_requests_per_minute / 60,
+    )
+
+
+def create_app(loaded: LoadedSettings) -> FastAPI:
+    """The backend as an ASGI application; its parts live from the first request's start-up to shut-down."""
+    settings = loaded.settings
+    data_dir = settings.data_dir
+    access = guard.Access(
+        load_or_create_token(data_dir),
+        load_or_create_token(data_dir, "overlay_token"),
+        lambda token: guard.write_token(data_dir / "overlay_token", token),
+    )
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        backend = Backend(loaded, access)
+        app.state.backend = backend
+        app.state.services = Services(
+            bus=backend.bus,
+            database=backend.database,
+            events=backend.events,
+            characters=backend.characters,
+            chat=backend.chat,
+            avatar=backend.avatar,
+            engines=backend.engines,
+            player=backend.player,
+            sounds=backend.sounds,
+            config=backend.config,
+            access=access,
+        )
+        try:
+            await backend.start()
+            yield
+        finally:
+            await backend.stop()
+
+    app = FastAPI(title="Luma", version=VERSION, lifespan=lifespan, docs_url=None, redoc_url=None)
+    errors.install(app)
+    for router in ROUTERS:
+        app.include_router(router)
+    app.add_middleware(guard.Guard, access=access, options=_guard_options(settings))
+    return app
