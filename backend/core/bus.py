@@ -10,17 +10,21 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import orjson
 
-from backend.contracts.events import AnyEvent, Event
+from backend.contracts.events import AnyEvent, Event, wire_time
 
 logger = logging.getLogger(__name__)
 
 LEVELS = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40}
 DEFAULT_LIMIT = 2000
+BATCH = 500
+"""Events stored and handed on in one step: well below a reader's limit, a few ms of the loop's time with 100 readers."""
+WAITING_LIMIT = 50_000
+"""Events that may wait for the disk, or for the loop: some 50 MB, a minute of the heaviest use."""
 
 
 class Published:
@@ -32,7 +36,7 @@ class Published:
         self.event = event
         self.seq = seq
         self._message: str | None = None
-        self._data: bytes | None = None
+        self._data: str | None = None
         self._wire: bytes | None = None
 
     @property
@@ -43,15 +47,14 @@ class Published:
         return self._message
 
     @property
-    def data(self) -> bytes:
+    def data(self) -> str:
         """The event's own fields as JSON."""
         if self._data is None:
-            own = self.event.own_data()
             try:
-                self._data = orjson.dumps(own)
-            except TypeError:
+                self._data = self.event.own_json()
+            except ValueError:
                 # Half a surrogate pair, as a careless client sends it, is no UTF-8.
-                self._data = orjson.dumps(_valid_json(own))
+                self._data = orjson.dumps(_valid_json(self.event.own_data())).decode()
         return self._data
 
     @property
@@ -59,15 +62,14 @@ class Published:
         """The envelope as JSON."""
         if self._wire is None:
             event = self.event
-            at = event.at
             self._wire = orjson.dumps(
                 {
                     "seq": self.seq,
                     "id": event.id,
                     "type": event.type,
-                    "at": at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z",
+                    "at": wire_time(event.at),
                     "severity": event.severity,
-                    "source": event.source,
+                    "source": _valid(event.source),
                     "turn_id": event.turn_id,
                     "job_id": event.job_id,
                     "message": self.message,
@@ -103,8 +105,8 @@ Persist = Callable[[list[Published]], Awaitable[None]]
 class Subscription:
     """One reader with a bounded queue; iterate it, or call `take` for all that is pending.
 
-    When the queue is full the oldest live event goes first; when only durable ones are left, `overflowed` is set, the
-    queue is emptied and iteration ends: the reader must resume from its last number.
+    When the queue is full the live events in it go first; when only durable ones are left, `overflowed` is set, the
+    queue is emptied and iteration ends: the reader must resume from its last number. One task reads.
     """
 
     def __init__(self, limit: int, wanted: Callable[[AnyEvent], bool] | None) -> None:
@@ -119,55 +121,97 @@ class Subscription:
 
     def push(self, item: Published) -> None:
         """Add an event; called by the bus in its loop."""
-        if self.overflowed or (self.wanted is not None and not self.wanted(item.event)):
+        if self.overflowed or self._closed:
+            return
+        if self.wanted is not None and not self._wants(item):
             return
         if len(self._pending) >= self._limit:
-            if self._live == 0:
-                self.overflowed = True
-                self._pending.clear()
-                self._wake.set()
+            self._drop_live()
+            if len(self._pending) >= self._limit:
+                self.overflow()
                 return
-            self._drop_oldest_live()
         if item.seq is None:
             self._live += 1
         self._pending.append(item)
         self._wake.set()
 
-    def _drop_oldest_live(self) -> None:
-        # All live ones at once: dropping one at a time would walk a queue of durable events for each new event.
-        kept = [item for item in self._pending if item.seq is not None]
-        self.dropped += len(self._pending) - len(kept)
-        self._pending = deque(kept)
+    def push_all(self, items: Sequence[Published], live: int) -> None:
+        """Add events, ``live`` of them live; what fits is taken over in one step."""
+        if self.wanted is None and len(self._pending) + len(items) <= self._limit:
+            if not (self.overflowed or self._closed):
+                self._pending.extend(items)
+                self._live += live
+                self._wake.set()
+            return
+        for item in items:
+            self.push(item)
+
+    def overflow(self) -> None:
+        """End this reader because it has missed something: it must resume from its last number."""
+        self.overflowed = True
+        self.dropped += self._live
+        self._pending.clear()
         self._live = 0
-        if len(self._pending) >= self._limit:
-            self.overflowed = True
-            self._pending.clear()
+        self._wake.set()
+
+    def _wants(self, item: Published) -> bool:
+        assert self.wanted is not None
+        try:
+            return self.wanted(item.event)
+        except Exception:
+            # A broken filter is its reader's trouble: publishing never raises.
+            self.overflow()  # before the log line, which is an event for the same filter
+            logger.exception("a subscriber's filter failed on %s", item.event.type)
+            return False
+
+    def _drop_live(self) -> None:
+        # All at once: dropping one at a time would walk a queue of durable events for each new event.
+        if self._live:
+            kept = [item for item in self._pending if item.seq is not None]
+            self.dropped += len(self._pending) - len(kept)
+            self._pending = deque(kept)
+            self._live = 0
 
     async def take(self) -> list[Published]:
         """Wait for events and return all that are pending; empty when it is over."""
-        while not self._pending:
-            if self.overflowed or self._closed:
-                return []
-            self._wake.clear()
-            await self._wake.wait()
+        await self._ready()
         items = list(self._pending)
         self._pending.clear()
         self._live = 0
         return items
+
+    async def _ready(self) -> None:
+        while not self._pending and not self.overflowed and not self._closed:
+            self._wake.clear()
+            await self._wake.wait()
 
     def close(self) -> None:
         """End iteration after what is pending."""
         self._closed = True
         self._wake.set()
 
-    async def __aiter__(self) -> AsyncIterator[AnyEvent]:
-        while items := await self.take():
-            for item in items:
-                yield item.event
+    def __aiter__(self) -> Subscription:
+        return self
+
+    async def __anext__(self) -> AnyEvent:
+        # One at a time: whoever leaves the loop early finds the rest still pending.
+        await self._ready()
+        if not self._pending:
+            raise StopAsyncIteration
+        item = self._pending.popleft()
+        if item.seq is None:
+            self._live -= 1
+        return item.event
 
 
 class EventBus:
-    """Publish and subscribe inside one asyncio loop, with a door for other threads."""
+    """Publish and subscribe inside one asyncio loop, with a door for other threads.
+
+    Attributes:
+        committed_seq: Number of the newest event that was stored and handed to committed subscribers.
+        published: Events published so far.
+        lost: Durable events that could not be stored, because the disk failed or hung for too long.
+    """
 
     def __init__(self) -> None:
         self._direct: set[Subscription] = set()
@@ -175,13 +219,18 @@ class EventBus:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._persist: Persist | None = None
         self._waiting: deque[Published] = deque()
+        self._queued = 0
+        self._handed_on = 0
         self._pump_wake = asyncio.Event()
         self._storing = asyncio.Lock()
+        self._drains: set[asyncio.Task[None]] = set()
         self._foreign: deque[AnyEvent] = deque()
         self._foreign_woken = False
+        self._failing = False
         self._seq = 0
         self.committed_seq = 0
         self.published = 0
+        self.lost = 0
 
     @property
     def seq(self) -> int:
@@ -204,19 +253,28 @@ class EventBus:
             item = Published(event, self._seq)
         else:
             item = Published(event, None)
-        for subscription in tuple(self._direct):
+        for subscription in self._direct:
             subscription.push(item)
         if item.seq is None and not self._waiting and not self._storing.locked():
-            self._fan_out(item)
-        else:
+            for subscription in self._committed:
+                subscription.push(item)
+        elif len(self._waiting) < WAITING_LIMIT:
             self._waiting.append(item)
+            self._queued += 1
             self._pump_wake.set()
+        elif item.seq is not None:
+            self._lose(1, "the disk has not answered for %d events", WAITING_LIMIT)
+            # They would see a hole; made to resume, they ask for what there is.
+            for subscription in self._committed:
+                subscription.overflow()
         return item
 
     def publish_from_thread(self, event: AnyEvent) -> None:
         """Same as `publish`, from any other thread; wakes the loop once for a burst."""
         if self._loop is None or self._loop.is_closed():
             return  # too early or too late: nobody could see it
+        if len(self._foreign) >= WAITING_LIMIT:
+            return  # the loop stands still; a log line more does not help it
         self._foreign.append(event)
         if not self._foreign_woken:
             self._foreign_woken = True
@@ -226,38 +284,66 @@ class EventBus:
                 self._foreign_woken = False
 
     def _take_foreign(self) -> None:
+        # The flag first: what is appended from here on wakes the loop again, so nothing is left lying.
         self._foreign_woken = False
-        while self._foreign:
+        for _ in range(min(len(self._foreign), BATCH)):
             self.publish(self._foreign.popleft())
-
-    def _fan_out(self, item: Published) -> None:
-        for subscription in tuple(self._committed):
-            subscription.push(item)
+        if self._foreign and self._loop is not None and not self._foreign_woken:
+            self._foreign_woken = True
+            self._loop.call_soon(self._take_foreign)
 
     async def run(self) -> None:
-        """Store what is published and hand it to committed subscribers; run as one task for the bus's whole life."""
+        """Store what is published and hand it to committed subscribers; run as one task for the bus's whole life.
+
+        After cancelling it, `flush` stores the rest.
+        """
         while True:
             await self._pump_wake.wait()
             self._pump_wake.clear()
             await self.flush()
 
     async def flush(self) -> None:
-        """Store everything published so far; returns when it is committed."""
+        """Store everything published before the call; returns when it is committed and handed on."""
+        if self._handed_on == self._queued and not self._storing.locked():
+            return
+        # A task of its own: a batch that is with the writer is handed on even if whoever waits is cancelled.
+        drain = asyncio.ensure_future(self._drain(self._queued))
+        self._drains.add(drain)
+        drain.add_done_callback(self._drains.discard)
+        await asyncio.shield(drain)
+
+    async def _drain(self, goal: int) -> None:
         async with self._storing:
-            while self._waiting:
-                batch = list(self._waiting)
-                self._waiting.clear()
+            while self._handed_on < goal:
+                batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), BATCH))]
+                # Counted before anything can be cancelled: nobody may wait for a batch that is gone.
+                self._handed_on += len(batch)
                 durable = [item for item in batch if item.seq is not None]
                 if durable and self._persist is not None:
-                    try:
-                        await self._persist(durable)
-                    except Exception:
-                        # A full disk must not stop the stream; the events are lost for later, not for those who watch.
-                        logger.exception("could not store %d events", len(durable))
+                    await self._store(self._persist, durable)
                 if durable:
                     self.committed_seq = durable[-1].seq or self.committed_seq
-                for item in batch:
-                    self._fan_out(item)
+                for subscription in self._committed:
+                    subscription.push_all(batch, len(batch) - len(durable))
+                # Readers take this batch before the next one comes, or a quick one would overflow like a slow one.
+                await asyncio.sleep(0)
+
+    async def _store(self, persist: Persist, durable: list[Published]) -> None:
+        try:
+            await persist(durable)
+        except Exception as error:  # noqa: BLE001 (supervised loop)
+            # A full disk must not stop the stream; the events are lost for later, not for those who watch.
+            self._lose(len(durable), "could not store events: %s", error)
+        else:
+            if self._failing:
+                self._failing = False
+                logger.warning("events are stored again; %d were lost in all", self.lost)
+
+    def _lose(self, count: int, why: str, what: object) -> None:
+        self.lost += count
+        if not self._failing:  # once, not once per batch: every log line is an event itself
+            self._failing = True
+            logger.error(why, what)
 
     @contextmanager
     def subscribe(
@@ -281,6 +367,11 @@ class EventBus:
             yield subscription
         finally:
             group.discard(subscription)
+            subscription.close()
+
+    def close(self) -> None:
+        """End every subscription after what is pending: the program stops."""
+        for subscription in (*self._direct, *self._committed):
             subscription.close()
 
 

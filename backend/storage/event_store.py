@@ -35,7 +35,7 @@ class EventStore:
 
     async def persist(self, items: list[Published]) -> None:
         """Store events; for `EventBus.bind`."""
-        await self._database.write(lambda connection: events.insert_all(connection, items))
+        await self._database.write(lambda connection: events.insert(connection, items))
 
     async def last_seq(self) -> int:
         """Number of the newest stored event; where a new bus goes on."""

@@ -8,10 +8,12 @@ from datetime import datetime
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Row, Select, Text, and_, cast, delete, func, insert, or_, select
+from sqlalchemy import Connection, Row, Select, Text, and_, cast, delete, func, or_, select
+from sqlalchemy import insert as sql_insert
 
-from backend.contracts.events import Severity
+from backend.contracts.events import Severity, wire_time
 from backend.core.bus import LEVELS, Published
+from backend.storage import sqlite
 from backend.storage.tables import events as table
 
 Envelope = dict[str, Any]
@@ -41,9 +43,12 @@ class Filter:
     before_seq: int | None = None
 
 
-def insert_all(connection: Connection, items: Sequence[Published]) -> None:
-    """Store events that have a number, in one statement."""
-    connection.execute(insert(table), [_values(item) for item in items])
+def insert(connection: Connection, items: Sequence[Published]) -> None:
+    """Store events that have a number."""
+    if connection.dialect.name == "sqlite":
+        sqlite.insert_rows(connection, table, [_sqlite_row(item) for item in items])
+    else:
+        connection.execute(sql_insert(table), [_values(item) for item in items])
 
 
 def since(connection: Connection, seq: int, limit: int) -> list[Envelope]:
@@ -114,6 +119,23 @@ def _values(item: Published) -> dict[str, Any]:
     }
 
 
+def _sqlite_row(item: Published) -> tuple[object, ...]:
+    """The columns in the table's order, as SQLAlchemy's types would store them."""
+    event = item.event
+    return (
+        item.seq,
+        event.id,
+        event.type,
+        item.message,
+        item.data,
+        sqlite.stored_time(event.at),
+        event.severity,
+        event.source,
+        event.turn_id,
+        event.job_id,
+    )
+
+
 def _matching(wanted: Filter) -> Select[Any]:
     conditions = []
     if wanted.types:
@@ -156,12 +178,11 @@ def _matching(wanted: Filter) -> Select[Any]:
 
 
 def _envelope(row: Row[Any]) -> Envelope:
-    at: datetime = row.timestamp
     return {
         "seq": row.seq,
         "id": row.id,
         "type": row.event_type,
-        "at": at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z",
+        "at": wire_time(row.timestamp),
         "severity": row.severity,
         "source": row.source,
         "turn_id": row.turn_id,

@@ -13,11 +13,13 @@ import sys
 from collections.abc import Sequence
 from contextlib import closing, suppress
 from datetime import UTC, datetime
+from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
 import orjson
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, Table, create_engine, event
 from sqlalchemy.pool import QueuePool, StaticPool
 
 from backend.contracts.errors import (
@@ -35,6 +37,7 @@ logger = logging.getLogger(__name__)
 LOCK_WAIT_MS = 5000
 CHECK_WHOLE_BYTES = 64 * 1024 * 1024
 """A larger file is probed at start, not read from end to end: 64 MB take about 0.2 s."""
+ROWS_PER_STATEMENT = 512
 MAGIC = b"SQLite format 3\x00"
 COMPANIONS = ("-wal", "-shm", "-journal")
 
@@ -108,6 +111,35 @@ def _connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
 
 def _lower(value: Any) -> Any:
     return value.lower() if isinstance(value, str) else value
+
+
+def insert_rows(connection: Connection, table: Table, rows: Sequence[tuple[object, ...]]) -> None:
+    """Insert complete rows, columns in the table's order, values as they are stored.
+
+    Many rows in one statement: `executemany` lets go of the interpreter lock at every row and waits up to 5 ms to get
+    it back while the loop is busy. Measured beside a busy thread: 18 µs a row instead of 150; alone 3.2 instead of 4.4.
+    """
+    width = len(table.columns)
+    start = 0
+    size = ROWS_PER_STATEMENT
+    while start < len(rows):
+        # Powers of two, so that a dozen prepared statements serve every number of rows.
+        while size > len(rows) - start:
+            size //= 2
+        values = chain.from_iterable(rows[start : start + size])
+        connection.exec_driver_sql(_insert_statement(table.name, width, size), tuple(values))
+        start += size
+
+
+@cache
+def _insert_statement(name: str, width: int, count: int) -> str:
+    row = f"({', '.join('?' * width)})"
+    return f"INSERT INTO {name} VALUES {', '.join([row] * count)}"  # noqa: S608 (a table of ours)
+
+
+def stored_time(at: datetime) -> str:
+    """A moment as SQLAlchemy's DateTime keeps it in SQLite."""
+    return at.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
 
 
 def set_durable(connection: Connection, durable: bool) -> None:
