@@ -483,6 +483,18 @@ class LoadedSettings:
     notices: tuple[str, ...] = ()
     raw: Mapping[Origin, Mapping[str, object]] = field(default_factory=dict)
 
+    @classmethod
+    def of(cls, settings: Settings) -> LoadedSettings:
+        """Given values as if settings.yaml held them: for tests, and programs that run a backend themselves."""
+        given = {name: getattr(settings, name) for name in sorted(settings.model_fields_set)}
+        return cls(
+            settings=settings,
+            origins=dict.fromkeys(given, Origin.FILE),
+            path=settings.data_dir / "settings.yaml",
+            secrets=SecretStore(settings.data_dir, use_keyring=False),
+            raw={Origin.FILE: given},
+        )
+
     def origin(self, name: str) -> Origin:
         """Who decided the field."""
         return self.origins.get(name, Origin.DEFAULT)

@@ -115,8 +115,10 @@ class BackendThread:
         listener: socket.socket | None = None,
         make_app: Callable[[], ASGIApp] | None = None,
     ) -> None:
-        self._loaded = settings if isinstance(settings, LoadedSettings) else None
-        self.settings = settings.settings if isinstance(settings, LoadedSettings) else settings
+        self._loaded = (
+            settings if isinstance(settings, LoadedSettings) else LoadedSettings.of(settings)
+        )
+        self.settings = self._loaded.settings
         self._listener = listener or open_socket(self.settings.api_host, self.settings.api_port)
         self._make_app = make_app or self._app
         self._server: uvicorn.Server | None = None
@@ -199,7 +201,7 @@ class BackendThread:
     def _app(self) -> ASGIApp:
         from backend.app import create_app
 
-        app: ASGIApp = create_app(self.settings)
+        app: ASGIApp = create_app(self._loaded)
         return app
 
     def _run(self) -> None:

@@ -11,8 +11,9 @@ import os
 import re
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -101,48 +102,45 @@ def redact(text: str) -> str:
 
 
 class Logs:
-    """The running log: made once by `start_logging`, closed at the end."""
+    """The files and the terminal that `start_logging` opened; closed at the end."""
 
-    def __init__(self, handlers: list[logging.Handler], console: _Console | None) -> None:
+    def __init__(self, handlers: list[logging.Handler]) -> None:
         self._handlers = handlers
-        self._console = console
-        self._bus_handler: _BusHandler | None = None
-        self._debug = False
         self._hooks = (sys.excepthook, threading.excepthook)
-
-    def set_level(self, level: str, *, debug: bool) -> None:
-        """Change what is logged; debug means everything, and tracebacks for the operator."""
-        self._debug = debug
-        logging.getLogger().setLevel(logging.DEBUG if debug else level)
-        for name in QUIET:
-            logging.getLogger(name).setLevel(logging.INFO if debug else logging.WARNING)
-        if self._console is not None:
-            self._console.tracebacks = debug
-        if self._bus_handler is not None:
-            self._bus_handler.tracebacks = debug
-
-    def attach(self, bus: EventBus) -> None:
-        """Publish every line as a `log.line` event as well, from now on."""
-        self.detach()
-        self._bus_handler = _BusHandler(bus)
-        self._bus_handler.tracebacks = self._debug
-        logging.getLogger().addHandler(self._bus_handler)
-
-    def detach(self) -> None:
-        """Stop publishing; safe when nothing is attached."""
-        if self._bus_handler is not None:
-            logging.getLogger().removeHandler(self._bus_handler)
-            self._bus_handler = None
 
     def close(self) -> None:
         """Write what is pending and let go of the files."""
-        self.detach()
         sys.excepthook, threading.excepthook = self._hooks
         logging.captureWarnings(capture=False)
         for handler in self._handlers:
             logging.getLogger().removeHandler(handler)
             handler.close()
         self._handlers = []
+
+
+@dataclass(slots=True)
+class _Detail:
+    """Whether who watches (terminal, window) sees tracebacks; files always have them."""
+
+    tracebacks: bool = False
+
+
+_DETAIL = _Detail()
+
+
+def set_level(level: str, *, debug: bool) -> None:
+    """Change what is logged, at any time; debug means everything, and tracebacks for the operator."""
+    _DETAIL.tracebacks = debug
+    logging.getLogger().setLevel(logging.DEBUG if debug else level)
+    for name in QUIET:
+        logging.getLogger(name).setLevel(logging.INFO if debug else logging.WARNING)
+
+
+def attach(bus: EventBus) -> Callable[[], None]:
+    """Publish every line as a `log.line` event from now on; call what it returns to end that."""
+    handler = _BusHandler(bus)
+    logging.getLogger().addHandler(handler)
+    return lambda: logging.getLogger().removeHandler(handler)
 
 
 def start_logging(
@@ -172,13 +170,12 @@ def start_logging(
             handlers.append(_File(path, max_bytes, backups))
         except OSError as error:
             problem = f"There is no log file: {path} cannot be written ({error.strerror})."
-    terminal = _Console(console) if console is not None else None
-    if terminal is not None:
-        handlers.append(terminal)
+    if console is not None:
+        handlers.append(_Console(console))
     for handler in handlers:
         logging.getLogger().addHandler(handler)
-    logs = Logs(handlers, terminal)
-    logs.set_level(level, debug=debug)
+    logs = Logs(handlers)
+    set_level(level, debug=debug)
     logging.raiseExceptions = False  # a full disk must not fill the terminal, one trace per line
     logging.captureWarnings(capture=True)
     sys.excepthook = _log_uncaught
@@ -249,14 +246,12 @@ class _File(logging.handlers.RotatingFileHandler):
 class _Console(logging.StreamHandler[TextIO]):
     """One readable line each; tracebacks only for who asked for them."""
 
-    tracebacks = False
-
     def format(self, record: logging.LogRecord) -> str:
         at = datetime.fromtimestamp(record.created).astimezone()
         text = f"{at:%H:%M:%S} {record.levelname:<7} {part_of(record.name)}: {_message(record)}"
-        if record.exc_info and not self.tracebacks and record.exc_info[0] is not None:
+        if record.exc_info and not _DETAIL.tracebacks and record.exc_info[0] is not None:
             text += redact(f" ({record.exc_info[0].__name__}: {record.exc_info[1]})")
-        elif self.tracebacks and (traceback := _traceback(record)):
+        elif _DETAIL.tracebacks and (traceback := _traceback(record)):
             text += f"\n{traceback}"
         encoding = getattr(self.stream, "encoding", None) or "utf-8"
         return text.encode(encoding, "backslashreplace").decode(encoding)
@@ -264,8 +259,6 @@ class _Console(logging.StreamHandler[TextIO]):
 
 class _BusHandler(logging.Handler):
     """Publishes lines, at most `LINES_PER_S` for long; what is left out is counted and said."""
-
-    tracebacks = False
 
     def __init__(self, bus: EventBus) -> None:
         super().__init__()
@@ -293,7 +286,7 @@ class _BusHandler(logging.Handler):
                 _severity(record.levelno),
                 record.name,
                 _message(record),
-                _traceback(record) if self.tracebacks else "",
+                _traceback(record) if _DETAIL.tracebacks else "",
                 turn.turn_id if turn is not None else None,
             )
         except Exception:  # noqa: BLE001 - logging never breaks who logs
