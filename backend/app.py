@@ -18,7 +18,6 @@ from backend import guard
 from backend.api import ROUTERS, errors
 from backend.api.state import Services
 from backend.avatar.state import AvatarState
-from backend.chat.builtin import AVATARS
 from backend.chat.characters import Characters
 from backend.chat.conversations import Chat
 from backend.chat.turn import SpeechEngine, TurnRunner

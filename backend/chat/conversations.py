@@ -338,9 +338,9 @@ class Chat:
         return conversation
 
     async def turns(
-        self, conversation_id: str, limit: int = 50, before: int | None = None
+        self, conversation_id: str, limit: int = 50, before: str | None = None
     ) -> list[Turn]:
-        """Turns of a conversation, newest first; ``before`` a turn's number for the next page."""
+        """Turns of a conversation, newest first; ``before`` a turn's id for the next page."""
         return await self._database.read(
             lambda c: turn_rows.recent(c, limit, conversation_id=conversation_id, before=before)
         )
@@ -539,9 +539,9 @@ class Chat:
         if conversation_id is not None:
             return await self._lane(conversation_id)
         if client_uid:
-            own = await self._database.read(lambda c: conversation_rows.of_client(c, client_uid))
-            if own is not None:
-                return await self._lane(own.id)
+            own = await self._database.read(lambda c: conversation_rows.list_all(c, client_uid))
+            if own:
+                return await self._lane(own[0].id)
         conversation = await self.create(character_id=character_id, client_uid=client_uid)
         return await self._lane(conversation.id)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -363,16 +363,11 @@ class TurnRunner:
         )
 
 
-async def _text(llm: LLM, asked: Prompt) -> AsyncIterator[str]:
-    stream = llm.stream(asked)
-    try:
+async def _text(llm: LLM, asked: Prompt) -> AsyncGenerator[str, None]:
+    async with aclosing(llm.stream(asked)) as stream:
         async for delta in stream:
             if delta.text:
                 yield delta.text
-    finally:
-        close = getattr(stream, "aclose", None)
-        if close is not None:
-            await close()
 
 
 def _who(llm: LLM) -> str:

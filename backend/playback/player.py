@@ -134,7 +134,8 @@ class Player:
         """Say that no more will come, and wait until all of it was heard."""
         await performance.pieces.put(None)
         assert performance.task is not None
-        await performance.task
+        # Not awaited directly: an interruption is for the caller, who then says `stop`.
+        await asyncio.wait([performance.task])
 
     async def stop(self, performance: Performance) -> None:
         """Fall silent now; afterwards ``performance.heard`` is final."""

@@ -14,7 +14,7 @@ from collections import OrderedDict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from backend.audio.wav import wav_bytes
+from backend.audio.wav import to_wav
 from backend.contracts.entities import Audio
 from backend.contracts.errors import NotFoundError
 
@@ -42,7 +42,7 @@ class SoundStore:
 
     def put(self, turn_id: str, n: int, audio: Audio) -> str:
         """Keep a sound and return its URL; it is on disk a little later."""
-        data = wav_bytes(audio)
+        data = to_wav(audio.pcm, audio.rate_hz)
         self._recent[turn_id, n] = data
         while len(self._recent) > KEEP_IN_MEMORY:
             self._recent.popitem(last=False)

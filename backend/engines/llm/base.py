@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -65,7 +65,7 @@ class LLM(Protocol):
     model: str
     """Name of the model it uses, for traces; empty when it has none."""
 
-    def stream(self, prompt: Prompt) -> AsyncIterator[Delta]:
+    def stream(self, prompt: Prompt) -> AsyncGenerator[Delta, None]:
         """Yield the reply's pieces in order; leave early only inside ``aclosing``.
 
         Raises:
