@@ -1,0 +1,69 @@
+"""NVIDIA GPUs, through the driver's own library; nothing is imported or opened where there is none."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class GpuLoad:
+    """One measurement of the first GPU.
+
+    Attributes:
+        name: As the driver calls it.
+        busy: 0-1, share of the last sample period in which it computed.
+        memory_bytes, memory_total_bytes: Used by everybody, and there.
+    """
+
+    name: str
+    busy: float
+    memory_bytes: int
+    memory_total_bytes: int
+
+
+class Gpu:
+    """The first GPU of the machine. Blocking (about 1 ms): call in a worker thread."""
+
+    def __init__(self) -> None:
+        self._nvml: Any = None
+        self._handle: Any = None
+        self._is_absent = False
+
+    def measure(self) -> GpuLoad | None:
+        """Its load now, None when there is none or its driver does not answer."""
+        if self._is_absent:
+            return None
+        try:
+            if self._nvml is None:
+                import pynvml
+
+                pynvml.nvmlInit()
+                self._nvml = pynvml
+                self._handle = pynvml.nvmlDeviceGetHandleByIndex(0)
+            busy = self._nvml.nvmlDeviceGetUtilizationRates(self._handle).gpu / 100
+            memory = self._nvml.nvmlDeviceGetMemoryInfo(self._handle)
+            name = self._nvml.nvmlDeviceGetName(self._handle)
+        except ImportError:
+            self._is_absent = True
+            return None
+        except Exception as error:  # noqa: BLE001  the binding raises its own errors and ctypes' ones
+            # No driver, or it went away (an update, a suspended laptop): no load to show, nothing to stop for.
+            logger.debug("no GPU to watch: %s", error)
+            self._is_absent = True
+            return None
+        return GpuLoad(
+            name.decode() if isinstance(name, bytes) else str(name),
+            busy,
+            int(memory.used),
+            int(memory.total),
+        )
+
+    def close(self) -> None:
+        """Let go of the driver."""
+        if self._nvml is not None:
+            self._nvml.nvmlShutdown()
+            self._nvml = None
