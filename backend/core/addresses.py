@@ -32,11 +32,9 @@ def reach_of(address: str) -> Reach:
     ip = _unwrapped(ip_address(address.partition("%")[0]))
     if ip in _METADATA or ip.is_link_local or ip.is_multicast:
         return "forbidden"
-    if ip.is_loopback or ip.is_private or ip.is_unspecified:
-        return "private"
-    # Carrier-grade NAT (100.64/10) is neither private nor global in the tables; VPNs such as Tailscale live there.
-    if ip.is_reserved:
+    if ip.version == 4 and ip.is_reserved:  # for IPv6 the tables call ::1 reserved as well
         return "forbidden"
+    # What is not global counts as private, so also carrier-grade NAT (100.64/10), where VPNs such as Tailscale live.
     return "public" if ip.is_global else "private"
 
 

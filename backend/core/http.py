@@ -86,6 +86,9 @@ class Timeouts:
     total_s: float = 180.0
 
 
+WARM = Timeouts(connect_s=3.0, head_s=3.0, between_s=1.0, total_s=1.0)
+
+
 @dataclass(frozen=True, slots=True)
 class Fetched:
     """A whole answer; header names in lower case."""
@@ -206,7 +209,8 @@ class HttpClient:
         """Import what is needed and open a connection to ``url``'s host; True when it answered. Sends no key."""
         provider = Provider("warm-up", url)
         try:
-            async with self.open(provider, "HEAD", url, timeouts=Timeouts(3.0, 3.0, 1.0, 1.0)):
+            async with self.open(provider, "HEAD", url, timeouts=WARM) as answer:
+                await answer.body(0)  # only a body read to its end leaves the connection usable
                 return True
         except (ProviderError, EngineUnavailableError) as error:
             logger.debug("could not warm %s: %s", url, error)
