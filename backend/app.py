@@ -24,10 +24,12 @@ from backend.chat.turn import SpeechEngine, TurnRunner
 from backend.contracts.entities import Cue, ServiceInfo, VoiceChoice
 from backend.contracts.errors import AppError, EngineUnavailableError
 from backend.contracts.events import ConfigChanged, ErrorOccurred, ServiceChanged, TurnRetried
-from backend.core.auth_token import load_or_create_token
+from backend.core.auth_token import load_or_create_token, rotate_token
 from backend.core.bus import EventBus
 from backend.core.context import current_turn
 from backend.core.http import HttpClient
+from backend.core.modules import Modules
+from backend.core.service import Switch
 from backend.core.workers import EngineHost
 from backend.engines.llm import LLMS
 from backend.engines.llm import options as llm_options
@@ -38,9 +40,11 @@ from backend.engines.stt.base import STT
 from backend.engines.tts import VOICES
 from backend.engines.tts import options as tts_options
 from backend.engines.tts.base import TTS
+from backend.monitoring.system import SystemMonitor
 from backend.outputs import SINKS
 from backend.playback.player import Player
 from backend.playback.sounds import SoundStore
+from backend.storage import modules as module_rows
 from backend.storage.database import Database
 from backend.storage.event_store import EventStore
 from backend.storage.retention import prune_turns
@@ -343,13 +347,30 @@ class Backend:
             SINKS.create("speaker" if settings.audio_sink == "speaker" else "none", None),
             self._show_cue,
         )
-        self.is_speaking_on = True
+        self.speaking = Switch("speak", "Voice", self._voice_in_words)
+        self.hearing = Switch("hear", "Speech to text", self._hearing_in_words)
+        self.remembering = Switch("memory", "Memory", lambda: "remembers the conversation")
+        self.showing = Switch("avatar", "Avatar", lambda: "expressions follow the reply")
+        self.modules = Modules(
+            self.bus,
+            (self.hearing, self.speaking, self.remembering, self.showing),
+            initially_on=settings.modules_on,
+            load=lambda: self.database.read(module_rows.states),
+            keep=self._keep_module,
+        )
+        self.monitor = SystemMonitor(
+            self.bus,
+            settings.data_dir,
+            interval_s=settings.metrics_interval_s,
+            gpu_interval_s=settings.gpu_metrics_interval_s,
+        )
         self.runner = TurnRunner(
             bus=self.bus,
             llm=lambda: self.engines.llm,
             speech=self._speech,
             sounds=self.sounds,
             player=self.player,
+            remembers=lambda: self.remembering.is_on,
             budget_tokens=settings.context_tokens,
             reply_tokens=settings.llm_max_tokens,
             temperature=settings.llm_temperature,
@@ -383,13 +404,16 @@ class Backend:
             )
         await self.characters.open()
         self._apply(self.engines.settings)
+        await self.modules.start()
         await self.chat.start()
+        self._keep(self.monitor.run(), "system monitor")
         self._keep(self._warm(), "warming engines")
         self._keep(self._housekeeping(), "housekeeping")
 
     async def stop(self) -> None:
         """Stop in the order in which nothing is lost: turns, then events, then the database."""
         await self.chat.stop()
+        await self.modules.stop()
         for task in self._tasks:
             if task.get_name() != "events to disk and sockets":
                 task.cancel()
@@ -459,6 +483,8 @@ class Backend:
         role = settings.llm_role("main")
         self.runner.reply_tokens = role.max_tokens
         self.runner.temperature = role.temperature
+        self.monitor.interval_s = settings.metrics_interval_s
+        self.monitor.gpu_interval_s = settings.gpu_metrics_interval_s
         self.player.set_volume(settings.output_volume, muted=settings.output_muted)
         wanted = "speaker" if settings.audio_sink == "speaker" else "none"
         if self.player.sink.name != wanted:
@@ -475,14 +501,23 @@ class Backend:
     # --- callbacks ---
 
     def _speech(self) -> SpeechEngine | None:
-        return self.engines.speech if self.is_speaking_on else None
+        return self.engines.speech if self.speaking.is_on else None
+
+    def _voice_in_words(self) -> str:
+        return " → ".join(self.engines.voices) or "no engine"
+
+    def _hearing_in_words(self) -> str:
+        return " → ".join(self.engines.recognisers) or "no engine"
+
+    async def _keep_module(self, name: str, enabled: bool) -> None:
+        await self.database.write(lambda c: module_rows.put(c, name, enabled), durable=True)
 
     def _tell_service(self, service: ServiceInfo) -> None:
         self.bus.publish(ServiceChanged(service=service))
 
     def _show_cue(self, cue: Cue, turn_id: str) -> None:
         turn = current_turn.get()
-        if cue.kind != "expression" or turn is None:
+        if cue.kind != "expression" or turn is None or not self.showing.is_on:
             return
         character_id = self.chat.active_character(turn.conversation_id)
         try:
@@ -523,7 +558,7 @@ def create_app(loaded: LoadedSettings) -> FastAPI:
     access = guard.Access(
         load_or_create_token(data_dir),
         load_or_create_token(data_dir, "overlay_token"),
-        lambda token: guard.write_token(data_dir / "overlay_token", token),
+        lambda: rotate_token(data_dir, "overlay_token"),
     )
 
     @asynccontextmanager
@@ -541,6 +576,9 @@ def create_app(loaded: LoadedSettings) -> FastAPI:
             player=backend.player,
             sounds=backend.sounds,
             config=backend.config,
+            modules=backend.modules,
+            monitor=backend.monitor,
+            hearing=backend.hearing,
             access=access,
         )
         try:

@@ -16,9 +16,12 @@ if TYPE_CHECKING:
     from backend.chat.conversations import Chat
     from backend.contracts.entities import ServiceInfo
     from backend.core.bus import EventBus
+    from backend.core.modules import Modules
+    from backend.core.service import Switch
     from backend.engines.stt.base import STT
     from backend.engines.tts.base import TTS
     from backend.guard import Access
+    from backend.monitoring.system import SystemMonitor
     from backend.playback.player import Player
     from backend.playback.sounds import SoundStore
     from backend.storage.database import Database
@@ -63,6 +66,9 @@ class Services:
     sounds: SoundStore
     config: SettingsAccess
     access: Access
+    modules: Modules
+    monitor: SystemMonitor
+    hearing: Switch
 
 
 def services(request: Request) -> Services:

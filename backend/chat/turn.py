@@ -118,6 +118,8 @@ class TurnRunner:
         speech: Who speaks; None when the module "speak" is off.
         sounds: Where sounds are kept.
         player: The stage's sink.
+        remembers: Whether the module "memory" is on; off, every message is answered as if it were the first.
+        budget_tokens, reply_tokens, temperature: See the settings CONTEXT_TOKENS, LLM_MAX_TOKENS, LLM_TEMPERATURE.
     """
 
     bus: EventBus
@@ -125,6 +127,7 @@ class TurnRunner:
     speech: Callable[[], SpeechEngine | None]
     sounds: SoundStore
     player: Player
+    remembers: Callable[[], bool] = lambda: True
     budget_tokens: int = 4096
     reply_tokens: int = 512
     temperature: float = 0.8
@@ -139,7 +142,7 @@ class TurnRunner:
         self._mark(request, answer, "queue", "wait", "one turn at a time per conversation")
         messages = prompt.build(
             request.character,
-            history,
+            history if self.remembers() else [],
             message=request.text,
             author=request.author,
             budget_tokens=self.budget_tokens,
