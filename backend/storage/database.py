@@ -143,8 +143,8 @@ class Database:
             ).execution_options(postgresql_readonly=True)
         except (ModuleNotFoundError, NoSuchModuleError) as error:
             raise StorageError(
-                f"DATABASE_URL names the database {url.get_backend_name()!r} with the driver"
-                f" {url.get_driver_name()!r}, which is not installed ({error})."
+                f"DATABASE_URL wants {url.drivername!r}, which is not installed ({error})."
+                " For PostgreSQL use postgresql+psycopg:// and pip install 'psycopg[binary]'."
             ) from error
 
     def _prepare_file(self, path: Path) -> None:

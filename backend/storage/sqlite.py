@@ -6,7 +6,6 @@ The rest of the storage speaks to any database SQLAlchemy knows.
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 import sqlite3
 import sys
@@ -213,9 +212,13 @@ def damage(path: Path, tables: Sequence[str]) -> str:
         return "it does not begin like a database"
     whole = size <= CHECK_WHOLE_BYTES or _suspicion(path).exists()
     try:
+        # Read-only: closing the last connection that may write would work the log into a damaged file and delete it.
         with closing(
             sqlite3.connect(
-                path, isolation_level=None, timeout=LOCK_WAIT_MS / 1000, cached_statements=0
+                f"{path.absolute().as_uri()}?mode=ro",
+                uri=True,
+                isolation_level=None,
+                timeout=LOCK_WAIT_MS / 1000,
             )
         ) as connection:
             if whole:
@@ -282,14 +285,15 @@ def back_up(path: Path, backups: Path, revision: str, keep: int) -> Path:
         source.backup(copy)
     # A copy cut short by a kill keeps the name of a part and is never taken for a backup.
     part.replace(target)
-    copies = sorted(backups.glob(f"{path.stem}-*{path.suffix}"), key=lambda file: file.name[-19:])
+    # By the moment in the name, whatever revision stands before it.
+    copies = sorted(backups.glob(f"{path.stem}-*{path.suffix}"), key=lambda file: file.stem[-22:])
     for old in copies[:-keep]:
         old.unlink(missing_ok=True)
     return target
 
 
 def _stamp() -> str:
-    return datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    return datetime.now(UTC).strftime("%Y%m%d-%H%M%S-%f")
 
 
 def _free(path: Path) -> Path:
@@ -359,15 +363,3 @@ def _free_bytes(path: Path) -> int:
         return shutil.disk_usage(path.parent).free
     except OSError:
         return 0
-
-
-def sync_folder(folder: Path) -> None:
-    """Make renames in the folder reach the disk, where the system offers that."""
-    if os.name == "nt":
-        return
-    with suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
