@@ -10,13 +10,11 @@ import asyncio
 import hashlib
 import hmac
 import logging
-import os
 import re
 import secrets
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import parse_qsl, urlencode
 
@@ -41,7 +39,9 @@ OVERLAY_SOUND = re.compile(r"/api/audio/[^/]+/[^/]+")
 OVERLAY_FILES = ("/web/", "/api/avatars/")
 """Prefixes of the scripts, styles and pictures that an overlay page is made of."""
 
-UPLOAD_PATHS = ("/api/stt", "/api/characters/import", "/api/voices/import", "/api/voice/upload")
+UPLOAD_PATHS = re.compile(
+    r"/api/(?:stt|characters/import|characters/[^/]+/picture|voices/import|voice/upload)"
+)
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "[::1]"})
@@ -243,14 +243,14 @@ class Access:
     Args:
         token: The API token.
         overlay_token: The token in overlay addresses.
-        save_overlay_token: Called with a new overlay token, to keep it over restarts.
+        make_overlay_token: Makes the next overlay token and keeps it over restarts.
     """
 
     def __init__(
         self,
         token: str,
         overlay_token: str,
-        save_overlay_token: Callable[[str], None] | None = None,
+        make_overlay_token: Callable[[], str],
         now_s: Callable[[], float] = clock.monotonic_s,
     ) -> None:
         if len(token) < 16 or len(overlay_token) < 16:
@@ -259,7 +259,7 @@ class Access:
         self._overlay = _digest(overlay_token)
         self.overlay_token = overlay_token
         self.overlay_generation = 0
-        self._save_overlay_token = save_overlay_token
+        self._make_overlay_token = make_overlay_token
         self._now_s = now_s
         self._codes: list[_LoginCode] = []
         self._sessions: list[_Session] = []
@@ -289,9 +289,7 @@ class Access:
 
     def rotate_overlay_token(self) -> str:
         """Replace the overlay token; overlays with the old one stop at once."""
-        token = new_token()
-        if self._save_overlay_token is not None:
-            self._save_overlay_token(token)
+        token = self._make_overlay_token()
         self.overlay_token = token
         self._overlay = _digest(token)
         self.overlay_generation += 1
@@ -375,41 +373,6 @@ class Access:
 def cookie_name(port: int | None) -> str:
     """Name of the session cookie; browsers share cookies between ports, so two backends need two names."""
     return f"luma_session_{port or 0}"
-
-
-def new_token() -> str:
-    """256 random bits as text."""
-    return secrets.token_urlsafe(32)
-
-
-def read_or_make_token(path: Path) -> str:
-    """The token kept in ``path``, made at first start; readable by its owner only.
-
-    Raises:
-        OSError: If the file can neither be read nor made.
-    """
-    try:
-        token = path.read_text(encoding="ascii").strip()
-    except FileNotFoundError:
-        token = ""
-    if len(token) < 16:
-        token = new_token()
-        write_token(path, token)
-    elif os.name == "posix" and path.stat().st_mode & 0o077:
-        path.chmod(0o600)
-    return token
-
-
-def write_token(path: Path, token: str) -> None:
-    """Keep ``token`` in ``path``, readable by its owner only; a crash leaves the old file or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(token + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)
 
 
 def _digest(secret: str) -> bytes:
@@ -631,7 +594,7 @@ class Guard:
                 raise self._too_large(head)
 
     def _body_limit(self, head: Head) -> int:
-        if head.path in UPLOAD_PATHS:
+        if UPLOAD_PATHS.fullmatch(head.path):
             return self.options.max_upload_bytes
         return self.options.max_body_bytes
 

@@ -1,1 +1,28 @@
 """HTTP and WebSocket: unpack, call one thing, pack."""
+
+from __future__ import annotations
+
+from backend.api import (
+    avatar,
+    characters,
+    chat,
+    conversations,
+    events,
+    pages,
+    speech,
+    stream,
+    system,
+)
+
+ROUTERS = (
+    chat.router,
+    conversations.router,
+    characters.router,
+    speech.router,
+    avatar.router,
+    events.router,
+    system.router,
+    pages.router,
+    stream.router,
+)
+"""Every router, in the order of the docs page."""

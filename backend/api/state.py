@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from backend.chat.conversations import Chat
     from backend.contracts.entities import ServiceInfo
     from backend.core.bus import EventBus
+    from backend.core.workers import EngineHost
     from backend.core.modules import Modules
     from backend.core.service import Switch
     from backend.engines.stt.base import STT
     from backend.engines.tts.base import TTS
-    from backend.guard import Access
     from backend.monitoring.system import SystemMonitor
     from backend.playback.player import Player
     from backend.playback.sounds import SoundStore
@@ -51,6 +51,27 @@ class EnginesInUse(Protocol):
         ...
 
 
+class Access(Protocol):
+    """The credentials that routes hand out; `backend.guard.Access` does it."""
+
+    @property
+    def overlay_token(self) -> str:
+        """The token in overlay addresses."""
+        ...
+
+    def login_code(self, page: str = "/docs") -> str:
+        """A code that opens one session in a browser within a minute."""
+        ...
+
+    def rotate_overlay_token(self) -> str:
+        """Replace the overlay token; what the old one opened ends at once."""
+        ...
+
+    def end_sessions(self) -> None:
+        """Log every page out."""
+        ...
+
+
 @dataclass
 class Services:
     """The running backend."""
@@ -62,6 +83,7 @@ class Services:
     chat: Chat
     avatar: AvatarState
     engines: EnginesInUse
+    host: EngineHost
     player: Player
     sounds: SoundStore
     config: SettingsAccess

@@ -1,0 +1,209 @@
+"""What requests carry: one class per body, shared by the REST routes and the commands of the event stream."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+
+from backend.contracts.entities import VoiceChoice
+
+
+def _no_nul(text: str) -> str:
+    if "\x00" in text:
+        raise ValueError("must not hold the character U+0000")
+    return text
+
+
+Text = Annotated[str, AfterValidator(_no_nul)]
+"""Text that every database can keep."""
+
+Id = Annotated[str, StringConstraints(min_length=1, max_length=128), AfterValidator(_no_nul)]
+
+MessageText = Annotated[
+    str, StringConstraints(min_length=1, max_length=8000), AfterValidator(_no_nul)
+]
+
+
+class Body(BaseModel):
+    """Base of every request body: a misspelt field is said, not ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class ChatBody(Body):
+    """A message to the character."""
+
+    message: MessageText = Field(description="What is said.", examples=["Hello!"])
+    character_id: Id | None = Field(
+        None, description="Switch the conversation to this character first."
+    )
+    conversation_id: Id | None = Field(
+        None,
+        description='An existing conversation, "stage" for the one that is heard; none = the client\'s own, or a new one.',
+    )
+    client_uid: Annotated[Text, StringConstraints(max_length=128)] = Field(
+        "", description="Names the client; same as the header X-Client-UID."
+    )
+    author: Annotated[Text, StringConstraints(max_length=100)] = Field(
+        "you", description="Who says it."
+    )
+    speak: bool = Field(True, description="Whether to make sound.")
+    stream: bool = Field(False, description="Answer with server-sent events while it is written.")
+
+
+class ChatCommand(ChatBody):
+    """A message to the character, over the event stream."""
+
+    wait: bool = Field(False, description="Answer when the reply is whole, not when it is taken.")
+
+
+class SwitchBody(Body):
+    """Another active character."""
+
+    character_id: Id
+    conversation_id: Id | None = Field(None, description="Which conversation; none = the stage.")
+
+
+class ConversationBody(Body):
+    """A new conversation."""
+
+    character_id: Id | None = None
+    title: Annotated[Text, StringConstraints(max_length=200)] = ""
+
+
+class InterruptBody(Body):
+    """Stop what is being said."""
+
+    heard: Annotated[Text, StringConstraints(max_length=100_000)] | None = Field(
+        None, description="What the client played before it stopped; none = what is known here."
+    )
+    waiting_too: bool = Field(False, description="Also drop the messages that wait.")
+
+
+class InterruptCommand(InterruptBody):
+    """Stop what is being said, over the event stream."""
+
+    conversation_id: Id = "stage"
+
+
+class TtsBody(Body):
+    """Text to be spoken."""
+
+    text: Annotated[
+        str, StringConstraints(min_length=1, max_length=2000), AfterValidator(_no_nul)
+    ] = Field(examples=["Good evening, everybody."])
+    voice: Annotated[Text, StringConstraints(max_length=200)] | VoiceChoice | None = Field(
+        None,
+        description='Name or alias of a voice, "engine/name", or a whole choice; none = the character\'s.',
+    )
+    character_id: Id | None = None
+
+
+class ExpressionBody(Body):
+    """A face."""
+
+    expression_id: Annotated[int, Field(ge=0, le=1000)] | Id = Field(
+        description="Name of an expression, or its number in the character's list.",
+        examples=["joy"],
+    )
+    character_id: Id | None = Field(None, description="Whose; none = who is on stage.")
+    duration: float | None = Field(
+        None, ge=0, le=86_400_000, description="Milliseconds; 0 or none = until changed."
+    )
+
+
+class VolumeBody(Body):
+    """How loud the stage is."""
+
+    volume: float | None = Field(None, ge=0, le=1)
+    muted: bool | None = None
+
+
+class OutputBody(VolumeBody):
+    """Where the stage is heard, and how loud."""
+
+    device: Annotated[Text, StringConstraints(max_length=300)] | None = Field(
+        None, description="Name of an output device; empty = the system's."
+    )
+
+
+class ModuleBody(Body):
+    """A module's switch."""
+
+    enabled: bool
+
+
+class ModuleCommand(ModuleBody):
+    """A module's switch, over the event stream."""
+
+    name: Id
+
+
+class PersonalityFields(Body):
+    """Parts of a personality; what is left out stays."""
+
+    traits: dict[str, float] | None = None
+    mood: Text | None = None
+    energy: float | None = Field(None, ge=0, le=1)
+    quirks: tuple[Text, ...] | None = None
+    likes: tuple[Text, ...] | None = None
+    dislikes: tuple[Text, ...] | None = None
+
+
+class VoiceFields(Body):
+    """Parts of a voice choice; what is left out stays."""
+
+    engine: Text | None = None
+    name: Text | None = None
+    speaker: int | None = Field(None, ge=0, le=100_000)
+    rate: float | None = Field(None, ge=0.25, le=4)
+    pitch: float | None = Field(None, ge=0, le=100)
+    volume: float | None = Field(None, ge=0, le=1)
+
+
+class CharacterFields(Body):
+    """What may be set of a character; what is left out stays."""
+
+    name: Text | None = Field(None, examples=["Mika"])
+    profile: Text | None = None
+    personality: PersonalityFields | None = None
+    system_prompt: Text | None = None
+    scenario: Text | None = None
+    greeting: Text | None = None
+    alternate_greetings: tuple[Text, ...] | None = None
+    example_dialogue: Text | None = None
+    post_history_instructions: Text | None = None
+    creator: Text | None = None
+    creator_notes: Text | None = None
+    tags: tuple[Text, ...] | None = None
+    language: Text | None = None
+    persona_style: Text | None = None
+    voice: VoiceFields | None = None
+    expressions: tuple[Text, ...] | None = None
+    extensions: dict[Text, object] | None = None
+
+    def given(self) -> dict[str, object]:
+        """Only what the client sent."""
+        return self.model_dump(exclude_unset=True)
+
+
+class DuplicateBody(Body):
+    """A copy of a character."""
+
+    name: Annotated[Text, StringConstraints(max_length=100)] | None = None
+
+
+class ConfigBody(Body):
+    """Settings to save, by name; null goes back to the default."""
+
+    values: dict[
+        Annotated[str, StringConstraints(max_length=100)],
+        str | int | float | bool | list[str] | None,
+    ] = Field(min_length=1, max_length=500, examples=[{"LLM_PROVIDER": "persona"}])
+
+
+class LoginLinkBody(Body):
+    """Where a browser is to begin."""
+
+    page: Literal["/docs"] = "/docs"

@@ -1,0 +1,83 @@
+"""What a client may do over the event stream: the same calls as the REST routes, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from backend.api import chat
+from backend.api.avatar import show_expression
+from backend.api.bodies import (
+    Body,
+    ChatCommand,
+    ExpressionBody,
+    InterruptCommand,
+    ModuleCommand,
+    SwitchBody,
+    VolumeBody,
+)
+from backend.api.speech import set_volume
+from backend.api.state import Services
+from backend.chat.conversations import TurnHandle
+from backend.contracts.entities import STAGE
+
+Reply = dict[str, Any] | Coroutine[Any, Any, dict[str, Any]]
+"""What goes beside "done"; a coroutine when it takes as long as a turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One command: what it carries, and what it calls."""
+
+    body: type[Body]
+    run: Callable[[Services, Any], Awaitable[Reply]]
+
+
+async def _chat(running: Services, body: ChatCommand) -> Reply:
+    handle = await chat.send(running, body)
+    if not body.wait:
+        return {"turn_id": handle.turn_id, "conversation_id": handle.conversation_id}
+    return _whole(handle)
+
+
+async def _whole(handle: TurnHandle) -> dict[str, Any]:
+    return (await chat.whole_reply(handle)).model_dump()
+
+
+async def _interrupt(running: Services, body: InterruptCommand) -> Reply:
+    await running.chat.conversation(body.conversation_id)
+    stopped = await running.chat.interrupt(
+        body.conversation_id, heard=body.heard, waiting_too=body.waiting_too
+    )
+    return {"interrupted": stopped}
+
+
+async def _switch_character(running: Services, body: SwitchBody) -> Reply:
+    conversation = await running.chat.switch_character(
+        body.conversation_id or STAGE, body.character_id
+    )
+    return {"conversation": conversation.model_dump(mode="json")}
+
+
+async def _expression(running: Services, body: ExpressionBody) -> Reply:
+    return (await show_expression(running, body)).model_dump(mode="json")
+
+
+async def _volume(running: Services, body: VolumeBody) -> Reply:
+    return (await set_volume(running, body)).model_dump(mode="json")
+
+
+async def _module(running: Services, body: ModuleCommand) -> Reply:
+    info = await running.modules.set_enabled(body.name, body.enabled)
+    return {"module": info.model_dump(mode="json")}
+
+
+COMMANDS: dict[str, Command] = {
+    "chat": Command(ChatCommand, _chat),
+    "interrupt": Command(InterruptCommand, _interrupt),
+    "switch_character": Command(SwitchBody, _switch_character),
+    "expression": Command(ExpressionBody, _expression),
+    "volume": Command(VolumeBody, _volume),
+    "module": Command(ModuleCommand, _module),
+}

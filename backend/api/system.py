@@ -1,0 +1,134 @@
+"""How the backend is: services, settings, modules; and who may look at it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Depends, Path, Request
+from fastapi.responses import Response
+from pydantic import BaseModel
+
+from backend.api.bodies import ConfigBody, LoginLinkBody, ModuleBody
+from backend.api.errors import FAILURES
+from backend.api.state import Services, services
+from backend.contracts.entities import STAGE, ServiceInfo
+from backend.contracts.settings import SettingInfo, SettingsSaved
+
+router = APIRouter(prefix="/api", tags=["system"], responses=FAILURES)
+
+Running = Annotated[Services, Depends(services)]
+
+
+class Health(BaseModel):
+    """That the backend answers; nothing else, because anybody may ask."""
+
+    status: Literal["ok"] = "ok"
+
+
+class Status(BaseModel):
+    """The backend at a glance."""
+
+    version: str
+    epoch: str
+    seq: int
+    events_published: int
+    stage_character: str
+    stage_busy: bool
+    stage_queue: int
+    speech: str
+    services: list[ServiceInfo]
+    """Modules and engines: state, last error, and what to do."""
+    notices: list[str]
+
+
+class LoginLink(BaseModel):
+    """A link that logs one browser in."""
+
+    url: str
+    valid_s: int
+
+
+class OverlayLink(BaseModel):
+    """What an overlay needs to connect."""
+
+    token: str
+
+
+@router.get("/health", responses={})
+async def health() -> Health:
+    """Whether the backend answers. The only route without a token."""
+    return Health()
+
+
+@router.get("/status")
+async def status(request: Request, running: Running) -> Status:
+    """Services, modules and engines with their state, last error and a fix."""
+    stage = await running.chat.conversation(STAGE)
+    return Status(
+        version=request.app.version,
+        epoch=running.database.epoch,
+        seq=running.bus.committed_seq,
+        events_published=running.bus.published,
+        stage_character=stage.character_id,
+        stage_busy=running.chat.is_busy(STAGE),
+        stage_queue=running.chat.queue_length(STAGE),
+        speech=running.engines.speech.name,
+        services=[*running.modules.list(), *await running.engines.health()],
+        notices=list(running.database.notices),
+    )
+
+
+@router.get("/config")
+async def get_config(running: Running) -> list[SettingInfo]:
+    """Every setting: value, meaning, range, where it comes from; secrets masked."""
+    return await asyncio.to_thread(running.config.describe)
+
+
+@router.post("/config")
+async def save_config(body: ConfigBody, running: Running) -> SettingsSaved:
+    """Save settings; all of them or, when one is wrong, none."""
+    return await asyncio.to_thread(running.config.save, dict(body.values))
+
+
+@router.get("/modules")
+async def list_modules(running: Running) -> list[ServiceInfo]:
+    """Modules that can be switched on and off, as they are now."""
+    return running.modules.list()
+
+
+@router.post("/modules/{name}")
+async def switch_module(
+    name: Annotated[str, Path(min_length=1, max_length=64)], body: ModuleBody, running: Running
+) -> ServiceInfo:
+    """Switch a module on or off; it stays so over a restart."""
+    return await running.modules.set_enabled(name, body.enabled)
+
+
+@router.post("/login-link", tags=["access"])
+async def login_link(
+    request: Request, running: Running, body: LoginLinkBody | None = None
+) -> LoginLink:
+    """A link that logs one browser in, once, within a minute."""
+    code = running.access.login_code((body or LoginLinkBody()).page)
+    base = str(request.base_url).rstrip("/")
+    return LoginLink(url=f"{base}/login?code={code}", valid_s=60)
+
+
+@router.post("/logout", status_code=204, tags=["access"])
+async def end_sessions(running: Running) -> Response:
+    """Log every browser out."""
+    running.access.end_sessions()
+    return Response(status_code=204)
+
+
+@router.get("/overlay-token", tags=["access"])
+async def overlay_token(running: Running) -> OverlayLink:
+    """The token for overlay and captions addresses; it reads what the audience may see, and writes nothing."""
+    return OverlayLink(token=running.access.overlay_token)
+
+
+@router.post("/overlay-token/rotate", tags=["access"])
+async def rotate_overlay_token(running: Running) -> OverlayLink:
+    """Replace the overlay token; overlays with the old one stop at once."""
+    return OverlayLink(token=running.access.rotate_overlay_token())
