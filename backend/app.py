@@ -579,6 +579,8 @@ def create_app(loaded: LoadedSettings) -> FastAPI:
             modules=backend.modules,
             monitor=backend.monitor,
             hearing=backend.hearing,
+            host=backend.host,
+            version=VERSION,
             access=access,
         )
         try:

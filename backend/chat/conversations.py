@@ -252,11 +252,6 @@ class Chat:
         lane = self._lanes.get(conversation_id)
         return len(lane.waiting) if lane is not None else 0
 
-    def running_turn(self, conversation_id: str = STAGE) -> str | None:
-        """Id of the turn that runs there, None when none does."""
-        lane = self._lanes.get(conversation_id)
-        return lane.current.turn_id if lane is not None and lane.current is not None else None
-
     def active_character(self, conversation_id: str = STAGE) -> str:
         """Id of the character an open conversation talks with; empty when it is not open."""
         lane = self._lanes.get(conversation_id)

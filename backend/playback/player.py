@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from backend.contracts.entities import Audio, Cue
-from backend.contracts.errors import AppError, EngineFailedError
+from backend.contracts.errors import AppError, ConflictError, EngineFailedError
 from backend.contracts.events import (
     ErrorOccurred,
     PlaybackFinished,
@@ -90,6 +90,9 @@ class Player:
         self.device = ""
         self.problem = ""
         self.is_playing = False
+        self._live: Performance | None = None
+        self._again: Performance | None = None
+        self._again_feeder: asyncio.Task[None] | None = None
 
     @property
     def volume(self) -> float:
@@ -122,6 +125,11 @@ class Player:
 
     def begin(self, turn_id: str, conversation_id: str) -> Performance:
         """Open a performance; `enqueue` its sentences, then `finish` or `stop` it."""
+        self.stop_playing_again()
+        self._live = self._open(turn_id, conversation_id)
+        return self._live
+
+    def _open(self, turn_id: str, conversation_id: str) -> Performance:
         performance = Performance(turn_id, conversation_id)
         performance.task = asyncio.create_task(self._run(performance), name=f"playback {turn_id}")
         return performance
@@ -146,18 +154,36 @@ class Player:
             task.cancel()
             await asyncio.wait([task], timeout=1)
 
-    async def play_again(
-        self, pieces: list[SpokenPiece], turn_id: str, conversation_id: str
-    ) -> None:
-        """Play sentences of an earlier turn, to the end."""
-        performance = self.begin(turn_id, conversation_id)
-        try:
-            for piece in pieces:
-                await self.enqueue(performance, piece)
-            await self.finish(performance)
-        except asyncio.CancelledError:
-            await self.stop(performance)
-            raise
+    def play_again(self, pieces: list[SpokenPiece], turn_id: str, conversation_id: str) -> None:
+        """Play sentences of an earlier turn, or a sample of a voice, in the background; the last one asked for wins.
+
+        Raises:
+            ConflictError: A turn is being spoken; what is live is never talked over.
+        """
+        if self._live is not None and self._live.task is not None and not self._live.task.done():
+            raise ConflictError(
+                "The character is speaking. Stop the turn first, or wait for its end."
+            )
+        self.stop_playing_again()
+        performance = self._open(turn_id, conversation_id)
+        self._again = performance
+        self._again_feeder = asyncio.create_task(self._feed_again(performance, pieces))
+
+    def stop_playing_again(self) -> bool:
+        """End what `play_again` plays; return whether there was something."""
+        performance, self._again = self._again, None
+        if performance is None or performance.task is None or performance.task.done():
+            return False
+        self.sink.stop()
+        performance.task.cancel()
+        if self._again_feeder is not None:
+            self._again_feeder.cancel()
+        return True
+
+    async def _feed_again(self, performance: Performance, pieces: list[SpokenPiece]) -> None:
+        for piece in pieces:
+            await self.enqueue(performance, piece)
+        await self.finish(performance)
 
     async def _run(self, performance: Performance) -> None:
         interrupted = False

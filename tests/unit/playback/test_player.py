@@ -1,0 +1,103 @@
+"""The player plays in order, tells the truth about what was heard, and goes on when a device fails."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from backend.contracts.entities import Audio, Cue
+from backend.contracts.errors import ConflictError, EngineUnavailableError
+from backend.core.bus import EventBus
+from backend.outputs.base import Progress
+from backend.playback.player import Player, SpokenPiece
+from tests.fakes import ManualSink, Watch
+
+SECOND = Audio(b"\x01\x00" * 8000, 8000)
+
+
+def piece(n: int, text: str, *, audio: Audio | None = SECOND, cue: str = "") -> SpokenPiece:
+    cues = (Cue("expression", cue),) if cue else ()
+    return SpokenPiece(n, text, audio, f"/api/audio/x/{n}", cues)
+
+
+def player(sink: ManualSink) -> tuple[EventBus, Player, list[str]]:
+    bus = EventBus()
+    bus.bind(asyncio.get_running_loop())
+    cues: list[str] = []
+    return bus, Player(bus, sink, lambda cue, turn_id: cues.append(cue.name)), cues
+
+
+async def test_a_cue_fires_when_its_sentence_plays_and_not_before() -> None:
+    sink = ManualSink()
+    bus, play, cues = player(sink)
+    async with Watch(bus) as seen:
+        show = play.begin("t", "stage")
+        await play.enqueue(show, piece(1, "One."))
+        await play.enqueue(show, piece(2, "Two.", cue="joy"))
+        await seen.until("playback.started")
+        assert cues == []
+        await sink.advance(1.0)
+        await seen.until("playback.started", 2)
+        assert cues == ["joy"]
+        await sink.advance(1.0)
+        await play.finish(show)
+    assert show.heard == ["One.", "Two."]
+    assert [e.type for e in seen.events if e.type == "playback.finished"] == ["playback.finished"]
+
+
+async def test_positions_only_grow_and_end_at_the_length() -> None:
+    sink = ManualSink()
+    bus, play, _ = player(sink)
+    async with Watch(bus) as seen:
+        show = play.begin("t", "stage")
+        await play.enqueue(show, piece(1, "One."))
+        for _ in range(4):
+            await sink.advance(0.25)
+            await seen.settle()
+        await play.finish(show)
+    positions = [e.position_s for e in seen.of("playback.position")]  # type: ignore[union-attr]
+    assert positions == sorted(positions)
+    assert positions[-1] == pytest.approx(1.0)
+
+
+async def test_a_failing_device_is_told_once_and_the_text_goes_on() -> None:
+    class Broken(ManualSink):
+        async def play(self, audio: Audio, progress: Progress) -> float:
+            raise EngineUnavailableError("The sound output cannot be opened.")
+
+    bus, play, _ = player(Broken())
+    async with Watch(bus) as seen:
+        show = play.begin("t", "stage")
+        for n in range(1, 4):
+            await play.enqueue(show, piece(n, f"{n}."))
+        await play.finish(show)
+    assert show.heard == ["1.", "2.", "3."]
+    assert len(seen.of("error.occurred")) == 1
+    assert play.problem
+
+
+async def test_an_earlier_turn_can_be_played_again_but_never_over_a_live_one() -> None:
+    sink = ManualSink()
+    bus, play, _ = player(sink)
+    async with Watch(bus) as seen:
+        play.play_again([piece(1, "Again.")], "old", "stage")
+        await seen.until("playback.started")
+        live = play.begin("new", "stage")
+        finished = await seen.until("playback.finished")
+        assert finished.turn_id == "old"
+        await play.enqueue(live, piece(1, "Live."))
+        with pytest.raises(ConflictError):
+            play.play_again([piece(1, "Again.")], "old", "stage")
+        await seen.until("playback.started", 2)
+        await play.stop(live)
+
+
+async def test_muting_is_silence_and_keeps_the_volume() -> None:
+    sink = ManualSink()
+    _, play, _ = player(sink)
+    play.set_volume(0.7)
+    play.set_volume(muted=True)
+    assert (sink.volume, play.volume) == (0.0, 0.7)
+    play.set_volume(muted=False)
+    assert sink.volume == 0.7
