@@ -51,12 +51,14 @@ class Speech:
         engine: Registry name of the engine that made it ("piper"), "silence" when all failed.
         voice: Name of the voice that spoke.
         phonemes: Times of its phonemes, empty when the engine gives none.
+        cached: It was spoken before and came from disk.
     """
 
     audio: Audio
     engine: str
     voice: str
     phonemes: tuple[PhonemeTime, ...] = ()
+    cached: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,7 @@ class Transcript:
         text: The words, empty when nothing was said.
         language: ISO 639-1 code, empty when unknown.
         segments: Pieces with times, in order.
+        words: Single words with times, where the engine gives them.
         engine: Registry name of the engine that read it.
     """
 
@@ -83,6 +86,7 @@ class Transcript:
     language: str = ""
     segments: tuple[TranscriptSegment, ...] = ()
     engine: str = ""
+    words: tuple[TranscriptSegment, ...] = ()
 
 
 class Wire(BaseModel):
