@@ -636,7 +636,7 @@ def allowed_in_words(name: str) -> str:
         low, high = limits_of(name)
         above = any(getattr(rule, "gt", None) is not None for rule in info.metadata)
         what = "a whole number" if kind == "integer" else "a number"
-        text = f"{what} {'above' if above else 'from'} {low:g} {'up ' if above else ''}to {high:g}"
+        text = f"{what} {'above' if above else 'from'} {_plain(low)} {'up ' if above else ''}to {_plain(high)}"
     else:
         text = {"path": "a path", "secret": "a key"}.get(kind, "text")
     return text + (", or empty" if optional else "")
@@ -657,6 +657,10 @@ def mask(secret: str) -> str:
     if not secret:
         return ""
     return "••••" + (secret[-4:] if len(secret) >= 16 else "")
+
+
+def _plain(number: float | None) -> str:
+    return "any" if number is None else f"{number:,.10g}".replace(",", "")
 
 
 def _extra(info: FieldInfo) -> dict[str, Any]:

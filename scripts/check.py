@@ -1,0 +1,51 @@
+"""Everything CI checks besides the tests, in CI's order, on any system; ``--fix`` puts right what tools can."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PROGRAMS = ("config.py", "config_secrets.py", "config_store.py", "main.py", "launch.py")
+
+
+def steps(*, fix: bool) -> list[tuple[str, list[str]]]:
+    """What is run, with the name it is reported under."""
+    python = sys.executable
+    pages = sorted(path.name for path in (ROOT / "scripts").glob("make_*_page.py"))
+    generated = ["make_env_example.py", *pages]
+    check = [] if fix else ["--check"]
+    return [
+        ("format", [python, "-m", "ruff", "format", *check, "."]),
+        ("lint", [python, "-m", "ruff", "check", *(["--fix"] if fix else []), "."]),
+        ("types", [python, "-m", "mypy", "-p", "backend", "-p", "frontend", "-p", "voice_trainer"]),
+        ("types of programs", [python, "-m", "mypy", *PROGRAMS, *_scripts()]),
+        ("import rules", [str(Path(python).with_name("lint-imports")), "--no-cache"]),
+        *((name, [python, str(ROOT / "scripts" / name), *check]) for name in generated),
+    ]
+
+
+def _scripts() -> list[str]:
+    return sorted(str(path.relative_to(ROOT)) for path in (ROOT / "scripts").glob("*.py"))
+
+
+def main(arguments: list[str]) -> int:
+    """Run all steps, also after one has failed; returns 1 when any did."""
+    failed = []
+    for name, command in steps(fix="--fix" in arguments):
+        begun = time.monotonic()
+        result = subprocess.run(command, cwd=ROOT, check=False)
+        verdict = "ok" if result.returncode == 0 else "FAILED"
+        print(f"{name}: {verdict} ({time.monotonic() - begun:.1f} s)", flush=True)
+        if result.returncode != 0:
+            failed.append(name)
+    print(
+        f"{len(failed)} failed: {', '.join(failed)}" if failed else "all checks passed", flush=True
+    )
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
