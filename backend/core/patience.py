@@ -1,4 +1,4 @@
-"""Deadlines for a stream in which only some pieces are signs of progress.
+"""Bounds of a streamed reply: deadlines that only progress moves, and what is said when there is too much or nothing.
 
 A server may keep a connection busy with comments and empty pieces for ever; only what the caller calls progress moves
 the deadline. Time in which the caller does something else does not count.
@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import TypeVar
 
+from backend.contracts.errors import ProviderError
 from backend.core import clock
 from backend.core.http import Provider, stalled
 
@@ -72,3 +73,24 @@ class Patience:
             raise stalled(self._provider, what) from None
         finally:
             self.spent(clock.monotonic_s() - began_s)
+
+
+def overlong(provider: Provider, most_chars: int) -> ProviderError:
+    """More was written than anybody asked for."""
+    return ProviderError(
+        f"{provider.title} wrote more than {most_chars:,} letters, far beyond LLM_MAX_TOKENS; the"
+        " reply was cut.",
+        kind="malformed",
+        provider=provider.name,
+    )
+
+
+def nothing_said(provider: Provider, *, thought: bool) -> ProviderError:
+    """A whole reply without a word in it; ``thought`` when it held thoughts only."""
+    what = (
+        "only thought and said nothing. LLM_MAX_TOKENS may be too small for this model."
+        if thought
+        else "sent an empty reply. Try again, or choose another model"
+        + (f" ({provider.model_setting})." if provider.model_setting else ".")
+    )
+    return ProviderError(f"{provider.title} {what}", kind="malformed", provider=provider.name)

@@ -13,7 +13,7 @@ from backend.contracts.entities import Usage
 from backend.contracts.errors import EngineUnavailableError, ProviderError, ProviderFailure
 from backend.core import clock
 from backend.core.http import Answer, cut, failed, message_in, refusal
-from backend.core.patience import Patience
+from backend.core.patience import Patience, nothing_said, overlong
 from backend.core.sse import SseOverflowError, sse_events
 from backend.engines.llm.base import Delta, Prompt
 from backend.engines.llm.options import RemoteOptions
@@ -77,7 +77,7 @@ class Anthropic:
             ) as answer:
                 patience.spent(clock.monotonic_s() - began_s)
                 if answer.status == 200:
-                    most_chars = prompt.max_tokens * limits.chars_per_token
+                    most_chars = limits.most_chars(prompt.max_tokens)
                     async with aclosing(_read(answer, patience, most_chars)) as deltas:
                         async for delta in deltas:
                             yield delta
@@ -162,7 +162,7 @@ async def _read(answer: Answer, patience: Patience, most_chars: int) -> AsyncGen
     usage = Usage()
     finish = ""
     chars = 0
-    whole = False
+    whole = thought = False
     async with aclosing(answer.pieces()) as pieces, aclosing(sse_events(pieces)) as events:
         while True:
             try:
@@ -190,11 +190,11 @@ async def _read(answer: Answer, patience: Patience, most_chars: int) -> AsyncGen
                     patience.progress()
                     chars += len(text)
                     if chars > most_chars:
-                        said = f"a reply of more than {most_chars:,} letters; it was cut"
-                        raise failed(provider, "malformed", said)
+                        raise overlong(provider, most_chars)
                     if text:
                         yield Delta(text)
                 case {"type": "content_block_delta", "delta": {"type": "thinking_delta"}}:
+                    thought = True
                     patience.progress()
                 case {"type": "message_delta", "delta": dict(delta)}:
                     finish = _FINISH.get(
@@ -217,7 +217,7 @@ async def _read(answer: Answer, patience: Patience, most_chars: int) -> AsyncGen
     if not chars and finish == "content_filter":
         raise failed(provider, "request", "the model refused to reply")
     if not chars:
-        raise failed(provider, "malformed", "an empty reply")
+        raise nothing_said(provider, thought=thought)
 
 
 def _parsed(answer: Answer, data: bytes) -> dict[str, Any]:

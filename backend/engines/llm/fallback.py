@@ -10,7 +10,6 @@ import random
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from typing import cast
 
 from backend.contracts.errors import AppError, EngineUnavailableError, ProviderError
 from backend.core import clock
@@ -118,9 +117,7 @@ class Fallback:
         """One attempt; failures after the first text are told apart by their type."""
         engine = self._engines[index]
         spoken = False
-        stream = cast(
-            "AsyncGenerator[Delta, None]", engine.stream(prompt)
-        )  # engines stream by generators
+        stream = engine.stream(prompt)
         async with aclosing(stream):
             try:
                 async for delta in stream:

@@ -28,7 +28,7 @@ from backend.core.http import (
     refusal,
     retry_after_s,
 )
-from backend.core.patience import Patience
+from backend.core.patience import Patience, nothing_said, overlong
 from backend.core.sse import SseEvent, SseOverflowError, sse_events
 from backend.engines.llm.base import Delta, Message, Prompt
 from backend.engines.llm.options import RemoteOptions
@@ -80,7 +80,7 @@ class OpenAICompatible:
             ) as answer:
                 patience.spent(clock.monotonic_s() - began_s)
                 if answer.status == 200:
-                    reply = _Reply(provider, prompt.max_tokens * limits.chars_per_token)
+                    reply = _Reply(provider, limits.most_chars(prompt.max_tokens))
                     async with aclosing(_read(answer, reply, patience)) as deltas:
                         async for delta in deltas:
                             yield delta
@@ -246,7 +246,7 @@ async def _read(answer: Answer, reply: _Reply, patience: Patience) -> AsyncGener
         while not head.strip():
             piece = await patience.next(pieces)
             if piece is None:
-                raise empty(provider, reply.thought)
+                raise nothing_said(provider, thought=reply.thought)
             head = (head + piece)[-65_536:]
         first = head.lstrip()[:1]
         if first == b"<":
@@ -362,12 +362,12 @@ class _Reply:
         self._chars += len(rest)
         if not self.finish and not self.done:
             if not self._chars and not self.thought:
-                raise empty(self.provider, self.thought)
+                raise nothing_said(self.provider, thought=self.thought)
             raise cut(self.provider)
         if not self._chars:
             if self.finish == "content_filter":
                 raise failed(self.provider, "request", "its content filter refused to reply")
-            raise empty(self.provider, self.thought)
+            raise nothing_said(self.provider, thought=self.thought)
         deltas.append(Delta(usage=self._usage, finish=self.finish or "stop"))
         return deltas
 
@@ -415,22 +415,8 @@ class _Reply:
         self.thought = self.thought or self._thoughts.found
         self._chars += len(text)
         if self._chars > self._most_chars:
-            raise failed(
-                self.provider,
-                "malformed",
-                f"a reply of more than {self._most_chars:,} letters; it was cut",
-            )
+            raise overlong(self.provider, self._most_chars)
         return [Delta(text)] if text else []
-
-
-def empty(provider: Provider, thought: bool) -> ProviderError:
-    """Nothing was said."""
-    why = (
-        "it only thought and said nothing; LLM_MAX_TOKENS may be too small for this model"
-        if thought
-        else "an empty reply"
-    )
-    return failed(provider, "malformed", why)
 
 
 def error_inside(provider: Provider, error: object, wait_s: float | None = None) -> ProviderError:

@@ -38,6 +38,10 @@ class Limits:
         """The same for the HTTP client; the waits between tokens are the engine's own."""
         return Timeouts(self.connect_s, self.first_token_s, self.total_s, self.total_s)
 
+    def most_chars(self, max_tokens: int) -> int:
+        """Letters after which a reply is cut."""
+        return max(1000, max_tokens * self.chars_per_token)
+
 
 @dataclass(frozen=True, slots=True)
 class RemoteOptions:
@@ -67,6 +71,17 @@ class RemoteOptions:
 @dataclass(frozen=True, slots=True)
 class EchoOptions:
     """Options of the engine that repeats what was said."""
+
+
+@dataclass(frozen=True, slots=True)
+class PersonaOptions:
+    """Options of the built-in personalities.
+
+    Attributes:
+        seed: Makes their choices repeatable; None = by chance.
+    """
+
+    seed: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
