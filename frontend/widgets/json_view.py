@@ -70,6 +70,7 @@ class JsonView(tk.Text):
         )
         self.theme = theme
         self.bind("<Key>", self._typed)
+        theme.on_change(self, self.recolour)
         self.recolour()
 
     def recolour(self) -> None:

@@ -109,13 +109,12 @@ class LogRow:
     def envelope(self) -> dict[str, Any]:
         """The event as a dictionary, its type, sentence and own fields in reading order."""
         found: dict[str, Any] = json.loads(self.raw)
-        if "data" not in found:
-            head = ("type", "severity", "source", "at", "seq", "turn_id", "job_id", "id")
-            own = {name: value for name, value in found.items() if name not in head}
-            found = {name: found[name] for name in head if found.get(name) is not None}
-            found["message"] = self.text
-            found["data"] = own
-        return {name: value for name, value in found.items() if value is not None}
+        head = ("type", "severity", "source", "at", "message", "turn_id", "job_id", "seq", "id")
+        ordered = {name: found[name] for name in head if found.get(name) is not None}
+        if "data" in found:
+            return {**ordered, "data": found["data"]}
+        own = {name: value for name, value in found.items() if name not in head}
+        return {**ordered, "message": self.text, "data": own}
 
     def clock(self) -> str:
         """Local time of day with milliseconds."""

@@ -48,7 +48,6 @@ class LogHistogram(tk.Canvas):
         self._on_jump = on_jump
         self._painter = Painter(self, theme)
         self._end_ms = 0
-        self._hover: int | None = None
         for sequence, act in (
             ("<Configure>", lambda event: self.redraw()),
             ("<ButtonPress-1>", self._pressed),
@@ -66,6 +65,7 @@ class LogHistogram(tk.Canvas):
             ("<FocusOut>", lambda event: self.redraw()),
         ):
             self.bind(sequence, act)
+        theme.on_change(self, self.redraw)
 
     def zoom(self, by: int) -> None:
         """Show a shorter (-1) or longer (1) time."""

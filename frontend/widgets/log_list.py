@@ -97,8 +97,6 @@ class LogList(tk.Canvas):
         self._grab: float | None = None
         self._pending: str | None = None
         self._fits: dict[tuple[str, str, int], str] = {}
-        self._ring: int | None = None
-        self._bar = self.create_line(0, 0, 0, 0, state="hidden")
         self._thumb = self.create_image(0, 0, anchor="nw", state="hidden")
         self._thumb_length = 0
         self._thumb_picture: ImageTk.PhotoImage | None = None
@@ -131,6 +129,7 @@ class LogList(tk.Canvas):
             ("<FocusOut>", lambda event: self.changed()),
         ):
             self.bind(sequence, act)
+        theme.on_change(self, self.recolour)
 
     # --- what the tab calls
 
@@ -156,6 +155,11 @@ class LogList(tk.Canvas):
     def newer(self) -> int:
         """Rows below the last one in sight."""
         return max(0, len(self.view) - (self._top + self.rows_in_sight))
+
+    @property
+    def is_at_top(self) -> bool:
+        """Whether the oldest row is in sight."""
+        return self._top == 0
 
     def window_ms(self) -> tuple[int, int] | None:
         """The moments of the first and last row in sight; None when there is none."""
@@ -258,9 +262,9 @@ class LogList(tk.Canvas):
         self._draw_thumb(count, fit)
         self._draw_ring()
 
-    def columns(self) -> tuple[int, int, int | None, int | None, int]:
+    def columns(self, width: int = 0) -> tuple[int, int, int | None, int | None, int]:
         """Left edges of time, level, source, type and message in pixels; None = too narrow for it."""
-        px, width = self.theme.px, self.winfo_width()
+        px, width = self.theme.px, width or self.winfo_width()
         clock = self.theme.measure("00:00:00.000", "monos")
         level = px(15) + clock + px(16)
         at = level + px(18)

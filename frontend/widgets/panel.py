@@ -8,19 +8,19 @@ zones, focus ring, Return and Space. Parts that change many times a second belon
 from __future__ import annotations
 
 import tkinter as tk
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from PIL import ImageTk
 
-from frontend.draw import Painter, fit, shape
+from frontend.draw import Painter, shape
 from frontend.theme import FontName, Theme
+from frontend.widgets.tooltip import DELAY_MS, Tooltip
 
-Press = Callable[[], None]
+Press = Callable[[], object]
 ButtonKind = Literal["ghost", "accent", "soft", "plain", "danger"]
 
-TIP_DELAY_MS = 500
 KINDS: dict[ButtonKind, tuple[str, str | None, str | None]] = {
     "ghost": ("text2", "raised", "line"),
     "accent": ("on_accent", "accent", None),
@@ -78,7 +78,8 @@ class Panel(tk.Canvas):
         self._current: str | None = None
         self._pending: str | None = None
         self._hold: list[ImageTk.PhotoImage] = []
-        self._tip = Tip(self, theme)
+        self._tip = Tooltip(self, theme)
+        self._tip_job: str | None = None
         self._thumb: int | None = None
         self._grabbed: float | None = None
         for sequence, act in (
@@ -106,7 +107,8 @@ class Panel(tk.Canvas):
             ("<Button-4>", lambda event: self._scroll_by(-48)),
             ("<Button-5>", lambda event: self._scroll_by(48)),
         ):
-            self.bind(sequence, act)
+            self.bind(sequence, act, add="+")
+        theme.on_change(self, self.changed)
 
     # --- for subclasses
 
@@ -220,73 +222,13 @@ class Panel(tk.Canvas):
     def switch(
         self, key: str, x: float, y: float, on: bool, press: Press | None, tip: str = ""
     ) -> None:
-        """A switch, 34 by 18, around the height y; drawn by ourselves so that it follows the scale."""
-        self.zone(key, x - 3, y - 12, 40, 24, press, tip=tip, radius=12)
-        fill = "accent" if on else "raised"
+        """A switch, 40 by 20, around the height y."""
+        self.zone(key, x, y - 10, 40, 20, press, tip=tip, radius=10)
+        fill, outline, knob = ("accent", None, "on_accent") if on else ("raised", "text3", "text3")
         if press is None:
-            fill = "line2" if on else "surface"
-        self.painter.box(x, y - 9, 34, 18, fill, None if on else "line2", 9)
-        knob = ("on_accent" if on else "text3") if press is not None else "text3"
-        self.painter.dot(x + (25 if on else 9), y, 5.5, knob)
-
-    def dropdown(
-        self,
-        key: str,
-        x: float,
-        y: float,
-        width: float,
-        text: str,
-        choices: Callable[[], Sequence[tuple[str, str]]],
-        choose: Callable[[str], None],
-        *,
-        current: str = "",
-        height: float = 32,
-        tip: str = "",
-    ) -> None:
-        """A button that opens a menu of (value, label) and hands over the chosen value."""
-
-        def open_menu() -> None:
-            self.popup(choices(), choose, current, x, y + height + 2)
-
-        made = self.zone(key, x, y, width, height, open_menu, tip=tip)
-        self._backing(made, "raised", "line")
-        self.painter.text(x + 12, y + height / 2, text, "small", clip=width - 38)
-        self.painter.icon(x + width - 16, y + height / 2, "down", 14, "text3")
-
-    def popup(
-        self,
-        choices: Sequence[tuple[str, str]],
-        choose: Callable[[str], None],
-        current: str,
-        x: float,
-        y: float,
-    ) -> None:
-        """A menu of (value, label) at a place of the content; the current one is marked."""
-        t = self.theme
-        menu = tk.Menu(
-            self,
-            tearoff=False,
-            font=t.font("small"),
-            background=t.color("surface"),
-            foreground=t.color("text"),
-            activebackground=t.color("sel"),
-            activeforeground=t.color("text"),
-            relief="flat",
-            borderwidth=1,
-            activeborderwidth=0,
-        )
-        for number, (value, label) in enumerate(choices):
-            # A long menu gets a second column rather than running off the screen.
-            menu.add_command(
-                label=("\u2713  " if value == current else "     ") + label[:60],
-                command=lambda value=value: choose(value),  # type: ignore[misc]
-                columnbreak=number > 0 and number % 24 == 0,
-            )
-        top = y - self.canvasy(0) / t.scale
-        try:
-            menu.tk_popup(self.winfo_rootx() + t.px(x), self.winfo_rooty() + t.px(top))
-        finally:
-            menu.grab_release()
+            fill, outline, knob = "line2" if on else "raised", "line2", "text3"
+        self.painter.box(x, y - 10, 40, 20, fill, outline, 10)
+        self.painter.dot(x + (30 if on else 10), y, 5.5, knob)
 
     def progress(
         self, x: float, y: float, width: float, share: float | None, color: str = "accent"
@@ -296,7 +238,7 @@ class Panel(tk.Canvas):
         if share:
             self.painter.box(x, y, max(6.0, width * min(1.0, share)), 6, color, None, 3)
 
-    def row(
+    def add_row(
         self,
         key: str,
         x: float,
@@ -347,6 +289,21 @@ class Panel(tk.Canvas):
         if self._pending is not None:
             self.after_cancel(self._pending)
             self._pending = None
+        self._hide_tip()
+
+    def _show_tip(self, zone: Zone) -> None:
+        self._tip_job = None
+        t = self.theme
+        self._tip.text = zone.tip
+        top = t.px(zone.y + zone.height) - round(self.canvasy(0))
+        self._tip.show_at(self.winfo_rootx() + t.px(zone.x), self.winfo_rooty() + top)
+        self._tip.text = ""  # shown for its zone only, not whenever the pointer enters the panel
+
+    def _hide_tip(self) -> None:
+        if self._tip_job is not None:
+            self.after_cancel(self._tip_job)
+            self._tip_job = None
+        self._tip.hide()
 
     def _backing(
         self, zone: Zone, fill: str | None, outline: str | None, radius: float = 6
@@ -386,11 +343,11 @@ class Panel(tk.Canvas):
         if old:
             self._look(old, hot=False)
         self._hot = key
-        self._tip.hide()
+        self._hide_tip()
         if zone is not None:
             self._look(zone, hot=True)
             if zone.tip:
-                self._tip.show_soon(zone.tip)
+                self._tip_job = self.after(DELAY_MS, lambda: self._show_tip(zone))
         self.configure(cursor="hand2" if zone is not None and zone.press is not None else "")
 
     def _look(self, zone: Zone, *, hot: bool) -> None:
@@ -398,7 +355,7 @@ class Panel(tk.Canvas):
             self.itemconfigure(item, **(lit if hot else calm))
 
     def _pressed(self, event: Any) -> None:
-        self._tip.hide()
+        self._hide_tip()
         self.focus_set()
         if self._thumb is not None and event.x >= self.winfo_width() - self.theme.px(12):
             self._grabbed = self.canvasy(event.y) - self.canvasy(0)
@@ -524,55 +481,3 @@ class Panel(tk.Canvas):
         else:
             return
         self._place_thumb()
-
-
-class Tip:
-    """The small words beside the pointer."""
-
-    def __init__(self, owner: tk.Misc, theme: Theme) -> None:
-        self._owner = owner
-        self._theme = theme
-        self._timer: str | None = None
-        self._window: tk.Toplevel | None = None
-        owner.bind("<Destroy>", lambda event: self.hide(), add="+")
-
-    def show_soon(self, text: str) -> None:
-        """Show after half a second, unless hidden before."""
-        self.hide()
-        self._timer = self._owner.after(TIP_DELAY_MS, lambda: self._show(text))
-
-    def hide(self) -> None:
-        """Take it away, or do not show it at all."""
-        if self._timer is not None:
-            self._owner.after_cancel(self._timer)
-            self._timer = None
-        if self._window is not None:
-            self._window.destroy()
-            self._window = None
-
-    def _show(self, text: str) -> None:
-        self._timer = None
-        t = self._theme
-        self._window = window = tk.Toplevel(self._owner, background=t.color("line2"))
-        window.wm_overrideredirect(True)
-        tk.Label(
-            window,
-            text=text[:600],
-            font=t.font("cap"),
-            background=t.color("raised"),
-            foreground=t.color("text"),
-            padx=t.px(8),
-            pady=t.px(4),
-            justify="left",
-            wraplength=t.px(360),
-        ).pack(padx=1, pady=1)
-        window.update_idletasks()
-        x = self._owner.winfo_pointerx() + t.px(12)
-        y = self._owner.winfo_pointery() + t.px(16)
-        x = min(x, window.winfo_screenwidth() - window.winfo_reqwidth() - 4)
-        if y + window.winfo_reqheight() > window.winfo_screenheight():
-            y = self._owner.winfo_pointery() - window.winfo_reqheight() - t.px(8)
-        window.wm_geometry(f"+{x}+{y}")
-
-
-__all__ = ["ButtonKind", "Panel", "Press", "Tip", "Zone", "fit"]
