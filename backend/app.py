@@ -580,7 +580,6 @@ def create_app(loaded: LoadedSettings) -> FastAPI:
             monitor=backend.monitor,
             hearing=backend.hearing,
             host=backend.host,
-            version=VERSION,
             access=access,
         )
         try:

@@ -198,12 +198,13 @@ class Chat:
                 character_id=conversation.character_id,
             )
         )
-        if lane.current is not None:
+        before_it = len(lane.waiting) + (lane.current is not None)
+        if before_it:
             self._bus.publish(
                 ChatDisposition(
                     message_id=item.turn_id,
                     disposition="queued",
-                    reason=f"{len(lane.waiting) + 1} before it",
+                    reason=f"{before_it} before it",
                     turn_id=item.turn_id,
                     conversation_id=conversation.id,
                 )

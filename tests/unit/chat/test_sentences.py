@@ -27,7 +27,10 @@ def split(text: str, *, by: int = 3, first_clause_chars: int = 10_000) -> list[s
         ("Well... maybe. Wait, what?!", ["Well...", "maybe.", "Wait, what?!"]),
         ("I like e.g. tea, i.e. all of it. You?", ["I like e.g. tea, i.e. all of it.", "You?"]),
         ("J. R. R. Tolkien wrote it. I know.", ["J. R. R. Tolkien wrote it.", "I know."]),
-        ('She said "Stop!" and left. Then "Bye."', ['She said "Stop!"', "and left.", 'Then "Bye."']),
+        (
+            'She said "Stop!" and left. Then "Bye."',
+            ['She said "Stop!"', "and left.", 'Then "Bye."'],
+        ),
         ("おはよう。元気ですか？はい！", ["おはよう。", "元気ですか？", "はい！"]),
         ("「行こう。」と言った。終わり", ["「行こう。」", "と言った。", "終わり"]),
         ("你好，世界。今天天气很好！", ["你好，世界。", "今天天气很好！"]),
@@ -42,7 +45,10 @@ def split(text: str, *, by: int = 3, first_clause_chars: int = 10_000) -> list[s
 @pytest.mark.parametrize("by", [1, 3, 1000])
 def test_sentences_end_where_a_reader_would_say(text: str, expected: list[str], by: int) -> None:
     if by == 1 and "🎉" in text:
-        expected = ["Great!", "🎉 Next one."]  # nobody can know yet what follows; both keep the emoji
+        expected = [
+            "Great!",
+            "🎉 Next one.",
+        ]  # nobody can know yet what follows; both keep the emoji
     found = split(text, by=by)
     if "🎉" in text:
         assert " ".join(found) == text
@@ -54,7 +60,9 @@ def test_the_first_clause_leaves_before_the_sentence_has_ended() -> None:
     splitter = SentenceSplitter()
     text = "Well, that is quite a story you have there, and I want to hear"
     assert splitter.feed(text) == ["Well, that is quite a story you have there,"]
-    assert splitter.feed(" all of it, please, now. ") == ["and I want to hear all of it, please, now."]
+    assert splitter.feed(" all of it, please, now. ") == [
+        "and I want to hear all of it, please, now."
+    ]
 
 
 def test_an_endless_sentence_is_cut_at_a_space() -> None:

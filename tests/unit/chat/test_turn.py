@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from pathlib import Path
 
 import pytest
@@ -93,13 +94,15 @@ async def test_spans_are_contiguous_and_sum_to_the_total(tmp_path: Path) -> None
     answer = await stage.run(on_stage=False)
     spans = answer.trace.spans
     assert sum(span.duration_ms for span in spans) == pytest.approx(answer.trace.total_ms, abs=1)
-    for left, right in zip(spans, spans[1:], strict=False):
+    for left, right in itertools.pairwise(spans):
         assert right.start_ms == pytest.approx(left.start_ms + left.duration_ms, abs=1e-6)
     assert all(span.detail for span in spans)
 
 
 async def test_thoughts_and_stage_directions_are_never_spoken_or_stored(tmp_path: Path) -> None:
-    stage = Stage(tmp_path, WritesText(["<thi", "nk>I hate", " this</think>*wav", "es* Hi! [smug]"]))
+    stage = Stage(
+        tmp_path, WritesText(["<thi", "nk>I hate", " this</think>*wav", "es* Hi! [smug]"])
+    )
     async with Watch(stage.bus) as seen:
         answer = await stage.run()
     assert answer.reply == "Hi!"
@@ -164,7 +167,9 @@ TEXT = "The lantern refused to go out. Every night a traveller leaned in to blow
 
 
 @pytest.mark.parametrize("cut", [n / 20 for n in range(20)])
-async def test_an_interrupted_turn_remembers_only_what_was_heard(tmp_path: Path, cut: float) -> None:
+async def test_an_interrupted_turn_remembers_only_what_was_heard(
+    tmp_path: Path, cut: float
+) -> None:
     sink = ManualSink()
     stage = Stage(tmp_path, WritesText([TEXT]), sink)
     async with Watch(stage.bus) as seen:

@@ -1,0 +1,200 @@
+"""Conversations: separate memories, one turn at a time, nothing lost, and an interruption that ends in time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from backend.chat.characters import Characters
+from backend.chat.conversations import QUEUE_LIMIT, Chat
+from backend.chat.turn import TurnRunner
+from backend.contracts.entities import STAGE
+from backend.contracts.errors import BusyError, InvalidInputError, NotFoundError
+from backend.core.bus import EventBus
+from backend.outputs.none import NoSound
+from backend.playback.player import Player
+from backend.playback.sounds import SoundStore
+from backend.storage import turns as turn_rows
+from backend.storage.database import Database
+from tests.fakes import Beeps, Watch, WritesText
+
+
+@dataclass
+class House:
+    """A chat over a real database and fake engines."""
+
+    bus: EventBus
+    database: Database
+    characters: Characters
+    chat: Chat
+    llm: WritesText
+    voice: Beeps
+    sounds: SoundStore
+
+
+async def build(folder: Path) -> House:
+    database = Database("", folder)
+    await database.open()
+    bus = EventBus()
+    bus.bind(asyncio.get_running_loop())
+    characters = Characters(database, bus, folder / "avatars")
+    await characters.open()
+    llm, voice = WritesText(["Hello there. ", "I am here."]), Beeps()
+    sounds = SoundStore(folder / "turns", max_bytes=10**9, max_age_days=1)
+    house: House
+    player = Player(bus, NoSound(), lambda cue, turn_id: None)
+    runner = TurnRunner(bus, lambda: house.llm, lambda: house.voice, sounds, player)
+    chat = Chat(bus=bus, database=database, characters=characters, runner=runner)
+    house = House(bus, database, characters, chat, llm, voice, sounds)
+    await chat.start()
+    return house
+
+
+@pytest.fixture
+async def house(tmp_path: Path) -> AsyncIterator[House]:
+    house = await build(tmp_path)
+    yield house
+    await house.chat.stop()
+    await house.sounds.close()
+    await house.database.close()
+
+
+async def test_a_turn_is_stored_before_its_result_is_known(house: House) -> None:
+    handle = await house.chat.send("hi", conversation_id=STAGE)
+    turn = await handle.result()
+    stored = await house.database.read(lambda c: turn_rows.get(c, handle.turn_id))
+    assert stored is not None
+    assert stored.reply == turn.reply == "Hello there. I am here."
+    assert sum(s.duration_ms for s in stored.spans) == pytest.approx(stored.total_ms, abs=1)
+
+
+async def test_messages_in_one_conversation_are_answered_one_after_the_other(house: House) -> None:
+    house.llm = WritesText(["a ", 0.02, "b."])
+    async with Watch(house.bus) as seen:
+        handles = [await house.chat.send(f"m{n}", conversation_id=STAGE) for n in range(4)]
+        turns = await asyncio.gather(*(handle.result() for handle in handles))
+    assert [turn.number for turn in turns] == [1, 2, 3, 4]
+    order = [
+        (e.type, e.turn_id) for e in seen.events if e.type in ("turn.started", "turn.finished")
+    ]
+    expected = [(t, h.turn_id) for h in handles for t in ("turn.started", "turn.finished")]
+    assert order == expected
+    queued = [e for e in seen.of("chat.disposition") if e.disposition == "queued"]  # type: ignore[union-attr]
+    assert len(queued) == 3
+
+
+async def test_clients_share_no_memory(house: House) -> None:
+    await (await house.chat.send("my secret is 42", client_uid="a")).result()
+    await (await house.chat.send("what do you know", client_uid="b")).result()
+    last = house.llm.prompts[-1]
+    assert "42" not in " ".join(message.text for message in last.messages)
+    await (await house.chat.send("again", client_uid="a")).result()
+    assert "42" in " ".join(message.text for message in house.llm.prompts[-1].messages)
+
+
+async def test_an_unknown_conversation_is_refused(house: House) -> None:
+    with pytest.raises(NotFoundError):
+        await house.chat.send("hi", conversation_id="nope")
+
+
+@pytest.mark.parametrize("text", ["", "   ", "\x00\x07", "x" * 8001])
+async def test_a_message_that_cannot_be_answered_is_refused(house: House, text: str) -> None:
+    with pytest.raises(InvalidInputError):
+        await house.chat.send(text)
+
+
+async def test_a_full_queue_says_so_and_loses_nothing_taken(house: House) -> None:
+    house.llm = WritesText([5.0, "late"])
+    handles = [await house.chat.send("x", conversation_id=STAGE) for _ in range(QUEUE_LIMIT)]
+    await asyncio.sleep(0)
+    handles.append(await house.chat.send("x", conversation_id=STAGE))
+    with pytest.raises(BusyError):
+        await house.chat.send("one too many", conversation_id=STAGE)
+    await house.chat.interrupt(STAGE, waiting_too=True)
+    turns = await asyncio.gather(*(handle.result() for handle in handles))
+    assert turns[0].outcome == "interrupted"
+    assert {turn.outcome for turn in turns[1:]} == {"skipped"}
+
+
+async def test_an_interruption_ends_the_turn_at_once_and_keeps_what_was_spoken(
+    house: House,
+) -> None:
+    house.llm = WritesText(["First sentence. ", "Second", 30.0, " zanzibar."])
+    async with Watch(house.bus) as seen:
+        handle = await house.chat.send("tell me", conversation_id=STAGE)
+        await seen.until("speech.ready")
+        await seen.settle()
+        began = asyncio.get_running_loop().time()
+        assert await house.chat.interrupt(STAGE)
+        assert asyncio.get_running_loop().time() - began < 0.5
+        turn = await handle.result()
+    assert turn.outcome == "interrupted"
+    assert turn.reply == "First sentence."
+    house.llm = WritesText(["Next."])
+    assert (await (await house.chat.send("go on", conversation_id=STAGE)).result()).reply == "Next."
+    told = [message.text for message in house.llm.prompts[0].messages]
+    assert "First sentence." in told
+    assert not any("zanzibar" in text for text in told)
+
+
+async def test_what_a_client_says_was_heard_is_what_is_remembered(house: House) -> None:
+    house.llm = WritesText(["One. Two. Three. ", 30.0, "Four."])
+    async with Watch(house.bus) as seen:
+        handle = await house.chat.send("count", client_uid="web")
+        await seen.until("speech.ready", 3)
+        await house.chat.interrupt(handle.conversation_id, heard="One. Tw")
+        turn = await handle.result()
+    assert turn.reply == "One. Tw"
+
+
+async def test_each_character_keeps_its_own_memory_of_a_conversation(house: House) -> None:
+    cast = await house.characters.list()
+    await (await house.chat.send("I like plums", conversation_id=STAGE)).result()
+    await house.chat.switch_character(STAGE, cast[1].id)
+    await (await house.chat.send("hello", conversation_id=STAGE)).result()
+    assert "plums" not in " ".join(m.text for m in house.llm.prompts[-1].messages)
+    await house.chat.switch_character(STAGE, cast[0].id)
+    await (await house.chat.send("hello", conversation_id=STAGE)).result()
+    assert "plums" in " ".join(m.text for m in house.llm.prompts[-1].messages)
+
+
+async def test_a_conversation_goes_on_after_a_restart(tmp_path: Path) -> None:
+    first = await build(tmp_path)
+    await (await first.chat.send("remember the lantern", conversation_id=STAGE)).result()
+    await first.chat.stop()
+    await first.database.close()
+    second = await build(tmp_path)
+    turn = await (await second.chat.send("and now", conversation_id=STAGE)).result()
+    assert turn.number == 2
+    assert "lantern" in " ".join(m.text for m in second.llm.prompts[-1].messages)
+    await second.chat.stop()
+    await second.sounds.close()
+    await second.database.close()
+
+
+async def test_the_prompt_of_a_late_turn_is_no_larger_than_its_budget(house: House) -> None:
+    for n in range(30):
+        await (await house.chat.send(f"{n} " + "word " * 200, conversation_id=STAGE)).result()
+    early = len(house.llm.prompts[15].messages)
+    late = len(house.llm.prompts[-1].messages)
+    assert late <= early + 1
+
+
+async def test_clearing_forgets(house: House) -> None:
+    await (await house.chat.send("my name is Rin", conversation_id=STAGE)).result()
+    await house.chat.clear(STAGE)
+    await (await house.chat.send("who am I", conversation_id=STAGE)).result()
+    assert "Rin" not in " ".join(m.text for m in house.llm.prompts[-1].messages)
+
+
+async def test_the_stage_cannot_be_deleted_and_others_can(house: House) -> None:
+    other = await house.chat.create(client_uid="x")
+    await house.chat.delete(other.id)
+    with pytest.raises(NotFoundError):
+        await house.chat.conversation(other.id)
+    await house.chat.delete(STAGE)
+    assert (await house.chat.conversation(STAGE)).id == STAGE
