@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from backend.core.registry import Registry
-from backend.engines.stt.base import STT
+from typing import TYPE_CHECKING
 
-RECOGNISERS: Registry[STT] = Registry("speech recogniser", {})
+from backend.core.registry import Registry
+
+if TYPE_CHECKING:  # engine processes import this package and need neither pydantic nor its 20 MB
+    from backend.engines.stt.base import STT
+
+RECOGNISERS: Registry[STT] = Registry(
+    "speech recogniser",
+    {
+        "chain": "backend.engines.stt.chain:Chain",
+        "openai_compatible": "backend.engines.stt.openai_compatible:OpenAICompatible",
+        "script": "backend.engines.stt.script:Script",
+        "sphinx": "backend.engines.stt.sphinx:Sphinx",
+        "whisper": "backend.engines.stt.whisper:Whisper",
+    },
+)

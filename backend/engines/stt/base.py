@@ -26,6 +26,10 @@ class STT(Protocol):
         """
         ...
 
+    def warm(self) -> None:
+        """Have everything loaded soon, in the background; called once at start, never raises."""
+        ...
+
     async def close(self) -> None:
         """Let go of models and connections."""
         ...

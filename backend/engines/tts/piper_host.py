@@ -30,7 +30,7 @@ MAX_SECONDS = 180.0
 DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml"})
 INPUTS = {"input", "input_lengths", "scales"}
 PHONEMES = ("espeak", "text", "hebrew", "japanese", "thai", "pinyin")
-NOT_SPOKEN = frozenset({"^", "$", "_", " ", ""})
+STRESSES, LENGTHS = ("ˈ", "ˌ"), ("ː", "ˑ")
 ESPEAK_VOICE = re.compile(r"[A-Za-z0-9_+-]{1,40}")
 
 _loading = threading.Lock()
@@ -89,8 +89,8 @@ def synthesize(
             at = samples
             for mark in chunk.phoneme_alignments or ():
                 end = at + int(mark.num_samples)
-                if mark.phoneme not in NOT_SPOKEN and samples <= at < end <= samples + sound.size:
-                    phonemes.append((mark.phoneme, at / rate_hz, end / rate_hz))
+                if samples <= at < end <= samples + sound.size:
+                    _add_phoneme(phonemes, mark.phoneme, at / rate_hz, end / rate_hz)
                 at = end
             pieces.append(chunk.audio_int16_bytes)
             samples += sound.size
@@ -104,6 +104,22 @@ def synthesize(
         ) from error
     pcm = b"".join(pieces)[: int(MAX_SECONDS * rate_hz) * 2]
     return pcm, rate_hz, phonemes
+
+
+def _add_phoneme(
+    phonemes: list[tuple[str, float, float]], mark: str, start_s: float, end_s: float
+) -> None:
+    """Piper gives stress, length and punctuation times of their own; here they belong to a sound, or to none."""
+    if mark in LENGTHS and phonemes:
+        before = phonemes[-1]
+        phonemes[-1] = (before[0] + mark, before[1], end_s)
+    elif mark in STRESSES:
+        phonemes.append((mark, start_s, end_s))
+    elif any(letter.isalpha() for letter in mark):
+        if phonemes and phonemes[-1][0] in STRESSES:
+            stress, start_s, _ = phonemes.pop()
+            mark = stress + mark
+        phonemes.append((mark, start_s, end_s))
 
 
 def _voice(path: Path, use_gpu: bool) -> PiperVoice:

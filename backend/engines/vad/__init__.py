@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from backend.core.registry import Registry
-from backend.engines.vad.base import VAD
+from typing import TYPE_CHECKING
 
-DETECTORS: Registry[VAD] = Registry("voice detector", {})
+from backend.core.registry import Registry
+
+if TYPE_CHECKING:
+    from backend.engines.vad.base import VAD
+
+DETECTORS: Registry[VAD] = Registry(
+    "voice detector", {"energy": "backend.engines.vad.energy:Energy"}
+)
