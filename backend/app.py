@@ -312,6 +312,7 @@ class Engines:
             self._http.trust(settings.stt_openai_url)
             options = stt_options.OpenAICompatibleOptions(
                 http=self._http,
+                host=self._host,
                 base_url=settings.stt_openai_url,
                 api_key=key.get_secret_value() if key else "",
                 model=settings.stt_openai_model,
