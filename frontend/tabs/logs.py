@@ -10,6 +10,7 @@ import logging
 import tkinter as tk
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from heapq import merge
 from pathlib import Path
 from time import perf_counter
 from tkinter import filedialog
@@ -84,7 +85,6 @@ class LogsTab(tk.Frame):
         self._loading: Literal["", "first", "older"] = ""
         self._has_older = True
         self._load_problem = ""
-        self._unseen_errors = 0
         self._export: Iterator[float] | None = None
         self._turn_id = ""
         self._flowed: tuple[bool, str, float] | None = None
@@ -107,10 +107,8 @@ class LogsTab(tk.Frame):
         self._later()
 
     def on_show(self) -> None:
-        """Draw again, and forget the unseen errors."""
+        """Draw again."""
         self._is_shown = True
-        self._unseen_errors = 0
-        self.app.set_badge(self.NAME, 0)
         self._dirty = True
         self._plot_at = self._counts_at = 0.0
         self.list.focus_set()
@@ -126,9 +124,9 @@ class LogsTab(tk.Frame):
 
     def on_connected(self) -> None:
         """Load what happened before."""
-        if not self._loading:
+        if self.buffer.oldest_seq is None:
             self._has_older = True
-            self._load("first" if self.buffer.oldest_seq is None else "")
+            self._load("first")
 
     # --- building
 
@@ -142,8 +140,8 @@ class LogsTab(tk.Frame):
             on_change=lambda text: self._search_soon(),
             label="Search the log",
         )
-        self.search.entry.bind("<Return>", lambda event: self.find(forward=True))
-        self.search.entry.bind("<Shift-Return>", lambda event: self.find(forward=False))
+        self.search.entry.bind("<Return>", lambda event: self.find_next(forward=True))
+        self.search.entry.bind("<Shift-Return>", lambda event: self.find_next(forward=False))
         self.search.entry.bind("<Escape>", self._escaped)
         self.search.entry.bind("<Down>", lambda event: self.list.focus_set())
         self.regex = Chip(
@@ -156,11 +154,11 @@ class LogsTab(tk.Frame):
         )
         self.found = Words(self, t, "", "small", "text2")
         self.previous = Button(
-            self, t, icon="up", kind="plain", command=lambda: self.find(forward=False),
+            self, t, icon="up", kind="plain", command=lambda: self.find_next(forward=False),
             tip="Previous match   Shift+F3",
         )  # fmt: skip
         self.next = Button(
-            self, t, icon="down", kind="plain", command=lambda: self.find(forward=True),
+            self, t, icon="down", kind="plain", command=lambda: self.find_next(forward=True),
             tip="Next match   F3",
         )  # fmt: skip
         self.only = Chip(
@@ -216,9 +214,9 @@ class LogsTab(tk.Frame):
         """Keys that work anywhere on this tab, through a binding tag of its own."""
         tag = f"LogsTab{id(self)}"
         for sequence, act in (
-            ("<Control-f>", lambda event: self.focus_search()),
-            ("<F3>", lambda event: self.find(forward=True)),
-            ("<Shift-F3>", lambda event: self.find(forward=False)),
+            ("<Control-f>", lambda event: self.find()),
+            ("<F3>", lambda event: self.find_next(forward=True)),
+            ("<Shift-F3>", lambda event: self.find_next(forward=False)),
             ("<Control-e>", lambda event: self.export()),
         ):
             self.bind_class(tag, sequence, act)
@@ -322,14 +320,10 @@ class LogsTab(tk.Frame):
             row_id = buffer.append(LogRow.of_event(event))
             if row_id is not None:
                 view.appended(row_id)
-                if event.severity == "ERROR" and not self._is_shown:
-                    self._unseen_errors += 1
             done += 1
             if done % 16 == 0 and perf_counter() > stop:
                 break
         del self._waiting[:done]
-        if self._unseen_errors and not self._is_shown:
-            self.app.set_badge(self.NAME, self._unseen_errors)
         self._dirty = True
 
     def _later(self) -> None:
@@ -374,23 +368,39 @@ class LogsTab(tk.Frame):
         self._load_problem = ""
         params: dict[str, str | int | float] = {"limit": PAGE}
         if self.buffer.oldest_seq is not None:
-            params["before"] = self.buffer.oldest_seq
+            params["before_seq"] = self.buffer.oldest_seq
         self.app.backend.get("/api/events", self._loaded, self._not_loaded, params=params)
         self.card.changed()
 
     def _loaded(self, answer: Any) -> None:
+        is_first = self._loading == "first"
         self._loading = ""
-        found = answer.get("events") if isinstance(answer, dict) else answer
-        found = [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+        found = [one for one in answer if isinstance(one, dict)] if isinstance(answer, list) else []
         rows = sorted((LogRow.of_envelope(one) for one in found), key=lambda row: row.seq or 0)
-        before = len(self.buffer)
-        added = self.buffer.prepend(rows)
-        self.view.prepended(added)
-        is_full = before + added >= self.buffer.capacity
-        self._has_older = len(found) >= PAGE and added > 0 and not is_full
+        buffer = self.buffer
+        before = len(buffer)
+        if is_first:
+            self._merge(rows)
+            added = len(buffer) - before
+        else:
+            added = buffer.prepend(rows)
+            self.view.prepended(added)
+        self._has_older = len(found) >= PAGE and added > 0 and len(buffer) < buffer.capacity
         self._dirty = True
         self._counts_at = self._plot_at = 0.0
         self._later()
+
+    def _merge(self, stored: list[LogRow]) -> None:
+        """Sort the newest stored events among the live rows that came before them."""
+        buffer = self.buffer
+        live = [buffer[row_id] for row_id in range(buffer.first, buffer.end)]
+        buffer.clear()
+        self.view.cleared()
+        self.list.selected = None
+        # Each list keeps its own order: the stored one is that of the sequence numbers.
+        for row in merge(stored, live, key=lambda row: row.at_ms):
+            buffer.append(row)
+        self.view.set_filter(self.view.filter)
 
     def _not_loaded(self, failure: Failure) -> None:
         self._loading = ""
@@ -470,13 +480,13 @@ class LogsTab(tk.Frame):
             self._flowed = state
             self._lay_out()
 
-    def find(self, *, forward: bool) -> str:
+    def find_next(self, *, forward: bool) -> str:
         """Go to the next or previous row that matches, round at the ends."""
         if self._search_job is not None:
             self._search_now()
         view = self.view
         if view.search is None:
-            self.focus_search()
+            self.find()
             return "break"
         if view.is_working and not view.matches:
             view.work(2 * WORK_S)
@@ -491,7 +501,11 @@ class LogsTab(tk.Frame):
         self._show_found()
         return "break"
 
-    def focus_search(self) -> str:
+    def panes(self) -> list[tk.Misc]:
+        """Where F6 goes."""
+        return [self.search.entry, self.histogram, self.list, self.card, self.details]
+
+    def find(self) -> str:
         """Put the keyboard into the search field."""
         self.search.entry.focus_set()
         self.search.entry.selection_range(0, "end")

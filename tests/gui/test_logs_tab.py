@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -29,7 +30,7 @@ def stored(count: int, first: int = 1) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def stand() -> Iterator[Stand]:
-    made = Stand({"GET /api/events": {"events": []}})
+    made = Stand({"GET /api/events": []})
     yield made
     made.close()
 
@@ -62,16 +63,17 @@ def test_an_event_type_this_window_does_not_know_is_shown_all_the_same(stand: St
 
 
 def test_stored_events_are_loaded_at_the_start_and_older_ones_at_the_top(stand: Stand) -> None:
-    def page(params: dict[str, Any]) -> dict[str, Any]:
-        before = params.get("before", 701)
-        return {"events": stored(min(300, before - 1), max(1, before - 300))}
+    def page(params: dict[str, Any]) -> list[dict[str, Any]]:
+        before = params.get("before_seq", 701)
+        return stored(min(300, before - 1), max(1, before - 300))
 
     stand.backend.answers["GET /api/events"] = page
     tab = stand.hold(LogsTab)
-    stand.settle(lambda: len(tab.buffer) == 300)
+    stand.settle(lambda: len(tab.view) == 300 and bool(tab.list.winfo_viewable()))
     tab.list.focus_force()
     tab.list.event_generate("<Home>")
     stand.settle(lambda: len(tab.buffer) == 600)
+    tab.list.redraw()
     tab.list.event_generate("<Home>")
     stand.settle(lambda: len(tab.buffer) == 700)
     asked = len(stand.backend.asked)
@@ -85,7 +87,7 @@ def test_a_failed_load_says_why_and_can_be_tried_again(stand: Stand) -> None:
     stand.backend.answers["GET /api/events"] = Failure("unreachable", "The backend sleeps.")
     tab = stand.hold(LogsTab)
     stand.settle(lambda: "The backend sleeps." in words_on(tab.card))
-    stand.backend.answers["GET /api/events"] = {"events": stored(3)}
+    stand.backend.answers["GET /api/events"] = stored(3)
     tab.card.invoke("way_out")
     stand.settle(lambda: len(tab.buffer) == 3)
 
@@ -138,10 +140,10 @@ def test_search_marks_matches_and_walks_through_them(stand: Stand) -> None:
     tab.search.entry.focus_force()
     tab.search.entry.event_generate("<Return>")
     assert tab.found.cget("text") == "1 of 11"
-    tab.find(forward=True)
+    tab.find_next(forward=True)
     assert tab.found.cget("text") == "2 of 11"
-    tab.find(forward=False)
-    tab.find(forward=False)
+    tab.find_next(forward=False)
+    tab.find_next(forward=False)
     assert tab.found.cget("text") == "11 of 11"
     assert tab.buffer[tab.list.selected].text == "line 99"
     tab.list.redraw()
@@ -252,13 +254,23 @@ def test_an_export_that_cannot_be_written_says_so(stand: Stand, tmp_path: Path) 
     assert "could not be written: No such file or directory." in stand.notices[0][0]
 
 
-def test_errors_while_another_tab_is_shown_are_counted_on_the_rail(stand: Stand) -> None:
-    tab = stand.hold(LogsTab)
-    tab.on_hide()
-    stand.feed(line("bad", severity="ERROR"), line("fine"))
-    assert stand.badges["logs"] == (1, None)
-    tab.on_show()
-    assert stand.badges["logs"] == (0, None)
+def test_lines_gathered_before_the_first_load_lie_among_the_stored_events_by_time(
+    stand: Stand,
+) -> None:
+    begun = datetime(2026, 1, 1, tzinfo=UTC)
+
+    def at(minute: int) -> datetime:
+        return begun + timedelta(minutes=minute)
+
+    stand.backend.answers["GET /api/events"] = [
+        line(f"stored {n}", at=at(n)).envelope(seq=n) for n in (6, 4, 2)
+    ]
+    tab = stand.hold(LogsTab, connect=False)
+    stand.feed(line("live 3", at=at(3)), line("live 5", at=at(5)))
+    tab.on_connected()
+    stand.settle(lambda: len(tab.view) == 5)
+    shown = [tab.buffer[n].text for n in tab.view.shown_ids()]
+    assert shown == ["stored 2", "live 3", "stored 4", "live 5", "stored 6"]
 
 
 def test_a_click_in_the_histogram_jumps_there(stand: Stand) -> None:
