@@ -590,7 +590,7 @@ def create_app(loaded: LoadedSettings) -> FastAPI:
             await backend.stop()
 
     app = FastAPI(title="Luma", version=VERSION, lifespan=lifespan, docs_url=None, redoc_url=None)
-    errors.install(app)
+    errors.install(app, debug=lambda: app.state.backend.engines.settings.debug)
     for router in ROUTERS:
         app.include_router(router)
     app.add_middleware(guard.Guard, access=access, options=_guard_options(settings))

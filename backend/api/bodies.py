@@ -98,6 +98,15 @@ class TtsBody(Body):
         description='Name or alias of a voice, "engine/name", or a whole choice; none = the character\'s.',
     )
     character_id: Id | None = None
+    play: bool = Field(
+        False, description="Also play it on the stage's output; never over a live turn."
+    )
+
+
+class PlayBody(Body):
+    """Which part of a turn to hear again."""
+
+    n: int | None = Field(None, ge=0, le=100_000, description="One sentence; none = all of them.")
 
 
 class ExpressionBody(Body):

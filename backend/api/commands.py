@@ -17,6 +17,7 @@ from backend.api.bodies import (
     SwitchBody,
     VolumeBody,
 )
+from backend.api.conversations import interrupt
 from backend.api.speech import set_volume
 from backend.api.state import Services
 from backend.chat.conversations import TurnHandle
@@ -47,10 +48,7 @@ async def _whole(handle: TurnHandle) -> dict[str, Any]:
 
 async def _interrupt(running: Services, body: InterruptCommand) -> Reply:
     await running.chat.conversation(body.conversation_id)
-    stopped = await running.chat.interrupt(
-        body.conversation_id, heard=body.heard, waiting_too=body.waiting_too
-    )
-    return {"interrupted": stopped}
+    return {"interrupted": await interrupt(running, body.conversation_id, body)}
 
 
 async def _switch_character(running: Services, body: SwitchBody) -> Reply:

@@ -12,7 +12,7 @@ from backend.api.bodies import ConversationBody, InterruptBody
 from backend.api.errors import FAILURES
 from backend.api.latency import Latency, latency_of
 from backend.api.state import Services, services
-from backend.contracts.entities import Conversation, Turn
+from backend.contracts.entities import STAGE, Conversation, Turn
 from backend.contracts.errors import NotFoundError
 from backend.storage import turns as turn_rows
 
@@ -89,11 +89,16 @@ async def interrupt_conversation(
     """Stop the running turn; history keeps only what was heard."""
     body = body or InterruptBody()
     await running.chat.conversation(conversation_id)
-    return Interrupted(
-        interrupted=await running.chat.interrupt(
-            conversation_id, heard=body.heard, waiting_too=body.waiting_too
-        )
+    return Interrupted(interrupted=await interrupt(running, conversation_id, body))
+
+
+async def interrupt(running: Services, conversation_id: str, body: InterruptBody) -> bool:
+    """Stop what is said in a conversation; on the stage also what is played again."""
+    stopped = await running.chat.interrupt(
+        conversation_id, heard=body.heard, waiting_too=body.waiting_too
     )
+    replayed = conversation_id == STAGE and running.player.stop_playing_again()
+    return stopped or replayed
 
 
 @router.get("/turns")

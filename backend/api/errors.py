@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -21,6 +21,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from backend.contracts.errors import AppError, BusyError, ProviderError
+from backend.core.logs import redact
 
 logger = logging.getLogger(__name__)
 
@@ -78,8 +79,13 @@ def _repaired(value: object) -> object:
     return value
 
 
-def install(app: FastAPI, *, debug: bool = False) -> None:
-    """Make ``app`` answer every failure in this form; call before the guard is added around it."""
+def install(app: FastAPI, *, debug: Callable[[], bool] = lambda: False) -> None:
+    """Make ``app`` answer every failure in this form; call before the guard is added around it.
+
+    Args:
+        app: The application.
+        debug: Whether the operator is shown tracebacks, asked when something fails.
+    """
     app.add_exception_handler(AppError, _app_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
@@ -98,7 +104,7 @@ async def _app_error(request: Request, error: Exception) -> Response:
 
 def failure(error: AppError) -> dict[str, str]:
     """The body for an error of ours; for sockets too."""
-    return {"code": error.code, "message": error.message}
+    return {"code": error.code, "message": redact(error.message)}
 
 
 async def _validation_error(request: Request, error: Exception) -> Response:
@@ -114,7 +120,7 @@ async def _validation_error(request: Request, error: Exception) -> Response:
             },
             400,
         )
-    return JsonResponse({"code": "input.invalid", "message": readable(found)}, 422)
+    return JsonResponse({"code": "input.invalid", "message": redact(readable(found))}, 422)
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
@@ -180,7 +186,7 @@ def _is_plain(value: object) -> bool:
 class Boundary:
     """Turns what nobody expected into a 500 that gives nothing away; the log gets the whole story."""
 
-    def __init__(self, app: ASGIApp, *, debug: bool = False) -> None:
+    def __init__(self, app: ASGIApp, *, debug: Callable[[], bool] = lambda: False) -> None:
         self.app = app
         self.debug = debug
 
@@ -205,7 +211,7 @@ class Boundary:
             if started:
                 raise  # half an answer is out: only cutting the connection says that it is not whole
             body: dict[str, str] = dict(UNEXPECTED)
-            if self.debug and scope.get("luma.caller") == "operator":
-                body["traceback"] = "".join(traceback.format_exception(error))[-8000:]
+            if self.debug() and scope.get("luma.caller") == "operator":
+                body["traceback"] = redact("".join(traceback.format_exception(error)))[-8000:]
             response = JsonResponse(body, 500)
             await response(scope, receive, send)

@@ -18,7 +18,6 @@ from backend.storage.events import Filter
 
 router = APIRouter(prefix="/api", tags=["events"], responses=FAILURES)
 
-Seq = Annotated[int | None, Query(ge=0, le=2**53)]
 PAGE = 1000
 MOST_TYPES = 64
 
@@ -34,8 +33,12 @@ def wanted_events(
     since: Annotated[datetime | None, Query(description="From this moment on.")] = None,
     until: Annotated[datetime | None, Query(description="Before this moment.")] = None,
     text: Annotated[str, Query(max_length=200, description="In the message or the data.")] = "",
-    after_seq: Seq = None,
-    before_seq: Seq = None,
+    after: Annotated[
+        int | None, Query(ge=0, le=2**53, description="Only newer than this seq; oldest first.")
+    ] = None,
+    before: Annotated[
+        int | None, Query(ge=0, le=2**53, description="Only older than this seq.")
+    ] = None,
 ) -> Filter:
     """The filter that the query describes."""
     for one in types or []:
@@ -49,8 +52,8 @@ def wanted_events(
         since=_aware(since, "since"),
         until=_aware(until, "until"),
         text=text.replace("\x00", ""),
-        after_seq=after_seq,
-        before_seq=before_seq,
+        after_seq=after,
+        before_seq=before,
     )
 
 
@@ -72,12 +75,12 @@ Running = Annotated[Services, Depends(services)]
 @router.get(
     "/events",
     response_model=list[dict[str, Any]],
-    response_description="Envelopes, newest first; oldest first with after_seq.",
+    response_description="Envelopes, newest first; oldest first with after.",
 )
 async def list_events(
     wanted: Wanted, running: Running, limit: Annotated[int, Query(ge=1, le=2000)] = 200
 ) -> Response:
-    """Stored events. The next page: before_seq (older) or after_seq (newer) of the last one."""
+    """Stored events. The next page: before (older) or after (newer) the seq of the last one."""
     return JsonResponse(await running.events.search(wanted, limit))
 
 

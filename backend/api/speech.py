@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import time
 from typing import Annotated
 from uuid import uuid4
@@ -10,13 +12,15 @@ from fastapi import APIRouter, Depends, File, Form, Header, Path, Request, Uploa
 from fastapi.responses import Response
 from pydantic import BaseModel
 
-from backend.api.bodies import OutputBody, TtsBody, VolumeBody
+from backend.api.bodies import OutputBody, PlayBody, TtsBody, VolumeBody
 from backend.api.errors import FAILURES
 from backend.api.ranges import ranged
 from backend.api.state import Services, services
 from backend.api.uploads import read_upload
-from backend.contracts.entities import STAGE, TranscriptSegment, VoiceChoice, VoiceInfo
+from backend.audio.wav import read_wav
+from backend.contracts.entities import STAGE, Audio, TranscriptSegment, VoiceChoice, VoiceInfo
 from backend.contracts.errors import (
+    ConflictError,
     EngineUnavailableError,
     ForbiddenError,
     InvalidInputError,
@@ -24,8 +28,11 @@ from backend.contracts.errors import (
 )
 from backend.contracts.events import UtteranceTranscribed
 from backend.core.sound import decode_audio
+from backend.playback.player import SpokenPiece
 from backend.storage import turns as turn_rows
+from backend.storage.events import Filter
 
+logger = logging.getLogger(__name__)
 router = APIRouter(prefix="/api", tags=["speech"], responses=FAILURES)
 
 Running = Annotated[Services, Depends(services)]
@@ -72,6 +79,18 @@ class Output(BaseModel):
     problem: str
 
 
+class Playing(BaseModel):
+    """How much is played again."""
+
+    sentences: int
+
+
+class Stopped(BaseModel):
+    """Whether something was playing."""
+
+    stopped: bool
+
+
 class Device(BaseModel):
     """A loudspeaker."""
 
@@ -96,7 +115,10 @@ async def text_to_speech(body: TtsBody, running: Running) -> Spoken:
         raise EngineUnavailableError(
             "No speech engine could speak this. GET /api/status says which one failed and why."
         )
-    url = running.sounds.put(uuid4().hex, 1, speech.audio)
+    sound_id = uuid4().hex
+    url = running.sounds.put(sound_id, 1, speech.audio)
+    if body.play:
+        running.player.play_again([SpokenPiece(1, body.text, speech.audio, url)], sound_id, STAGE)
     return Spoken(
         url=url,
         engine=speech.engine,
@@ -135,6 +157,8 @@ async def speech_to_text(
     ] = "",
 ) -> Heard:
     """Read a sound file."""
+    if not running.hearing.is_on:
+        raise ConflictError('The module "hear" is switched off; switch it on to have sound read.')
     data = await read_upload(file, SOUND_FILE_BYTES)
     code = language.strip().lower()
     if code and not (code.isascii() and code.isalpha() and 2 <= len(code) <= 3):
@@ -188,10 +212,47 @@ async def sound_of_sentence(
 
 
 async def _is_of_stage(running: Services, turn_id: str) -> bool:
-    if running.chat.running_turn(STAGE) == turn_id:
-        return True
+    # The event is stored before the turn is: a sound may be fetched while its turn still runs.
+    made = await running.events.search(Filter(types=("speech.ready",), turn_id=turn_id), 1)
+    if made:
+        return bool(made[0]["data"].get("conversation_id") == STAGE)
     found = await running.database.read(lambda connection: turn_rows.get(connection, turn_id))
     return found is not None and found.conversation_id == STAGE
+
+
+@router.post("/turns/{turn_id}/play", status_code=202)
+async def play_turn(
+    turn_id: Annotated[str, Path(min_length=1, max_length=64)],
+    running: Running,
+    body: PlayBody | None = None,
+) -> Playing:
+    """Play an earlier turn, or one sentence of it, on the stage's output; never over a live one."""
+    found = await running.database.read(lambda connection: turn_rows.get(connection, turn_id))
+    if found is None:
+        raise NotFoundError(f"There is no turn {turn_id!r}, or it is not kept any more.")
+    n = body.n if body else None
+    pieces = [
+        SpokenPiece(
+            sentence.n,
+            sentence.text,
+            Audio(*read_wav(await running.sounds.get(turn_id, sentence.n))),
+            sentence.url,
+        )
+        for sentence in found.sentences
+        if sentence.url is not None and n in (None, sentence.n)
+    ]
+    if not pieces:
+        raise NotFoundError(
+            f"Turn {turn_id!r} has no sound{'' if n is None else f' for sentence {n}'}."
+        )
+    running.player.play_again(pieces, turn_id, found.conversation_id)
+    return Playing(sentences=len(pieces))
+
+
+@router.post("/audio/stop")
+async def stop_playing(running: Running) -> Stopped:
+    """Stop what is played again; a live turn is stopped by interrupting its conversation."""
+    return Stopped(stopped=running.player.stop_playing_again())
 
 
 @router.get("/voices")
@@ -222,13 +283,27 @@ async def set_output(body: OutputBody, running: Running) -> Output:
                 f"There is no loudspeaker {body.device!r}; there are {', '.join(sorted(known)) or 'none'}."
             )
         await running.player.set_device(body.device)
+        await _keep(running, {"OUTPUT_DEVICE": body.device})
     return await set_volume(running, body)
 
 
 async def set_volume(running: Services, body: VolumeBody) -> Output:
     """Change volume or muting; heard within 50 ms."""
     running.player.set_volume(body.volume, muted=body.muted)
+    await _keep(running, {"OUTPUT_VOLUME": body.volume, "OUTPUT_MUTED": body.muted})
     return _output(running)
+
+
+async def _keep(running: Services, values: dict[str, object]) -> None:
+    """Remember for the next start what was set."""
+    given = {name: value for name, value in values.items() if value is not None}
+    if not given:
+        return
+    try:
+        await asyncio.to_thread(running.config.save, given)
+    except ConflictError as error:
+        # .env or the command line decides at the next start; until then what was asked for holds.
+        logger.info("not remembered: %s", error.message)
 
 
 def _output(running: Services) -> Output:

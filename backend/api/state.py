@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from backend.chat.conversations import Chat
     from backend.contracts.entities import ServiceInfo
     from backend.core.bus import EventBus
-    from backend.core.workers import EngineHost
     from backend.core.modules import Modules
     from backend.core.service import Switch
+    from backend.core.workers import EngineHost
     from backend.engines.stt.base import STT
     from backend.engines.tts.base import TTS
     from backend.monitoring.system import SystemMonitor

@@ -13,6 +13,7 @@ from backend.api.bodies import ConfigBody, LoginLinkBody, ModuleBody
 from backend.api.errors import FAILURES
 from backend.api.state import Services, services
 from backend.contracts.entities import STAGE, ServiceInfo
+from backend.contracts.events import SystemStatus
 from backend.contracts.settings import SettingInfo, SettingsSaved
 
 router = APIRouter(prefix="/api", tags=["system"], responses=FAILURES)
@@ -39,6 +40,8 @@ class Status(BaseModel):
     speech: str
     services: list[ServiceInfo]
     """Modules and engines: state, last error, and what to do."""
+    load: SystemStatus | None
+    """CPU, memory, disk and GPU as last measured."""
     notices: list[str]
 
 
@@ -75,6 +78,7 @@ async def status(request: Request, running: Running) -> Status:
         stage_queue=running.chat.queue_length(STAGE),
         speech=running.engines.speech.name,
         services=[*running.modules.list(), *await running.engines.health()],
+        load=running.monitor.latest,
         notices=list(running.database.notices),
     )
 
