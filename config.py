@@ -42,6 +42,7 @@ VERSION = "0.1.0"
 DEFAULT_PORT = 8765
 
 LLM_PROVIDERS = (
+    "auto",
     "persona",
     "openrouter",
     "openai",
@@ -180,7 +181,12 @@ class Settings(BaseSettings):
     log_file_backups: int = setting(5, "Old log files that are kept.", ge=0, le=100)
 
     # Thinking
-    llm_provider: str = setting("persona", "Engine that answers.", live=True, choices=LLM_PROVIDERS)
+    llm_provider: str = setting(
+        "auto",
+        "Engine that answers; auto = the first one with a key or an address, else persona.",
+        live=True,
+        choices=LLM_PROVIDERS,
+    )
     llm_model: str = setting("", "Its model; empty = the provider's own setting.", live=True)
     llm_temperature: float = setting(0.8, "0 sober to 2 wild.", live=True, ge=0, le=2)
     llm_max_tokens: int = setting(512, "Longest reply, in tokens.", live=True, ge=1, le=32768)
@@ -330,7 +336,7 @@ class Settings(BaseSettings):
 
     # Modules and monitoring
     modules_on: Words = setting(
-        ("speak", "memory", "avatar"),
+        ("hear", "speak", "memory", "avatar"),
         "Modules that are on at the first start; later the window decides.",
         choices=MODULES,
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import Callable, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -204,13 +204,14 @@ class TurnRunner:
         cues: list[Cue] = []
         count = 0
         length = 0
+        who = _who(llm)
 
         async def emit(found: list[str]) -> None:
             nonlocal count, cues
             for text in found:
                 count += 1
                 if count == 1:
-                    self._mark(request, answer, "first_sentence", "llm", _who(llm))
+                    self._mark(request, answer, "first_sentence", "llm", who)
                 answer.written.append(text)
                 self.bus.publish(
                     ChatSentence(
@@ -226,10 +227,14 @@ class TurnRunner:
                 cues = []
 
         try:
-            async with aclosing(_text(llm, asked)) as pieces:
-                async for piece in pieces:
+            async with aclosing(llm.stream(asked)) as deltas:
+                async for delta in deltas:
+                    who = delta.by or who
+                    piece = delta.text
+                    if not piece:
+                        continue
                     if not length:
-                        self._mark(request, answer, "llm_first_token", "llm", _who(llm))
+                        self._mark(request, answer, "llm_first_token", "llm", who)
                     length += len(piece)
                     self.bus.publish(
                         ChatDelta(
@@ -366,15 +371,8 @@ class TurnRunner:
         )
 
 
-async def _text(llm: LLM, asked: Prompt) -> AsyncGenerator[str, None]:
-    async with aclosing(llm.stream(asked)) as stream:
-        async for delta in stream:
-            if delta.text:
-                yield delta.text
-
-
 def _who(llm: LLM) -> str:
-    return f"LLM_PROVIDER={llm.name}" + (f", model {llm.model}" if llm.model else "")
+    return llm.name + (f", model {llm.model}" if llm.model else "")
 
 
 def _nothing_written(llm: LLM) -> ProviderError:
