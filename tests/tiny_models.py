@@ -15,9 +15,8 @@ def piper_voice(
     folder: Path, name: str = "tiny", *, speakers: int = 1, external: bool = False, domain: str = ""
 ) -> Path:
     """A Piper voice that hums 220 Hz (440 for speaker 1 …), 64 ms per phoneme id at length scale 1."""
-    import onnx
-    from onnx import TensorProto, helper, numpy_helper
     import numpy as np
+    from onnx import TensorProto, helper, numpy_helper
 
     def constant(label: str, value: Any, dtype: Any) -> Any:
         return numpy_helper.from_array(np.array(value, dtype=dtype), label)

@@ -8,6 +8,7 @@ that did it: the process is replaced at once, warmed again, and calls that were 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import logging
 import os
@@ -36,7 +37,7 @@ P = ParamSpec("P")
 ROOT = Path(backend.__file__).resolve().parent.parent
 
 START_S = 30.0  # an interpreter that has not said hello by then never will
-WARM_S = 180.0  # a large Whisper model from a slow disk
+WARM_S = 120.0  # a large Whisper model from a slow disk
 CHILD_THREADS = 4  # as many as backend.core.engine_child runs at once
 PATIENCE = 3  # crashes in a row before restarts slow down
 LONGEST_PAUSE_S = 30.0
@@ -338,9 +339,12 @@ class _Lane:
         running = sum(other.is_started for other in self._calls.values())
         age_s = clock.monotonic_s() - self._started_at
         is_stuck = call.is_started or (running < CHILD_THREADS and age_s > START_S)
-        if not is_stuck:
+        # A large model may take longer to load than a sentence may; killing it would begin that again for ever.
+        is_loading = not call.is_warming and any(o.is_warming for o in self._calls.values())
+        if is_loading or not is_stuck:
             self._process.send(engine_wire.encode({"cancel": call.number}))
-            why = "it was busy" if self._is_ready else "it was still starting"
+            why = "it is still loading" if is_loading else "it was busy"
+            why = why if self._is_ready else "it was still starting"
             call.fail(EngineFailedError(f"{waited}: {why}."))
             return
         call.fail(EngineFailedError(f"{waited} and was restarted."))
@@ -470,7 +474,9 @@ class _Process:
                     child.stdin.flush()
                 child.stdin.close()
             except OSError:
-                pass  # it is gone; the reader tells
+                # It is gone; the reader tells. Closing drops what could not be written any more.
+                with contextlib.suppress(OSError):
+                    child.stdin.close()
             reader.join()
             listener.join(1.0)
 

@@ -19,10 +19,12 @@ class Whisper:
 
     def __init__(self, options: WhisperOptions) -> None:
         self._options = options
+        self._warmed: set[Path] = set()
 
     async def transcribe(self, audio: Audio, language: str | None = None) -> Transcript:
         options = self._options
         path = await run_in_thread(self._model_path)
+        self._load(path)
         told = await options.host.call(
             f"{HOST}:transcribe",
             audio.pcm,
@@ -43,14 +45,19 @@ class Whisper:
 
     def warm(self) -> None:
         try:
-            path = self._model_path()
+            self._load(self._model_path())
         except EngineUnavailableError:
             return  # no model yet; the first call with one loads it
-        device = self._options.device
-        self._options.host.warm([Warm(f"{HOST}:warm", (str(path),), {"device": device})])
 
     async def close(self) -> None:
         """The host owns the process."""
+
+    def _load(self, path: Path) -> None:
+        """Have the model loaded in the background: that has a longer limit than reading."""
+        if path not in self._warmed:
+            self._warmed = {path}
+            device = self._options.device
+            self._options.host.warm([Warm(f"{HOST}:warm", (str(path),), {"device": device})])
 
     def _model_path(self) -> Path:
         """The model's file.

@@ -29,11 +29,16 @@ class Piper:
         self._options = options
         self._found: dict[str, Path] = {}
         self._looked_at = float("-inf")
+        self._warmed: set[Path] = set()
 
     async def synthesize(self, text: str, voice: VoiceChoice) -> Speech:
         name, path = self._voice(await self._voices_on_disk(), voice)
         if not is_speakable(text):
             return silence(self.name, name)
+        if path not in self._warmed:
+            # Loading has a longer limit than a sentence: whoever waits may give up, the voice comes.
+            self._warmed.add(path)
+            self._options.host.warm([self._warm("load", path)])
         pcm, rate_hz, phonemes = await self._options.host.call(
             f"{HOST}:synthesize",
             str(path),
@@ -88,11 +93,14 @@ class Piper:
             _, path = self._voice(self._look(), VoiceChoice())
         except EngineUnavailableError:
             return  # no voice yet; the first call with one loads it
-        use_gpu = self._options.use_gpu
-        self._options.host.warm([Warm(f"{HOST}:warm", (str(path),), {"use_gpu": use_gpu})])
+        self._warmed.add(path)
+        self._options.host.warm([self._warm("warm", path)])
 
     async def close(self) -> None:
         """The host owns the process."""
+
+    def _warm(self, function: str, path: Path) -> Warm:
+        return Warm(f"{HOST}:{function}", (str(path),), {"use_gpu": self._options.use_gpu})
 
     def _scales(self) -> dict[str, float | bool | None]:
         options = self._options

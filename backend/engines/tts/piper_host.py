@@ -30,7 +30,10 @@ MAX_SECONDS = 180.0
 DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml"})
 INPUTS = {"input", "input_lengths", "scales"}
 PHONEMES = ("espeak", "text", "hebrew", "japanese", "thai", "pinyin")
-STRESSES, LENGTHS = ("ˈ", "ˌ"), ("ː", "ˑ")
+STRESSES, LENGTHS = (
+    ("\u02c8", "\u02cc"),
+    ("\u02d0", "\u02d1"),
+)  # IPA: primary, secondary; long, half
 ESPEAK_VOICE = re.compile(r"[A-Za-z0-9_+-]{1,40}")
 
 _loading = threading.Lock()
@@ -41,6 +44,11 @@ _inspected: dict[tuple[str, int, int], dict[str, Any]] = {}
 def warm(path: str, *, use_gpu: bool = True) -> None:
     """Load a voice and let it speak once: the first run allocates."""
     synthesize(path, b"ready", use_gpu=use_gpu)
+
+
+def load(path: str, *, use_gpu: bool = True) -> None:
+    """Load a voice."""
+    _voice(Path(path), use_gpu)
 
 
 def inspect(paths: list[str]) -> list[dict[str, Any]]:
