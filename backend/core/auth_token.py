@@ -31,13 +31,11 @@ def load_or_create_token(data_dir: Path, name: str = "api_token") -> str:
     new = path.with_name(f".{name}.{secrets.token_hex(4)}")
     _write_private(new, token)
     try:
-        if path.exists():
-            new.replace(path)  # an empty file: a first start that was cut off
-        else:
-            # Unlike a rename, a link never replaces what another process made in the meantime.
-            os.link(new, path)
+        # Unlike a rename, a link never replaces what another process made in the meantime.
+        os.link(new, path)
     except FileExistsError:
-        return read_token(path)
+        if _is_empty(path):  # left by a first start that was cut off
+            new.replace(path)
     except OSError:  # a file system without links
         new.replace(path)
     finally:
