@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
@@ -21,9 +22,10 @@ from backend.avatar.state import AvatarState
 from backend.chat.characters import Characters
 from backend.chat.conversations import Chat
 from backend.chat.turn import SpeechEngine, TurnRunner
-from backend.contracts.entities import Cue, ServiceInfo, VoiceChoice
+from backend.contracts.entities import Cue, ServiceInfo, VoiceChoice, VoiceInfo
 from backend.contracts.errors import AppError, EngineUnavailableError
 from backend.contracts.events import ConfigChanged, ErrorOccurred, ServiceChanged, TurnRetried
+from backend.core import logs
 from backend.core.auth_token import load_or_create_token, rotate_token
 from backend.core.bus import EventBus
 from backend.core.context import current_turn
@@ -40,6 +42,8 @@ from backend.engines.stt.base import STT
 from backend.engines.tts import VOICES
 from backend.engines.tts import options as tts_options
 from backend.engines.tts.base import TTS
+from backend.library.downloads import Downloads
+from backend.library.voices import VoiceLibrary
 from backend.monitoring.system import SystemMonitor
 from backend.outputs import SINKS
 from backend.playback.player import Player
@@ -54,6 +58,9 @@ from config_store import SettingsStore
 logger = logging.getLogger(__name__)
 
 HOUSEKEEPING_S = 3600.0
+
+INSPECT_S = 60.0
+"""Reading a large voice from a slow disk, in a process that may have to start first."""
 
 CUE_MS = 20_000
 """An expression from a reply fades back to neutral when nothing else is felt for this long."""
@@ -379,9 +386,14 @@ class Backend:
         self.chat = Chat(
             bus=self.bus, database=self.database, characters=self.characters, runner=self.runner
         )
+        self.downloads = Downloads(self.bus, self.http, settings.models_dir)
+        self.voices = VoiceLibrary(
+            self.bus, self.database, settings.models_dir, self._inspect_voice
+        )
         self.config = SettingsStore(loaded, on_saved=self._settings_saved)
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._detach_log: Callable[[], None] = lambda: None
 
     # --- start and stop ---
 
@@ -391,6 +403,7 @@ class Backend:
         await self.database.open()
         self.bus.bind(loop, seq=await self.events.last_seq(), persist=self.events.persist)
         self._keep(self.bus.run(), "events to disk and sockets")
+        self._detach_log = logs.attach(self.bus)
         for notice in self.database.notices:
             self.bus.publish(
                 ErrorOccurred(
@@ -415,6 +428,7 @@ class Backend:
         """Stop in the order in which nothing is lost: turns, then events, then the database."""
         await self.chat.stop()
         await self.modules.stop()
+        await self.downloads.stop()
         for task in self._tasks:
             if task.get_name() != "events to disk and sockets":
                 task.cancel()
@@ -422,6 +436,7 @@ class Backend:
         await self.player.sink.close()
         await self.host.stop()
         await self.http.close()
+        self._detach_log()
         await self.bus.flush()
         for task in self._tasks:
             task.cancel()
@@ -480,6 +495,9 @@ class Backend:
 
     def _apply(self, settings: Settings) -> None:
         """What takes effect at once."""
+        logs.set_level(settings.log_level, debug=settings.debug)
+        for secret in settings.secrets().values():
+            logs.REDACTOR.add(secret)
         self.runner.budget_tokens = settings.context_tokens
         role = settings.llm_role("main")
         self.runner.reply_tokens = role.max_tokens
@@ -512,6 +530,22 @@ class Backend:
 
     async def _keep_module(self, name: str, enabled: bool) -> None:
         await self.database.write(lambda c: module_rows.put(c, name, enabled), durable=True)
+
+    async def _inspect_voice(self, path: Path) -> VoiceInfo:
+        """Look at a Piper voice in the engine's process."""
+        (facts,) = await self.host.call(
+            "backend.engines.tts.piper_host:inspect", [str(path)], timeout_s=INSPECT_S
+        )
+        return VoiceInfo(
+            engine="piper",
+            name=path.stem,
+            title=facts.get("title") or path.stem,
+            language=facts.get("language", ""),
+            speakers=facts.get("speakers", 1),
+            rate_hz=facts.get("rate_hz"),
+            path=str(path),
+            problem=facts.get("problem"),
+        )
 
     def _tell_service(self, service: ServiceInfo) -> None:
         self.bus.publish(ServiceChanged(service=service))
@@ -562,6 +596,9 @@ def create_app(loaded: LoadedSettings) -> FastAPI:
         lambda: rotate_token(data_dir, "overlay_token"),
     )
 
+    for name in ("api_token", "overlay_token"):
+        logs.REDACTOR.add(load_or_create_token(data_dir, name))
+
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         backend = Backend(loaded, access)
@@ -580,6 +617,8 @@ def create_app(loaded: LoadedSettings) -> FastAPI:
             modules=backend.modules,
             monitor=backend.monitor,
             hearing=backend.hearing,
+            downloads=backend.downloads,
+            voices=backend.voices,
             host=backend.host,
             access=access,
         )

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from backend.core.workers import EngineHost
     from backend.engines.stt.base import STT
     from backend.engines.tts.base import TTS
+    from backend.library.downloads import Downloads
+    from backend.library.voices import VoiceLibrary
     from backend.monitoring.system import SystemMonitor
     from backend.playback.player import Player
     from backend.playback.sounds import SoundStore
@@ -91,6 +93,8 @@ class Services:
     modules: Modules
     monitor: SystemMonitor
     hearing: Switch
+    downloads: Downloads
+    voices: VoiceLibrary
 
 
 def services(request: Request) -> Services:

@@ -331,3 +331,31 @@ class Cue:
     kind: Literal["expression", "motion"]
     name: str
     data: dict[str, object] = field(default_factory=dict)
+
+
+ModelState = Literal["absent", "partial", "waiting", "downloading", "checking", "ready", "failed"]
+
+
+class ModelInfo(Wire):
+    """A model of the catalogue, and how much of it is on this machine.
+
+    Attributes:
+        id: Stable name ("whisper-base", "piper-en_US-amy-medium").
+        kind: Which engine reads it ("whisper", "piper").
+        licence: Under which terms, in words; ``licence_url`` says more.
+        size_bytes: Of all its files.
+        received_bytes: Of them already here.
+        problem: Why the last download did not succeed, and what to do.
+    """
+
+    id: str
+    kind: Literal["whisper", "piper"]
+    title: str
+    about: str = ""
+    language: str = ""
+    licence: str
+    licence_url: str
+    size_bytes: int
+    state: ModelState
+    received_bytes: int = 0
+    problem: str = ""
