@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import logging
 import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -142,7 +143,7 @@ def _serve(loaded: LoadedSettings, instance: Instance, token: str, *, headless: 
         _say(f"{reason} Luma runs without a window.")
         headless = True
     stop = _Stop()
-    clean = True
+    code, clean = 0, True
     with stop.on_signals():
         try:
             backend.begin()
@@ -155,14 +156,17 @@ def _serve(loaded: LoadedSettings, instance: Instance, token: str, *, headless: 
                 while not stop.wait(0.5):
                     pass
             else:
-                _window(backend.url, token, settings.data_dir / "window.json", stop)
+                code = _window(backend.url, token, settings.data_dir / "window.json", stop)
+        except Exception:
+            logging.getLogger("luma").exception("the window failed")
+            code = FAILED
         finally:
             stop.set()
             clean = backend.stop()
     if backend.failure():
         _say(f"The backend failed: {backend.failure()}")
         return FAILED
-    return 0 if clean else FAILED
+    return code if clean else FAILED
 
 
 def _watch(backend: BackendThread, instance: Instance, stop: _Stop) -> None:
@@ -174,19 +178,16 @@ def _watch(backend: BackendThread, instance: Instance, stop: _Stop) -> None:
         instance.write_address(backend.url, config.VERSION)
         _say(f"Luma is ready at {backend.url}")
         backend.wait_ended()
-    if not stop.is_set():
-        signal.raise_signal(signal.SIGTERM)  # wakes Tk's main loop, which knows no events of ours
+    stop.ask()
 
 
 def _window(url: str, token: str, state_path: Path, stop: _Stop) -> int:
     """The window, until it is closed or the program is asked to stop."""
     from frontend.gui import run_window
 
-    with stop.leaving_the_window():
-        if stop.is_set():
-            return 0
-        return run_window(url, token, state_path)
-    return 0
+    if stop.is_set():
+        return 0
+    return run_window(url, token, state_path, stop=lambda window: stop.also(window.ask_to_close))
 
 
 def _attach(url: str, token_file: Path | None, loaded: LoadedSettings) -> int:
@@ -286,7 +287,19 @@ class _Stop(threading.Event):
 
     def __init__(self) -> None:
         super().__init__()
-        self._in_window = False
+        self._also: Callable[[], object] | None = None
+
+    def ask(self) -> None:
+        """End the program soon; from any thread and from a signal handler."""
+        self.set()
+        if self._also is not None:
+            self._also()
+
+    def also(self, action: Callable[[], object]) -> None:
+        """Call ``action`` as well when asked; at once when that has happened."""
+        self._also = action
+        if self.is_set():
+            action()
 
     @contextlib.contextmanager
     def on_signals(self) -> Iterator[None]:
@@ -302,25 +315,10 @@ class _Stop(threading.Event):
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    @contextlib.contextmanager
-    def leaving_the_window(self) -> Iterator[None]:
-        """While inside, a signal ends the block: Tk's main loop cannot wait for an event of ours."""
-        self._in_window = True
-        try:
-            yield
-        except SystemExit:
-            if not self.is_set():
-                raise
-        finally:
-            self._in_window = False
-
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self.is_set() and number == signal.SIGINT:
             os._exit(128 + number)
-        self.set()
-        if self._in_window:
-            self._in_window = False
-            raise SystemExit(0)  # Tk lets this, unlike KeyboardInterrupt, out of its callbacks
+        self.ask()
 
 
 def _say(line: str) -> None:
