@@ -53,7 +53,12 @@ async def line(
     if not query:
         options.setdefault("additional_headers", served.bearer)
     async with websockets.connect(
-        served.socket_url + query, proxy=None, compression=None, max_size=None, **options
+        served.socket_url + query,
+        proxy=None,
+        compression=None,
+        max_size=None,
+        close_timeout=0.1,
+        **options,
     ) as socket:
         client = Line(socket)
         if hello is not None:
@@ -74,6 +79,12 @@ def backend_of(served: Served) -> Any:
 
 def texts(events: list[dict[str, Any]]) -> list[str]:
     return [event["data"]["text"] for event in events]
+
+
+async def read_to_the_end(client: Line) -> None:
+    while True:
+        async with asyncio.timeout(20):
+            await client.socket.recv()
 
 
 SENTENCES = ["chat.sentence"]
@@ -312,9 +323,7 @@ async def test_a_client_that_does_not_read_is_dropped_with_4008_and_nobody_waits
             got += len(await quick.events(500))
         assert got == 15_000
         with pytest.raises(websockets.ConnectionClosed) as closed:
-            while True:
-                async with asyncio.timeout(20):
-                    await stuck.socket.recv()
+            await read_to_the_end(stuck)
         assert closed.value.rcvd is not None
         assert closed.value.rcvd.code == 4008
 
