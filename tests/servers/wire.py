@@ -143,10 +143,12 @@ class WireServer:
                 self.requests.append(request)
                 answering = asyncio.create_task(self.answer(request, Wire(writer)))
                 leaving = asyncio.create_task(_left(reader))
-                # A client that has gone ends even an answer that would hang for ever.
-                await asyncio.wait({answering, leaving}, return_when=asyncio.FIRST_COMPLETED)
-                for part in (answering, leaving):
-                    part.cancel()
+                try:
+                    # A client that has gone ends even an answer that would hang for ever.
+                    await asyncio.wait({answering, leaving}, return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    answering.cancel()
+                    leaving.cancel()
                 results = await asyncio.gather(answering, leaving, return_exceptions=True)
                 failure = results[0]
                 if isinstance(failure, Exception) and not isinstance(failure, ConnectionError):
