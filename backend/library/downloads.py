@@ -224,35 +224,39 @@ class Downloads:
             with await asyncio.to_thread(part.open, "r+b" if have else "wb") as out:
                 await asyncio.to_thread(out.seek, have)
                 buffer = bytearray()
-                async for piece in answer.pieces():
-                    buffer += piece
-                    have += len(piece)
-                    if have > limit:
-                        raise EngineFailedError(
-                            f"The server sent more than the {limit:,} bytes of {file.path}; stopped."
-                        )
-                    if len(buffer) >= WRITE_BYTES:
-                        await asyncio.to_thread(out.write, bytes(buffer))
-                        buffer.clear()
-                    job.received_bytes = before + have
-                    now_s = monotonic_s()
-                    if now_s - told_s >= PROGRESS_S:
-                        told_s = now_s
-                        rate = (have - first) / (now_s - began_s)
-                        whole = entry.size_bytes - file.size_bytes + (total or file.size_bytes)
-                        self._bus.publish(
-                            DownloadProgress(
-                                model_id=entry.id,
-                                received_bytes=before + have,
-                                total_bytes=whole,
-                                rate_bytes_s=round(rate),
-                                eta_s=round(max(0, whole - before - have) / rate, 1)
-                                if rate
-                                else None,
+                try:
+                    async for piece in answer.pieces():
+                        buffer += piece
+                        have += len(piece)
+                        if have > limit:
+                            raise EngineFailedError(
+                                f"The server sent more than the {limit:,} bytes of {file.path}; stopped."
                             )
-                        )
-                await asyncio.to_thread(out.write, bytes(buffer))
-                await asyncio.to_thread(out.truncate)
+                        if len(buffer) >= WRITE_BYTES:
+                            full = bytes(buffer)
+                            buffer.clear()
+                            await asyncio.to_thread(out.write, full)
+                        job.received_bytes = before + have
+                        now_s = monotonic_s()
+                        if now_s - told_s >= PROGRESS_S:
+                            told_s = now_s
+                            rate = (have - first) / (now_s - began_s)
+                            whole = entry.size_bytes - file.size_bytes + (total or file.size_bytes)
+                            self._bus.publish(
+                                DownloadProgress(
+                                    model_id=entry.id,
+                                    received_bytes=before + have,
+                                    total_bytes=whole,
+                                    rate_bytes_s=round(rate),
+                                    eta_s=round(max(0, whole - before - have) / rate, 1)
+                                    if rate
+                                    else None,
+                                )
+                            )
+                finally:
+                    # Also when it broke off or was cancelled: what came is kept.
+                    out.write(buffer)  # at most 1 MiB, and a cancelled task may not wait
+                    out.truncate()
 
     # --- on disk; worker threads ---
 
