@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from backend.audio import espeak
 from backend.contracts.errors import EngineFailedError, EngineUnavailableError
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 MOST_LOADED = 3  # voices; a medium one takes about 120 MB
 MOST_BYTES = 512 << 20  # of a voice file; the largest public ones have 115 MB
 MOST_JSON_BYTES = 4 << 20
-MAX_CHARS = 2000
 MAX_SECONDS = 180.0
 
 DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml"})
@@ -84,7 +84,8 @@ def synthesize(
         noise_w_scale=noise_w_scale,
         volume=volume,
     )
-    words = " ".join(text.decode("utf-8", "replace")[:MAX_CHARS].split())
+    # Two brackets would have piper read phonemes instead of words.
+    words = espeak.speakable(text.decode("utf-8", "replace")).replace("[[", "[ [")
     rate_hz = voice.config.sample_rate
     pieces: list[bytes] = []
     phonemes: list[tuple[str, float, float]] = []

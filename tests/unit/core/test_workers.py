@@ -15,7 +15,7 @@ import pytest
 
 from backend.contracts.entities import ServiceInfo
 from backend.contracts.errors import EngineFailedError, EngineUnavailableError, ProviderError
-from backend.core import engine_wire, workers
+from backend.core import clock, engine_wire, workers
 from backend.core.workers import EngineHost, Warm
 
 HERE = "tests.host_functions"
@@ -173,8 +173,8 @@ async def test_calls_that_were_only_waiting_survive_a_crash(
 async def test_an_engine_that_always_crashes_rests_and_then_recovers(
     host: EngineHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    now_s = workers.clock.monotonic_s()
-    monkeypatch.setattr(workers.clock, "monotonic_s", lambda: now_s)
+    now_s = clock.monotonic_s()
+    monkeypatch.setattr(clock, "monotonic_s", lambda: now_s)
     for _ in range(workers.PATIENCE):
         with pytest.raises(EngineFailedError, match="crashed"):
             await host.call(f"{HERE}:leave", timeout_s=20)
