@@ -57,6 +57,7 @@ MAX_LOGIN_CODES = 16
 MAX_SESSIONS = 32
 MAX_KNOWN_CLIENTS = 1024
 MAX_PATH_CHARS = 2048
+NOTE_AGAIN_S = 60.0
 PREFLIGHT_LIFE_S = 600
 
 PAGE_CSP = (
@@ -480,6 +481,7 @@ class Guard:
         self._hosts = frozenset(host.lower() for host in self.options.allowed_hosts)
         self._now_s = now_s
         self._buckets: OrderedDict[tuple[str, str], _Bucket] = OrderedDict()
+        self._noted: dict[tuple[str, str], float] = {}
         self._requests = _Open()
         self._sockets = _Open()
 
@@ -510,9 +512,7 @@ class Guard:
             await _respond(send, answer.status, b"", self._headers(head, answer.headers))
             return
         except Refusal as refusal:
-            logger.info(
-                "refused %s %r from %s: %s", head.method, head.path[:200], head.client, refusal.code
-            )
+            self._note(head, refusal)
             await self._refuse(scope, head, receive, send, refusal)
             return
         try:
@@ -537,6 +537,23 @@ class Guard:
         finally:
             if entry.caller != "nobody":
                 opened.leave(head.client)
+
+    def _note(self, head: Head, refusal: Refusal) -> None:
+        """Log a refusal; one kind from one client once in a while, so that nobody can fill the log."""
+        key, now_s = (head.client, refusal.code), self._now_s()
+        is_news = now_s - self._noted.get(key, -NOTE_AGAIN_S) >= NOTE_AGAIN_S
+        if is_news:
+            if len(self._noted) >= MAX_KNOWN_CLIENTS:
+                self._noted.clear()
+            self._noted[key] = now_s
+        logger.log(
+            logging.INFO if is_news else logging.DEBUG,
+            "refused %s %r from %s: %s",
+            head.method,
+            head.path[:200],
+            head.client,
+            refusal.code,
+        )
 
     def _admit(self, scope: Scope, head: Head) -> Entry:
         """Every check, cheapest first.
