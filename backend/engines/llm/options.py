@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from urllib.parse import urlsplit
 
 from backend.contracts.errors import EngineUnavailableError
@@ -79,9 +80,13 @@ class PersonaOptions:
 
     Attributes:
         seed: Makes their choices repeatable; None = by chance.
+        max_conversations: How many conversations are remembered; the least recently used are forgotten.
+        now: The local time they tell when asked; None = this machine's.
     """
 
     seed: int | None = None
+    max_conversations: int = 256
+    now: Callable[[], datetime] | None = None
 
 
 @dataclass(frozen=True, slots=True)
