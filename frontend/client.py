@@ -115,8 +115,8 @@ class BackendClient:
     Args:
         base_url: "http://127.0.0.1:8765".
         token: API token; never logged.
-        backend_file: backend.json of the data folder. When it named this backend at the start, a restart on another port is
-            followed.
+        backend_file: backend.json of the data folder. Once it named the backend we are connected to, a restart on another
+            port is followed.
         types: Event types wanted ("chat.*"); empty = all.
     """
 
@@ -136,7 +136,8 @@ class BackendClient:
         self.dropped = 0
         self._token = token
         self._types = types
-        self._backend_file = backend_file if self._names_us(backend_file) else None
+        self._backend_file = backend_file
+        self._follows = False
         self._waiting: deque[Callable[[], Awaitable[None]]] = deque()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._wake: asyncio.Event | None = None
@@ -440,6 +441,15 @@ class BackendClient:
             return
         self._deliver(then, value)
 
+    async def _is_named(self) -> None:
+        """Note whether backend.json is the file of the backend we talk to; it is written once that is ready."""
+        for wait_s in (0.0, 0.5, 2.0, 10.0):
+            await asyncio.sleep(wait_s)
+            found = await asyncio.to_thread(_read_backend_file, self._backend_file)
+            if found is not None and found[0] == self.base_url:
+                self._follows = True
+                return
+
     async def _listen(self) -> None:
         """Keep the event stream open until closing."""
         wait_s = FIRST_WAIT_S
@@ -531,8 +541,7 @@ class BackendClient:
         hello = hello if isinstance(hello, dict) else {}
         epoch = str(hello.get("epoch", ""))
         first = not self._epoch and self._last_seq is None
-        changed = bool(self._epoch) and epoch != self._epoch
-        if first or changed:
+        if first:  # later, a difference is told by a reset
             seq = hello.get("seq")
             self._last_seq = seq if isinstance(seq, int) else None
         self._epoch = epoch
@@ -565,7 +574,7 @@ class BackendClient:
 
     async def _follow_restart(self) -> None:
         """Look where a restarted backend listens now."""
-        if self._backend_file is None:
+        if self._backend_file is None or not self._follows:
             return
         found = await asyncio.to_thread(_read_backend_file, self._backend_file)
         if found is None:
@@ -576,10 +585,6 @@ class BackendClient:
         if url != self.base_url:
             logger.info("the backend listens at %s now", url)
             self.base_url = url
-
-    def _names_us(self, file: Path | None) -> bool:
-        found = _read_backend_file(file) if file is not None else None
-        return found is not None and found[0] == self.base_url
 
     def _set(self, connection: Connection) -> None:
         self.connection = connection

@@ -196,6 +196,16 @@ class Theme:
         self._tints.setdefault(widget, {}).update(options)
         self._apply(widget, options)
 
+    def resurface(self, widget: tk.Misc, old: str, new: str) -> None:
+        """Give a widget and all inside it another background token (a panel that is not the same in both themes)."""
+        options = self._tints.get(widget, {})
+        self.tint(widget, **{name: new for name, token in options.items() if token == old})
+        for name in ("surface", "_surface"):
+            if getattr(widget, name, None) == old:
+                setattr(widget, name, new)
+        for child in widget.winfo_children():
+            self.resurface(child, old, new)
+
     def on_change(self, widget: tk.Misc, redraw: Callable[[], None]) -> None:
         """Call ``redraw`` after each change of theme or scale until the widget is destroyed."""
         if widget not in self._watchers:

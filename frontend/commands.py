@@ -1,0 +1,44 @@
+"""Everything the window can do by name: menu, palette, shortcuts and the keys page are made from this one list."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Command:
+    """One thing the window can do.
+
+    Attributes:
+        name: Stable id ("tab.logs").
+        title: What it does, in words.
+        group: Menu it is in: "File", "Edit", "View", "Help".
+        run: Does it.
+        key: The shortcut as shown ("Ctrl+1"); empty = none.
+        bind: Tk sequences that run it ("<Control-Key-1>").
+        icon: Icon in the palette.
+    """
+
+    name: str
+    title: str
+    group: str
+    run: Callable[[], object]
+    key: str = ""
+    bind: Sequence[str] = ()
+    icon: str = ""
+
+
+GROUPS = ("File", "Edit", "View", "Help")
+
+OTHER_KEYS: Sequence[tuple[str, str, str]] = (
+    ("Chat", "Enter", "Send the message"),
+    ("Chat", "Shift+Enter", "New line"),
+    ("Chat", "Up / Down", "Earlier and later messages of yours, at the edge of the text"),
+    ("Chat", "End", "Newest message"),
+    ("Lists", "Up / Down, Home / End", "Move through rows"),
+    ("Lists", "Enter", "Open the chosen row"),
+    ("Lists", "Space", "Play the chosen row"),
+    ("Anywhere", "Tab / Shift+Tab", "Next and previous control"),
+)
+"""Keys that belong to one place; the keys page shows them after the commands."""
