@@ -721,7 +721,7 @@ def read_settings_file(path: Path) -> tuple[dict[str, object], dict[str, object]
 
     try:
         content = yaml.safe_load(path.read_text("utf-8-sig"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}, {}
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError([f"{path} cannot be read: {error}"]) from error

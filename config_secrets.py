@@ -42,7 +42,7 @@ class SecretStore:
         self.path = folder / "secrets.yaml"
         self._use_keyring = use_keyring
         self._timeout_s = keyring_timeout_s
-        self._account = hashlib.sha256(str(folder).encode()).hexdigest()[:12]
+        self._account = hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]
 
     def load(self) -> tuple[dict[str, str], tuple[str, ...]]:
         """Every key that is kept, and what the user should know about those that could not be read."""
@@ -121,7 +121,7 @@ class SecretStore:
 
         try:
             content = yaml.safe_load(self.path.read_text("utf-8"))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return [], {}, []
         except (OSError, UnicodeDecodeError, yaml.YAMLError):
             return [], {}, [f"{self.path} cannot be read; type the keys again in the window."]
