@@ -80,6 +80,8 @@ class Engines:
         self._http = http
         self.settings = settings
         self.problems: dict[str, str] = {}
+        self.addresses: list[str] = []
+        """Of providers, in the order they are asked; a connection to the first is opened ahead of the first turn."""
         self.llm: LLM = self._language_model("main")
         self.voices: dict[str, TTS] = {}
         self.speech: TTS = self._speech()
@@ -90,6 +92,7 @@ class Engines:
         """Use other settings from the next turn on; a running turn ends with the engines it began with."""
         self.settings = settings
         self.problems = {}
+        self.addresses = []
         self.llm = self._language_model("main")
         self.speech = self._speech()
         self.hearing = self._hearing()
@@ -182,7 +185,9 @@ class Engines:
         value = values[name]
         if model:
             value = llm_options.ProviderValues(key=value.key, url=value.url, model=model)
-        return LLMS.create(name, llm_options.options_for(name, value, self._http, limits))
+        options = llm_options.options_for(name, value, self._http, limits)
+        self.addresses.append(options.base_url)
+        return LLMS.create(name, options)
 
     def _tell_retry(
         self, engine: str, next_engine: str, kind: str, reason: str, wait_s: float
@@ -456,11 +461,11 @@ class Backend:
     async def _warm(self) -> None:
         """Load what the first turn needs, in the background: a warm engine answers at once."""
         try:
-            for voice in self.engines.voices.values():
-                await voice.voices()
             await self.engines.speech.synthesize("Hello.", VoiceChoice())
         except AppError as error:
             logger.warning("could not warm the voice: %s", error.message)
+        if self.engines.addresses:
+            await self.http.warm(self.engines.addresses[0])
 
     async def _housekeeping(self) -> None:
         """Keep events, turns and sounds within their bounds."""
@@ -484,6 +489,7 @@ class Backend:
     def _use(self, settings: Settings, changed: tuple[str, ...]) -> None:
         if any(name.startswith(ENGINE_SETTINGS) for name in changed):
             self.engines.rebuild(settings)
+            self._keep(self._warm(), "warming engines")
         self.engines.settings = settings
         self._apply(settings)
         needs_restart = any(not is_live(name) for name in changed)
