@@ -140,7 +140,7 @@ class Manner:
         """Colour a reply and keep only feelings that can be shown."""
         match = _TAG.match(reply)
         tag = self._shown(match[1]) if match else ""
-        text = _ANY_TAG.sub("", reply).strip()
+        text = " ".join(_ANY_TAG.sub("", reply).split())
         if self.flavours and text:
             text = self._coloured(text, random)
         return f"[{tag}] {text}" if tag else text
@@ -165,7 +165,7 @@ class Manner:
                 text,
             ).replace("!", ".")
         if main.soft:
-            text = re.sub(r"\.(?=\s|$)", lambda m: "..." if random.random() < 0.35 else m[0], text)
+            text = re.sub(r"(?<!\.)\.(?=\s|$)", lambda m: "..." if random.random() < 0.35 else m[0], text)
             text = text.replace("....", "...").replace("!", ".")
         if main.excited:
             text = re.sub(

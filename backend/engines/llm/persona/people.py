@@ -141,6 +141,17 @@ def plan_verb(value: str) -> str:
     return f"get through {value}" if value.split(" ", 1)[0] in ("a", "an", "your") else value
 
 
+def plan_event(value: str) -> str:
+    """The plan as a thing one can ask about: "an exam tomorrow" becomes "the exam"."""
+    first, _, rest = value.partition(" ")
+    if first in ("a", "an", "your"):
+        named = rest
+        for day in (" tomorrow", " tonight", " today", " next week", " this weekend"):
+            named = named.removesuffix(day)
+        return f"the {named}"
+    return f"the plan to {value}"
+
+
 def _joined(parts: list[str]) -> str:
     return (
         parts[0]

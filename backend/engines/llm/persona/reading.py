@@ -77,7 +77,7 @@ _SENTENCE_END = re.compile(r"(?<=[.!?;。！？\n])\s*")
 _JOINT = re.compile(
     r",?\s+(?:and|but|so|because|cause|also|then)\s+(?=(?:also\s+)?(?:i|my|we|what|how|who|where|when|why|do|can|tell|are|you)\b)"
     r"|,\s*(?=(?:i|my|we|what|how|who|where|when|why|do|can|are|you|tell|please)\b)"
-    r"|^(?:hi+|hello+|hey+|yo|greetings|good (?:morning|evening|day))\b[ ,!]+(?=\w)",
+    r"|^(?:hi+|hello+|hey+|yo|greetings|good (?:morning|evening|day))(?: there| all| everyone)?\b[ ,!]+(?=(?:i|my|it|what|how|who|where|when|why|can|could|do|did|are|tell|let|is|please)\b)",
     re.IGNORECASE,
 )
 
@@ -401,7 +401,20 @@ def flipped(text: str) -> str:
     return " ".join(_FLIPS.get(word.lower(), word) for word in text.split())
 
 
+_DOING = {
+    "play": "playing", "paint": "painting", "draw": "drawing", "read": "reading", "bake": "baking", "cook": "cooking", "dance": "dancing",
+    "sing": "singing", "knit": "knitting", "write": "writing", "swim": "swimming", "run": "running", "ride": "riding", "make": "making",
+    "take": "taking", "drive": "driving", "hike": "hiking", "code": "coding", "travel": "travelling", "sleep": "sleeping", "eat": "eating",
+    "watch": "watching", "listen": "listening", "collect": "collecting", "dive": "diving", "bike": "biking", "skate": "skating",
+}  # fmt: skip
+_TOO = re.compile(
+    r"\s+(?:and|&)\s+(?!(?:i|my|we|you|he|she|they|it|also|then|so|that|this|there)\b)(?=[\w' -]{2,25}$)",
+    re.IGNORECASE,
+)
+
+
 def _trimmed(value: str) -> str:
+    value = _TOO.sub(" & ", value, count=1)  # "ramen and video games" is one thing to like
     value = re.split(
         r"\s+(?:and|but|because|so|when|while|which|who|since|though|cause)\s",
         value,
@@ -414,7 +427,14 @@ def _trimmed(value: str) -> str:
         value,
         flags=re.IGNORECASE,
     )
-    return value.strip(" .,!?'\"-*~")
+    return value.replace(" & ", " and ").strip(" .,!?'\"-*~")
+
+
+def _as_doing(value: str) -> str:
+    """What somebody likes, as a thing: "to play chess" and "play chess" become "playing chess"."""
+    verb, _, rest = value.removeprefix("to ").partition(" ")
+    doing = _DOING.get(verb.lower()) or (f"{verb}ing" if value.startswith("to ") and verb[-1:] not in "e" else "")
+    return f"{doing} {rest}".strip() if doing else value
 
 
 def _as_name(value: str) -> str:
@@ -496,6 +516,8 @@ def facts_in(clause: str) -> list[Told]:
                 re.IGNORECASE,
             ):
                 continue
+        if kind == "like":
+            value = _as_doing(value)
         if kind in ("attribute", "job", "pet") and any(told.value == value for told in found):
             continue
         if (
@@ -620,7 +642,7 @@ def read(text: str) -> Reading:
     if intent in ("opinion", "question", "statement"):
         cleaned = re.sub(r"[?!.]+$", "", topic).strip()
         cleaned = re.sub(
-            r"^(?:the|a|an|any|some|to|my|your|it when|that)\s+", "", cleaned, flags=re.IGNORECASE
+            r"^(?:(?:the|a|an|any|some|to|my|your|it when|that|what|how|who|where|if|when)\s+)+|\s+(?:is|are|means)$", "", cleaned, flags=re.IGNORECASE
         )
         topic = flipped(cleaned)[:40] if cleaned and len(cleaned.split()) <= 4 else topic_of(clause)
         if topic in ("me", "you", "yourself", "it", "that", "this", "them", "here", "there"):

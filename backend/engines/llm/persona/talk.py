@@ -18,7 +18,7 @@ from backend.engines.llm.persona import games
 from backend.engines.llm.persona.grammar import Speaker, Voice, load_voice
 from backend.engines.llm.persona.languages import LANGUAGES, language_of
 from backend.engines.llm.persona.manner import Manner
-from backend.engines.llm.persona.people import Fact, Person, job_verb, plan_verb
+from backend.engines.llm.persona.people import Fact, Person, job_verb, plan_event, plan_verb
 from backend.engines.llm.persona.reading import (
     Reading,
     Told,
@@ -82,6 +82,7 @@ _LEAVES_GAME = frozenset(
         "insult",
     }
 )
+_INVITES = re.compile(r"\b(?:go on|continue|keep going|tell me|more details|describe|want to|do tell)\b", re.IGNORECASE)
 _MARKUP = re.compile(r"[\[\]{}<>*|_~`#\\]+")
 
 
@@ -504,6 +505,8 @@ class Talk:
         chance = self._random.random()
         if asks_already and not force:
             return ""
+        if not force and _INVITES.search(core):
+            return ""  # she has just asked for more; another question would talk over it
         fact = person.to_bring_up(self.turns)
         if (
             fact is not None
@@ -591,6 +594,7 @@ def _slots_of(told: Told) -> dict[str, str]:
         slots["job_verb"] = job_verb(told.value)
     if told.kind == "plan":
         slots["plan"] = plan_verb(told.value)
+        slots["event"] = plan_event(told.value)
     return slots
 
 
