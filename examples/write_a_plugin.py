@@ -12,7 +12,9 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # the program is run from its folder, not installed
+sys.path.insert(
+    0, str(Path(__file__).resolve().parent.parent)
+)  # the program is run from its folder, not installed
 
 from backend.engines.llm import LLMS
 from backend.engines.llm.base import Delta, Message, Prompt
