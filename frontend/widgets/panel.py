@@ -43,6 +43,8 @@ class Zone:
     press: Press | None
     tip: str = ""
     radius: float = 6
+    is_stop: bool = True
+    """Whether the arrow keys stop at it."""
     hovers: list[tuple[int, dict[str, Any], dict[str, Any]]] = field(default_factory=list)
     """Canvas item, its looks at rest, its looks under the pointer."""
 
@@ -154,9 +156,10 @@ class Panel(tk.Canvas):
         *,
         tip: str = "",
         radius: float = 6,
+        is_stop: bool = True,
     ) -> Zone:
         """Name a part that can be pressed; later ones lie above earlier ones."""
-        made = Zone(key, x, y, width, height, press, tip, radius)
+        made = Zone(key, x, y, width, height, press, tip, radius, is_stop)
         self._zones[key] = made
         return made
 
@@ -384,7 +387,7 @@ class Panel(tk.Canvas):
         return "break"
 
     def _stops(self) -> list[str]:
-        return [key for key, zone in self._zones.items() if zone.press is not None]
+        return [key for key, zone in self._zones.items() if zone.press is not None and zone.is_stop]
 
     def _step(self, by: int) -> str:
         stops = self._stops()
