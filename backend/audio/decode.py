@@ -25,7 +25,7 @@ MAX_BYTES = 200 << 20
 MAX_CHANNELS = 16
 LOWEST_HZ, HIGHEST_HZ = 2_000, 768_000
 KEPT_HZ = 48_000  # higher rates are brought down to this while reading
-BLOCK_FRAMES = 65_536
+BLOCK_FRAMES = 8_192  # what is lost where a damaged file breaks off
 FFMPEG_S = 60.0
 
 # ffmpeg is told what the file is: left to guess it would also follow playlists to other files.
@@ -96,8 +96,14 @@ def decode_pcm16(
 def _by_soundfile(source: bytes | Path, rate_hz: int | None, max_s: float, name: str) -> Sound:
     import soundfile
 
+    class Forwards(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no types
+        """Reads on where it is: soundfile seeks after every piece, and MP3 then has holes at the seams."""
+
+        def seekable(self) -> bool:
+            return False
+
     try:
-        file = soundfile.SoundFile(io.BytesIO(source) if isinstance(source, bytes) else source)
+        file = Forwards(io.BytesIO(source) if isinstance(source, bytes) else source)
     except (soundfile.LibsndfileError, RuntimeError, ValueError, TypeError) as error:
         raise AudioError(
             f"{name} is no sound file that can be read ({_reason(error)}). WAV, FLAC, OGG and MP3 always work."

@@ -183,6 +183,7 @@ class _Engine:
         self._marks: list[tuple[str, float]] = []
         self._callback = _Callback(self._take)  # kept: the library holds only its address
         self._library.espeak_SetSynthCallback(self._callback)
+        self._files: dict[str, str] = {}  # language, in all its spellings, to the voice file
         self.languages = {voice.name: voice for voice in self._list(None)}
         wanted = _Voice()
         tag = ctypes.create_string_buffer(b"variant")
@@ -217,7 +218,7 @@ class _Engine:
         if voice == self._voice:
             return
         language, _, variant = voice.partition("+")
-        if not VOICE_NAME.fullmatch(voice) or language.lower() not in self.languages:
+        if not VOICE_NAME.fullmatch(voice) or language.lower() not in self._files:
             raise UnknownVoiceError(
                 f"The embedded voice does not know {voice[:60]!r}; try en-us, en-gb, de, ja or es-419."
             )
@@ -225,7 +226,8 @@ class _Engine:
             raise UnknownVoiceError(
                 f"The embedded voice has no variant {variant!r}; try f1 to f5, m1 to m8 or whisper."
             )
-        if self._library.espeak_SetVoiceByName(voice.encode()) != 0:
+        file = self._files[language.lower()] + (f"+{variant}" if variant else "")
+        if self._library.espeak_SetVoiceByName(file.encode()) != 0:
             raise UnknownVoiceError(f"espeak-ng cannot load the voice {voice!r}.")
         self._voice = voice
 
@@ -254,15 +256,26 @@ class _Engine:
             if identifier.startswith("mb/"):
                 continue  # MBROLA: needs programs that are not here
             is_variant = identifier.startswith("!v/")
-            # the first byte of a language is its priority
-            name = (
-                identifier.removeprefix("!v/")
-                if is_variant
-                else ctypes.string_at(voice.languages)[1:].decode()
-            )
+            if is_variant:
+                name = identifier.removeprefix("!v/")
+            else:
+                spellings = _languages(voice.languages)
+                name = spellings[0]
+                for spelling in spellings:
+                    self._files.setdefault(spelling.lower(), identifier)
             gender = {1: "m", 2: "f"}.get(voice.gender, "")
             found.append(Voice(name, voice.name.decode().replace("_", " "), gender, is_variant))
         return found
+
+
+def _languages(address: int) -> list[str]:
+    """The names in espeak's list: each a priority byte and a string, then a zero byte."""
+    names = []
+    while ctypes.string_at(address, 1) != b"\0":
+        name = ctypes.string_at(address + 1)
+        names.append(name.decode())
+        address += len(name) + 2
+    return names
 
 
 def _loaded() -> _Engine:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -139,7 +140,8 @@ async def test_a_transcription_server_is_sent_the_sound_and_its_answer_read(
             with pytest.raises(ProviderError):
                 await engine.transcribe(speech.audio)
         server.how = "well"
-        for wrong in ([], {"text": 3}, {"text": "x", "segments": [{"start": "?"}]}):
+        wrongs: list[Any] = [[], {"text": 3}, {"text": "x", "segments": [{"start": "?"}]}]
+        for wrong in wrongs:
             server.transcript = wrong
             with pytest.raises(ProviderError, match="no transcript"):
                 await engine.transcribe(speech.audio)
