@@ -56,10 +56,10 @@ def test_a_second_start_refuses_and_names_the_first(running: Program) -> None:
 
 def test_an_explicit_port_that_is_taken_is_an_error(running: Program, tmp_path: Path) -> None:
     port = running.ready().rpartition(":")[2]
-    for how in ({"arguments": ("--port", port)}, {"environment": {"API_PORT": port}}):
-        program = end_of(
-            tmp_path, "--headless", *how.get("arguments", ()), environment=how.get("environment")
-        )
+    for program in (
+        end_of(tmp_path, "--headless", "--port", port),
+        end_of(tmp_path, "--headless", environment={"API_PORT": port}),
+    ):
         assert program.process.returncode == 4
         assert f"Port {port} on 127.0.0.1 is taken" in program.said
         assert "Traceback" not in program.said
