@@ -546,7 +546,7 @@ class BackendClient:
             self._last_seq = seq if isinstance(seq, int) else None
         self._epoch = epoch
         version = str(hello.get("version", ""))
-        self._set(Connection("connected", self.base_url, version=version, reset=first or changed))
+        self._set(Connection("connected", self.base_url, version=version, reset=first))
 
     def _reset(self, reset: Any) -> None:
         """Another database, or a newer past than ours: forget the position and load by REST."""

@@ -24,6 +24,8 @@ CACHE_SIZE = 4000  # pictures kept; an average one takes about 4 kB
 LARGEST_SHAPE = 26_000  # px² at scale 1; above it a rounded box is four corners and rectangles
 LONGEST_TEXT = 2000  # characters measured or drawn in one line
 
+_ONE_LINE = {ord(letter): " " for letter in "\n\r\t\v\f\u2028\u2029"} | {0: None}
+
 # Icons on a 24 grid. l: line through points, f: filled polygon, c: circle (x y r), d: disc (x y r),
 # a: arc (x y r from to), r: rounded box (x0 y0 x1 y1 radius), b: filled rounded box.
 # fmt: off
@@ -46,10 +48,7 @@ ICONS: dict[str, tuple[Stroke, ...]] = {
         ("d", (19, 17, 2)),
     ),
     "status": (("l", (2, 13, 7, 13, 10, 5, 14, 20, 17, 13, 22, 13)),),
-    "person": (
-        ("c", (12, 8, 4)),
-        ("l", (4, 21, 6, 16, 9, 14, 15, 14, 18, 16, 20, 21)),
-    ),
+    "person": (("c", (12, 8, 4)), ("a", (12, 21.5, 8, 180, 360))),
     "gear": (
         ("l", (4, 7, 20, 7)),
         ("l", (4, 17, 20, 17)),
@@ -288,7 +287,7 @@ def round_picture(
 
 def fit(theme: Theme, text: str, font: FontName, width: int) -> str:
     """The text, cut with "..." so that it is at most ``width`` real pixels wide, in one line."""
-    text = " ".join(text[:LONGEST_TEXT].split()) if len(text) > 1 else text
+    text = text[:LONGEST_TEXT].translate(_ONE_LINE)
     face = theme.font(font)
     if face.measure(text) <= width:
         return text

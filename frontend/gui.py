@@ -62,6 +62,7 @@ KEPT_TURNS = 200
 TICKS_KEPT = 5000
 SMALLEST = (720, 480)
 FIRST_SIZE = (1280, 800)
+COMPOSER_HEIGHT = 96  # notices stay clear of Send
 
 
 @runtime_checkable
@@ -337,7 +338,7 @@ class MainWindow:
         self._page = tk.Frame(root)
         theme.tint(self._page, background="bg")
         self._page.pack(fill="both", expand=True)
-        self.notices = Notices(root, theme, STATUS_HEIGHT)
+        self.notices = Notices(root, theme, STATUS_HEIGHT + COMPOSER_HEIGHT)
         self.status.put("keys", "F1  Keys", tip="All keys   F1")
         self.status.put("commands", "Ctrl K  Commands", tip="All commands   Ctrl+K")
         self._show_connection(self.backend.connection)
@@ -888,7 +889,11 @@ class MainWindow:
     def _api_page(self) -> None:
         import webbrowser
 
-        webbrowser.open(f"{self.backend.base_url}/docs")
+        def took(value: Any) -> None:
+            if isinstance(value, dict):
+                webbrowser.open(str(value.get("url", "")))
+
+        self.backend.post("/api/login-link", {"page": "/docs"}, took, self.fail)
 
     def _callback_failed(
         self,

@@ -37,6 +37,8 @@ Topic = Literal["characters", "character", "sound", "level", "answering", "provi
 M = TypeVar("M", bound=BaseModel)
 
 PROVIDER_TITLES = {
+    "auto": "Automatic",
+    "openai_compatible": "OpenAI-compatible server",
     "persona": "Built-in persona",
     "openai": "OpenAI",
     "openrouter": "OpenRouter",
@@ -96,6 +98,8 @@ class Stage:
         self.volume = 1.0
         self.muted = False
         self.level_db = SILENCE_DB
+        self.answered_by = ("", "")
+        """Engine and model of the last reply."""
         self.answering: set[str] = set()
         """Ids of turns that run or are heard right now."""
         self._client = client
@@ -111,15 +115,15 @@ class Stage:
 
     @property
     def provider(self) -> str:
-        """Who answers, in words."""
+        """Who answers, in words: who did last, else who is set."""
         setting = self.settings.get("LLM_PROVIDER")
         if setting is None:
             return ""
-        name = str(setting.value or "")
+        name, model = self.answered_by
+        if not name:
+            name = str(setting.value or "")
         title = PROVIDER_TITLES.get(name, name)
-        model = self.settings.get(f"{name.upper()}_MODEL") or self.settings.get("LLM_MODEL")
-        chosen = str(model.value or "") if model is not None and name != "persona" else ""
-        return f"{title}  {chosen.rsplit('/', 1)[-1]}".strip()
+        return f"{title}  {model.rsplit('/', 1)[-1]}".strip()
 
     def listen(self, topics: Iterable[Topic], callback: Callable[[], None]) -> Callable[[], None]:
         """Call back when one of the topics changed; returns what ends it."""
@@ -210,6 +214,10 @@ class Stage:
                 self.expression = event.expression
                 self._tell("expression")
             case ConfigChanged():
+                if any(
+                    name.startswith(("LLM_", "OPEN", "ANTHROPIC", "OLLAMA")) for name in event.names
+                ):
+                    self.answered_by = ("", "")
                 self.load_settings()
                 if {"OUTPUT_DEVICE", "AUDIO_SINK"} & set(event.names):
                     self.load_devices()
@@ -220,6 +228,7 @@ class Stage:
                 self._answer(event.turn_id, True)
             case TurnFinished(conversation_id=where) if where == STAGE:
                 self._answer(event.turn_id, False)
+                self._note_engine(event)
             case PlaybackStarted(conversation_id=where) if where == STAGE:
                 self._answer(event.turn_id, True)
             case PlaybackPosition(conversation_id=where) if where == STAGE:
@@ -236,6 +245,14 @@ class Stage:
         self.level_db = SILENCE_DB
         self._tell("answering")
         self._tell("level")
+
+    def _note_engine(self, event: TurnFinished) -> None:
+        for span in event.spans:
+            if span.stage == "llm" and span.detail and span.name != "writing":
+                name, _, model = span.detail.partition(", model ")
+                if (name, model) != self.answered_by:
+                    self.answered_by = (name, model)
+                    self._tell("provider")
 
     def _answer(self, turn_id: str | None, running: bool) -> None:
         before = bool(self.answering)

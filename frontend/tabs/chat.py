@@ -40,6 +40,7 @@ from frontend.widgets.controls import Button, picture_label
 from frontend.widgets.conversation import Action, ConversationView, Message
 from frontend.widgets.inspector import WIDTH as INSPECTOR_WIDTH
 from frontend.widgets.inspector import Inspector
+from frontend.widgets.reply_text import shown_draft
 from frontend.widgets.turn_panel import TurnView, compare
 
 logger = logging.getLogger(__name__)
@@ -622,7 +623,7 @@ class ChatTab(tk.Frame):
             face.pack()
             title = character.name
             greeting = character.greeting or f"Say hello to {character.name}."
-        greeting = greeting.replace("{{user}}", "you").replace("{{char}}", title)
+        greeting = shown_draft(greeting).replace("{{user}}", "you").replace("{{char}}", title)
         words = tk.Label(box, text=title[:60], font=theme.font("h1"), borderwidth=0)
         theme.tint(words, background="bg", foreground="text")
         words.pack(pady=(px(12), px(4)))

@@ -125,7 +125,7 @@ class Composer(tk.Frame):
         canvas.bind("<Configure>", lambda _: self._draw())
         canvas.bind("<ButtonPress-1>", lambda _: self.text.focus_set())
         theme.on_change(self, self._draw)
-        self._bind()
+        self._bind_keys()
         self.set_placeholder("Write a message")
         self._changed()
 
@@ -194,7 +194,7 @@ class Composer(tk.Frame):
 
     # --- inside ---------------------------------------------------------------------------------------------------
 
-    def _bind(self) -> None:
+    def _bind_keys(self) -> None:
         text = self.text
         text.bind("<Return>", lambda _: self.submit())
         text.bind("<KP_Enter>", lambda _: self.submit())

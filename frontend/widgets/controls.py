@@ -153,8 +153,10 @@ class Button(Control):
         label: str = "",
         tip: str = "",
         icon_size: float = 14,
+        align: Literal["center", "w"] = "center",
     ) -> None:
         self.text = text
+        self._align = align
         self.icon = icon
         self.kind: Kind = kind
         self.key = key
@@ -212,6 +214,8 @@ class Button(Control):
         total = p.text_width(words, font) if words else 0
         total += (20 if self.icon and words else 0) + (p.text_width(key, "cap") + 8 if key else 0)
         x = RING + max(6, (w - total) / 2) if words else RING + w / 2
+        if words and self._align == "w":
+            x = RING + 10
         middle = RING + h / 2
         if self.icon:
             p.icon(x + (7 if words else 0), middle, self.icon, self._icon_size, color)
@@ -824,6 +828,6 @@ class Words(tk.Label):
         if width <= 1:
             return
         shown = fit(self._theme, self._whole, self._font, width)
-        self._tip.text = self._whole if shown != " ".join(self._whole.split()) else ""
+        self._tip.text = self._whole if shown.endswith("...") else ""
         if shown != self.cget("text"):
             self.configure(text=shown)

@@ -171,7 +171,7 @@ class ConversationView(tk.Frame):
             self, theme, "Newest", self.to_end, icon="down", kind="soft", key="End", height=28
         )
         self._configure_tags()
-        self._bind()
+        self._bind_keys()
 
     # --- messages -------------------------------------------------------------------------------------------------
 
@@ -319,12 +319,13 @@ class ConversationView(tk.Frame):
         text.tag_configure("failed", foreground=t.color("text3"))
         text.tag_configure("live", font=t.font("cap"), foreground=t.color("text3"))
         text.tag_configure("figure", font=t.font("cap"), foreground=t.color("text2"))
-        text.tag_configure("chosen", background=t.color("accent_soft"))
+        text.tag_configure("chosen", font=t.font("capb"), foreground=t.color("accent"))
+        text.tag_raise("chosen")
         text.tag_raise("todo")
         text.tag_raise("draft")
         text.tag_raise("sel")
 
-    def _bind(self) -> None:
+    def _bind_keys(self) -> None:
         text = self.text
         text.bind("<Configure>", self._resized)
         text.bind("<ButtonRelease-1>", self._clicked, add="+")

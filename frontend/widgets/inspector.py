@@ -42,7 +42,7 @@ class Inspector(tk.Frame):
         self.turn = TurnPanel(body, theme, surface)
         self.turn.pack(fill="x")
         self._line(body)
-        head = self._row(body, 8)
+        head = self._row(body, 8, right=12)
         Words(head, theme, "Voice", "bodyb", "text", surface).pack(side="left")
         Button(
             head,
@@ -59,7 +59,7 @@ class Inspector(tk.Frame):
         picture_label(voice, theme, "voice", 16, "accent", surface).pack(side="left")
         self._voice = Words(voice, theme, "", "small", "text", surface)
         self._voice.pack(side="left", fill="x", expand=True, padx=(px(10), 0))
-        loud = self._row(body, 4)
+        loud = self._row(body, 4, left=7)
         self._mute = Button(
             loud,
             theme,
@@ -79,7 +79,7 @@ class Inspector(tk.Frame):
             loud, theme, stage.set_volume, width=150, surface=surface, label="Volume"
         )
         self._volume.pack(side="left", fill="x", expand=True)
-        device = self._row(body, 4)
+        device = self._row(body, 4, left=3, right=3)
         self._device = Dropdown(
             device,
             theme,
@@ -106,13 +106,13 @@ class Inspector(tk.Frame):
         self._figure = Words(level, theme, "", "monos", "text2", surface, "e")
         self._figure.pack(side="right", fill="x", expand=True)
         self._meter = Meter(body, theme, width=276, height=12, surface=surface, step=6)
-        self._meter.pack(fill="x", padx=px(PAD), pady=(px(4), px(12)))
+        self._meter.pack(fill="x", padx=(px(PAD), px(PAD - 8)), pady=(px(4), px(12)))
         self._line(body)
         face = self._row(body, 8)
         Words(face, theme, "Expression", "bodyb", "text", surface).pack(side="left")
         self._chips = tk.Frame(body)
         theme.tint(self._chips, background=surface)
-        self._chips.pack(fill="x", padx=px(PAD - 3), pady=(px(4), px(16)))
+        self._chips.pack(fill="x", padx=(px(PAD - 3), px(PAD - 11)), pady=(px(4), px(16)))
         self._chip_names: tuple[str, ...] = ()
         self._ends = [
             stage.listen(("sound",), self._show_sound),
@@ -151,11 +151,12 @@ class Inspector(tk.Frame):
         old, self._surface = self._surface, surface
         self._theme.resurface(self, old, surface)
 
-    def _row(self, master: tk.Misc, above: float) -> tk.Frame:
+    def _row(self, master: tk.Misc, above: float, left: float = 0, right: float = 0) -> tk.Frame:
+        """A line of the panel; controls with air of their own ask for less beside them."""
         px = self._theme.px
         row = tk.Frame(master)
         self._theme.tint(row, background=self._surface)
-        row.pack(fill="x", padx=px(PAD), pady=(px(above), 0))
+        row.pack(fill="x", padx=(px(PAD - left), px(PAD - 8 - right)), pady=(px(above), 0))
         return row
 
     def _line(self, master: tk.Misc) -> None:
@@ -218,7 +219,7 @@ class Inspector(tk.Frame):
 
     def _flow(self) -> None:
         """Set the chips in lines, like words."""
-        room = max(self._chips.winfo_width(), self._theme.px(WIDTH - 2 * PAD))
+        room = max(self._chips.winfo_width(), self._theme.px(WIDTH - 2 * PAD + 6))
         x = y = high = 0
         for chip in self._chips.winfo_children():
             wide, high = chip.winfo_reqwidth(), chip.winfo_reqheight()

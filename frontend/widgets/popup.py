@@ -210,7 +210,7 @@ class Picker(tk.Frame):
             under = self._owner.winfo_rooty() - top.winfo_rooty() + self._owner.winfo_height()
             over = self._owner.winfo_rooty() - top.winfo_rooty()
             below = top.winfo_height() - under - t.px(8)
-            high = min(wanted + extra, max(below, over - t.px(8)), t.px(460))
+            high = min(wanted + extra, max(below, over - t.px(8)), t.px(640))
             y = under if high <= below else over - high
         x = max(t.px(4), min(x, top.winfo_width() - self._width - t.px(4)))
         self.place(x=x, y=max(0, y), width=self._width, height=high)

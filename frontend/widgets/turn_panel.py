@@ -15,6 +15,7 @@ from frontend.widgets.conversation import before_sound
 from frontend.widgets.tooltip import Tooltip
 
 PAD = 20
+SCROLLBAR = 8  # it lies right of the panel and is part of its margin
 ROW = 33
 SLOW = 1.5  # times the median
 SLOW_MS = 50.0  # differences below this are not worth a warning
@@ -129,7 +130,7 @@ class TurnPanel(tk.Canvas):
             return
         p.clear()
         self._rows = []
-        width = p.width - 2 * PAD
+        width = p.width - 2 * PAD + SCROLLBAR
         bottom = self._empty(width) if self._view is None else self._turn(self._view, width)
         high = self._theme.px(bottom)
         if int(self.cget("height")) != high:
@@ -185,7 +186,8 @@ class TurnPanel(tk.Canvas):
             )
             title = TITLES.get(span.name, span.name.replace("_", " ").capitalize())
             p.text(PAD, y, title, "small", "text" if slow else "text2", clip=width - 80)
-            figure = f"{span.duration_ms:,.0f} ms"
+            ms = span.duration_ms
+            figure = f"{ms:,.0f} ms" if ms >= 9.95 else f"{ms:.1f} ms"
             p.text(right, y, figure, "monob" if slow else "monos", "warn" if slow else "text2", "e")
             p.rect(PAD, y + 12, width, 6, t.mix("line", self._surface, 0.2))
             if total > 0:
