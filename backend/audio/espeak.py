@@ -1,7 +1,7 @@
 """The one binding of the embedded voice: espeak-ng from the wheel espeakng-loader, by ctypes.
 
-Speaks over 100 languages with no download and no numpy (14 MB). One engine per process, so a lock is around it: call
-from any thread. Numbers: 4.6 s of sound in 33-61 ms.
+Speaks over 100 languages with no download and no numpy. One engine per process, so a lock is around it: call from any
+thread. A sentence of 3 s takes 2 ms, the first one 20.
 """
 
 from __future__ import annotations

@@ -41,6 +41,8 @@ class _Record:
     rests_until: float = 0.0
     turn_id: str = ""
     """The turn in which it was sent to rest."""
+    told: tuple[str, str] = ("", "")
+    """The turn and code of the failure told last."""
 
 
 class Chain:
@@ -199,6 +201,12 @@ class Chain:
             record.turn_id = _turn_id()
 
     def _report(self, name: str, error: AppError) -> None:
+        """Tell the operator, once a turn and not with every sentence of it."""
+        record, news = self._records[name], (_turn_id(), error.code)
+        if news[0] and news == record.told:
+            logger.debug("%s: %s", name, error.message)
+            return
+        record.told = news
         logger.warning("%s: %s", name, error.message)
         if self._options.on_failure is not None:
             self._options.on_failure(name, error)

@@ -1,4 +1,4 @@
-"""The part of the embedded voice that runs in its own process; imports no numpy, so that this stays at 14 MB."""
+"""The part of the embedded voice that runs in its own process; imports no numpy, so that this stays at 23 MB."""
 
 from __future__ import annotations
 

@@ -123,7 +123,7 @@ class ChainOptions:
         engines: In order; each by its own ``name``.
         timeout_s: Longest wait for one sentence, all engines together.
         aliases: Names a character may use for a voice ("narrator" -> piper, en_GB-alba).
-        on_failure: Told which engine failed a sentence and why; in the loop, must not raise.
+        on_failure: Told which engine failed and why, once a turn; in the loop, must not raise.
     """
 
     engines: tuple[TTS, ...]

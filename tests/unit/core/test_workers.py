@@ -327,6 +327,20 @@ async def test_engines_end_when_the_backend_is_killed() -> None:
     await gone(pid)
 
 
+async def test_an_engine_that_need_not_stay_ends_and_comes_back(host: EngineHost) -> None:
+    function = "tests.idle_functions:pid"
+    first = await host.call(function, timeout_s=20)
+    await gone(first)
+    assert await host.call(function, timeout_s=20) != first
+    assert not [info.error for info in host.health() if info.error]
+
+
+async def test_no_call_is_lost_to_a_process_that_is_just_leaving(host: EngineHost) -> None:
+    for n in range(15):  # pauses around the 30 ms after which it leaves
+        assert await host.call("tests.idle_functions:pid", timeout_s=20)
+        await asyncio.sleep(0.027 + n * 0.001)
+
+
 async def test_plain_work_runs_on_a_thread() -> None:
     assert await workers.run_in_thread(sorted, [2, 1], reverse=True) == [2, 1]
 

@@ -101,6 +101,16 @@ async def test_the_first_that_can_speaks() -> None:
     assert told.told == []  # a missing engine that nobody asked for is no news
 
 
+async def test_a_failure_is_told_once_a_turn_not_with_every_sentence() -> None:
+    told = Failures()
+    speaking = chain(Acts("a", EngineFailedError("crashed")), Acts("b"), told=told)
+    for turn in ("one", "two"):
+        current_turn.set(TurnContext(turn, "c"))
+        for _ in range(2):
+            await speaking.synthesize("Hi.", SAY)
+    assert told.engines == ["a", "a"]
+
+
 async def test_a_missing_engine_that_was_asked_for_is_told() -> None:
     told = Failures()
     speaking = chain(Acts("a"), Acts("b", EngineUnavailableError("no key")), told=told)
