@@ -6,6 +6,7 @@ Files are read and run in the engine host alone. Here voices are only found, and
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from backend.contracts.entities import Audio, PhonemeTime, Speech, VoiceChoice, VoiceInfo
 from backend.contracts.errors import AppError, EngineUnavailableError
@@ -56,14 +57,8 @@ class Piper:
 
     async def voices(self) -> list[VoiceInfo]:
         found = await self._voices_on_disk()
-        if not found:
-            return []
-        try:
-            told = await self._options.host.call(
-                f"{HOST}:inspect", [str(path) for path in found.values()], timeout_s=INSPECT_S
-            )
-        except AppError as error:
-            told = [{"problem": error.message} for _ in found]
+        # One by one: each is read whole once, which takes a slow disk seconds, and a broken one costs only itself.
+        told = [await self._facts(path) for path in found.values()]
         return [
             VoiceInfo(
                 engine=self.name,
@@ -77,6 +72,15 @@ class Piper:
             )
             for (name, path), facts in zip(found.items(), told, strict=True)
         ]
+
+    async def _facts(self, path: Path) -> dict[str, Any]:
+        try:
+            facts: dict[str, Any] = await self._options.host.call(
+                f"{HOST}:inspect", str(path), timeout_s=INSPECT_S
+            )
+        except AppError as error:
+            return {"problem": error.message}
+        return facts
 
     def cache_key(self, voice: VoiceChoice) -> str:
         try:

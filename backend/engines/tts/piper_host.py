@@ -51,11 +51,6 @@ def load(path: str, *, use_gpu: bool = True) -> None:
     _voice(Path(path), use_gpu)
 
 
-def inspect(paths: list[str]) -> list[dict[str, Any]]:
-    """Title, language, speakers, rate_hz of each voice, or its problem in words."""
-    return [_inspect(Path(path)) for path in paths]
-
-
 def synthesize(
     path: str,
     text: bytes,
@@ -176,9 +171,11 @@ def _load(path: Path, use_gpu: bool) -> PiperVoice:
     return PiperVoice(config=PiperConfig.from_dict(settings), session=session)
 
 
-def _inspect(path: Path) -> dict[str, Any]:
+def inspect(file: str) -> dict[str, Any]:
+    """Title, language, speakers and rate_hz of a voice, or its problem in words."""
+    path = Path(file)
     try:
-        marks = [file.stat() for file in (path, _settings_path(path))]
+        marks = [each.stat() for each in (path, _settings_path(path))]
     except OSError:
         return {"problem": f"{_settings_path(path).name} is missing beside {path.name}."}
     key = (str(path), marks[0].st_mtime_ns, marks[1].st_mtime_ns)
