@@ -74,8 +74,9 @@ def _repaired(value: object) -> object:
         return {_repaired(key): _repaired(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_repaired(item) for item in value]
-    if isinstance(value, int) and not isinstance(value, bool):
-        return float(value)  # beyond 64 bits: JSON readers would lose its digits anyway
+    if isinstance(value, int) and not -(2**63) <= value < 2**64:
+        # Readers of JSON would lose its digits anyway; beyond a float's range there is no number to give.
+        return float(value) if abs(value) < 2**1000 else None
     return value
 
 
