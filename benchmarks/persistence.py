@@ -27,6 +27,8 @@ from backend.storage.database import Database
 from backend.storage.event_store import EventStore
 
 WANTED_RATIO = 0.5
+BACKLOG = 10_000
+"""Events that may wait while the next are published; the bus itself takes 50,000."""
 
 
 def make_events(count: int) -> list[ChatSentence]:
@@ -61,6 +63,8 @@ async def through_luma(events: Sequence[ChatSentence]) -> float:
                     bus.publish(event)
                     if n % 100 == 99:  # a burst, then the loop turns, as with a hundred sockets
                         await asyncio.sleep(0)
+                        if bus.seq - bus.committed_seq > BACKLOG:
+                            await bus.flush()
                 await seen
                 seconds = time.perf_counter() - begun
                 pump.cancel()
@@ -73,7 +77,9 @@ async def count(reader: Subscription, wanted: int) -> None:
     """Wait until that many events were seen, in order."""
     last = 0
     while last < wanted:
-        for item in await reader.take():
+        items = await reader.take()
+        assert items, "the reader overflowed"
+        for item in items:
             assert item.seq == last + 1
             last = item.seq
 
@@ -103,6 +109,7 @@ async def through_executemany(events: Sequence[ChatSentence]) -> float:
         with closing(sqlite3.connect(database.path, isolation_level=None)) as connection:
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=NORMAL")
+            connection.execute("PRAGMA wal_autocheckpoint=4000")
             connection.execute("PRAGMA cache_size=-8000")
             begun = time.perf_counter()
             connection.execute("BEGIN")
@@ -156,7 +163,9 @@ def main() -> int:
     out(f"bus to table  {statistics.median(ours):>10,.0f} events/s\n")
     out(f"executemany   {statistics.median(bare):>10,.0f} rows/s\n")
     out(f"ratio         {ratio:>10.2f} (at least {WANTED_RATIO})\n")
-    out(f"commit        {waits[len(waits) // 2]:>10.2f} ms p50, {waits[-len(waits) // 100]:.2f} ms p99\n")
+    out(
+        f"commit        {waits[len(waits) // 2]:>10.2f} ms p50, {waits[-len(waits) // 100]:.2f} ms p99\n"
+    )
     return 0 if ratio >= WANTED_RATIO else 1
 
 

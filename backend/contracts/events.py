@@ -28,7 +28,9 @@ _NOT_OWN = set(ENVELOPE)
 
 def wire_time(at: datetime) -> str:
     """A moment as it travels: UTC, ISO 8601, milliseconds ("2026-01-31T12:00:00.000Z")."""
-    return at.astimezone(UTC).isoformat(timespec="milliseconds")[:23] + "Z"
+    if at.tzinfo is not UTC:
+        at = at.astimezone(UTC)
+    return at.isoformat(timespec="milliseconds")[:23] + "Z"
 
 
 class Event(BaseModel):
@@ -68,7 +70,7 @@ class Event(BaseModel):
 
     def own_json(self) -> str:
         """The same as JSON text; a fifth of the time of `own_data` and encoding it."""
-        return self.model_dump_json(exclude=_NOT_OWN)
+        return self.__pydantic_serializer__.to_json(self, exclude=_NOT_OWN).decode()
 
     def envelope(self, seq: int | None = None) -> dict[str, Any]:
         """The event as it goes over the wire and into the table."""

@@ -21,8 +21,8 @@ logger = logging.getLogger(__name__)
 
 LEVELS = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40}
 DEFAULT_LIMIT = 2000
-BATCH = 500
-"""Events stored and handed on in one step: well below a reader's limit, a few ms of the loop's time with 100 readers."""
+BATCH = 512
+"""Events stored and handed on in one step: one statement of the database, well below a reader's limit, a few ms of the loop's time with 100 readers."""
 WAITING_LIMIT = 50_000
 """Events that may wait for the disk, or for the loop: some 50 MB, a minute of the heaviest use."""
 

@@ -29,6 +29,7 @@ from backend.contracts.errors import (
     StorageError,
 )
 from backend.storage import facts, schema, sqlite, tables
+from backend.storage.migrations import VERSIONS
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +62,7 @@ class Database:
         versions: Where the migrations are.
     """
 
-    def __init__(self, url: str, folder: Path, *, versions: Path = schema.VERSIONS) -> None:
+    def __init__(self, url: str, folder: Path, *, versions: Path = VERSIONS) -> None:
         self.notices: list[str] = []
         self.epoch = ""
         self._folder = folder

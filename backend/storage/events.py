@@ -46,7 +46,11 @@ class Filter:
 def insert(connection: Connection, items: Sequence[Published]) -> None:
     """Store events that have a number."""
     if connection.dialect.name == "sqlite":
-        sqlite.insert_rows(connection, table, [_sqlite_row(item) for item in items])
+        values: list[object] = []
+        for item in items:
+            # One flat list: a tuple kept for every row would set the garbage collector off every few hundred.
+            values += _sqlite_row(item)
+        sqlite.insert_rows(connection, table, values)
     else:
         connection.execute(sql_insert(table), [_values(item) for item in items])
 

@@ -14,11 +14,10 @@ from sqlalchemy import Column, Connection, Engine, MetaData, String, Table, inse
 
 from backend.contracts.errors import StorageForeignError
 from backend.storage import tables
+from backend.storage.migrations import revisions
 
 logger = logging.getLogger(__name__)
 
-MIGRATIONS = Path(__file__).parent / "migrations"
-VERSIONS = MIGRATIONS / "versions"
 BACKUPS_KEPT = 5
 
 # Alembic's own table, as it makes it.
@@ -27,11 +26,6 @@ _stamp = Table(
     MetaData(),
     Column("version_num", String(32), primary_key=True, nullable=False),
 )
-
-
-def revisions(versions: Path) -> list[str]:
-    """Every revision this program knows, oldest first."""
-    return sorted(file.name.partition("_")[0] for file in versions.glob("[0-9]*_*.py"))
 
 
 def bring_up_to_date(engine: Engine, versions: Path, back_up: Callable[[str], None]) -> None:

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from contextlib import closing, suppress
 from datetime import UTC, datetime
 from functools import cache
-from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
@@ -100,6 +99,8 @@ def _connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
         else:
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=NORMAL")
+            # 16 MB of log between two syncs: a quarter of the stalls that SQLite's own 4 MB give.
+            connection.execute("PRAGMA wal_autocheckpoint=4000")
             connection.execute("PRAGMA journal_size_limit=67108864")
         connection.execute("PRAGMA cache_size=-8000")
     except sqlite3.Error:
@@ -112,22 +113,26 @@ def _lower(value: Any) -> Any:
     return value.lower() if isinstance(value, str) else value
 
 
-def insert_rows(connection: Connection, table: Table, rows: Sequence[tuple[object, ...]]) -> None:
-    """Insert complete rows, columns in the table's order, values as they are stored.
+def insert_rows(connection: Connection, table: Table, values: list[object]) -> None:
+    """Insert complete rows, given one after the other in the table's column order, values as they are stored.
 
     Many rows in one statement: `executemany` lets go of the interpreter lock at every row and waits up to 5 ms to get
     it back while the loop is busy. Measured beside a busy thread: 18 µs a row instead of 150; alone 3.2 instead of 4.4.
     """
     width = len(table.columns)
+    left = len(values) // width
     start = 0
     size = ROWS_PER_STATEMENT
-    while start < len(rows):
+    while left:
         # Powers of two, so that a dozen prepared statements serve every number of rows.
-        while size > len(rows) - start:
+        while size > left:
             size //= 2
-        values = chain.from_iterable(rows[start : start + size])
-        connection.exec_driver_sql(_insert_statement(table.name, width, size), tuple(values))
-        start += size
+        end = start + size * width
+        connection.exec_driver_sql(
+            _insert_statement(table.name, width, size), tuple(values[start:end])
+        )
+        start = end
+        left -= size
 
 
 @cache
@@ -138,7 +143,9 @@ def _insert_statement(name: str, width: int, count: int) -> str:
 
 def stored_time(at: datetime) -> str:
     """A moment as SQLAlchemy's DateTime keeps it in SQLite."""
-    return at.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
+    if at.tzinfo is not UTC:
+        at = at.astimezone(UTC)
+    return at.isoformat(" ", "microseconds")[:26]
 
 
 def set_durable(connection: Connection, durable: bool) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from backend.contracts.events import ChatSentence
 from backend.core.bus import Published
-from backend.storage import events, facts, schema, turns
+from backend.storage import events, facts, migrations, turns
 from backend.storage.database import Database
 from tests.integration.kill_harness import kill_at_random, new_seed
 
@@ -103,8 +103,8 @@ async def kill_while_writing(folder: Path, times: int) -> None:
 
 async def kill_while_migrating(tmp_path: Path, times: int) -> None:
     versions = tmp_path / "versions"
-    shutil.copytree(schema.VERSIONS, versions, ignore=shutil.ignore_patterns("__pycache__"))
-    for newer in schema.revisions(versions)[1:]:
+    shutil.copytree(migrations.VERSIONS, versions, ignore=shutil.ignore_patterns("__pycache__"))
+    for newer in migrations.revisions(versions)[1:]:
         next(versions.glob(f"{newer}_*.py")).unlink()
     old = tmp_path / "old"
     database = Database("", old, versions=versions)

@@ -17,7 +17,7 @@ from sqlalchemy import create_mock_engine, inspect, text
 
 from backend.contracts.entities import Character
 from backend.contracts.errors import StorageForeignError
-from backend.storage import characters, schema, sqlite, tables
+from backend.storage import characters, migrations, sqlite, tables
 from backend.storage.database import Database
 from backend.storage.migrations.__main__ import write_migration
 from backend.storage.migrations.upgrade import upgrade
@@ -51,7 +51,7 @@ def first_versions(tmp_path: Path) -> Path:
     """A copy of the migrations as they were at the first release."""
     folder = tmp_path / "100% versions"
     folder.mkdir()
-    first = sorted(schema.VERSIONS.glob("0001_*.py"))[0]
+    first = sorted(migrations.VERSIONS.glob("0001_*.py"))[0]
     shutil.copy(first, folder)
     return folder
 
@@ -96,7 +96,7 @@ def shape(path: Path) -> dict[str, object]:
 async def test_the_migrations_lead_to_the_tables(tmp_path: Path) -> None:
     engine = sqlite.writer_engine(tmp_path / "migrated.db")
     with engine.begin() as connection:
-        upgrade(connection, schema.VERSIONS)
+        upgrade(connection, migrations.VERSIONS)
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, tables.metadata) == []
     engine.dispose()
@@ -110,11 +110,11 @@ async def test_the_migrations_lead_to_the_tables(tmp_path: Path) -> None:
 
 def test_file_names_say_the_revisions_in_order() -> None:
     config = Config()
-    config.set_main_option("script_location", str(schema.MIGRATIONS))
+    config.set_main_option("script_location", str(migrations.MIGRATIONS))
     config.set_main_option("path_separator", "newline")
     scripts = ScriptDirectory.from_config(config)
     in_order = [script.revision for script in scripts.walk_revisions()][::-1]
-    assert schema.revisions(schema.VERSIONS) == in_order
+    assert migrations.revisions(migrations.VERSIONS) == in_order
     assert scripts.get_current_head() == in_order[-1]
 
 
@@ -192,9 +192,9 @@ def test_backups_are_bounded(tmp_path: Path) -> None:
 def test_a_migration_written_now_has_nothing_to_change(
     tmp_path: Path, first_versions: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for file in schema.VERSIONS.glob("[0-9]*_*.py"):
+    for file in migrations.VERSIONS.glob("[0-9]*_*.py"):
         shutil.copy(file, first_versions)
-    count = len(schema.revisions(first_versions))
+    count = len(migrations.revisions(first_versions))
     write_migration("nothing new", first_versions)
     written = first_versions / f"{count + 1:04d}_nothing_new.py"
     assert written.exists()
