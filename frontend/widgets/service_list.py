@@ -183,7 +183,9 @@ class _Rows(Panel):
             shift = wide + 10 if action else 0
             p.text(right - shift, y + 15, figure, "monos", tone if is_bad else "text3", "e")
         if action is not None:
-            kind: ButtonKind = "accent" if state == "failed" else "soft"
+            # One filled button in the card: the first failure is the next step.
+            failed = [known.name for known in self.card.services if known.state == "failed"]
+            kind: ButtonKind = "accent" if failed[:1] == [service.name] else "soft"
             self.button(
                 f"fix:{service.name}", right, y + 4, action[0], action[1],
                 kind=kind, height=26, anchor="e", tip=service.fix,
