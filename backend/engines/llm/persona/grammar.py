@@ -35,9 +35,10 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One of several pieces."""
+    """One of several pieces; those whose values are missing are passed over."""
 
     options: tuple[tuple[Piece, ...], ...]
+    needs: tuple[frozenset[str], ...] = ()
 
 
 Piece = str | Slot | Rule | Choice
@@ -50,7 +51,7 @@ class Line:
     Attributes:
         source: As written; its identity.
         pieces: What it is made of.
-        needs: Slots it cannot do without.
+        needs: Slots it cannot do without, whatever is chosen.
     """
 
     source: str
@@ -63,7 +64,6 @@ _MARKS = re.compile(r"[()|]|<([a-z_0-9A-Z]+)>|\{([a-z_0-9]+)\}")
 
 def compile_line(source: str) -> Line:
     """Read one line; raises ValueError when a bracket is left open."""
-    needs: set[str] = set()
     stack: list[tuple[list[tuple[Piece, ...]], list[Piece]]] = [([], [])]
     at = 0
     for mark in _MARKS.finditer(source):
@@ -72,7 +72,6 @@ def compile_line(source: str) -> Line:
         at = mark.end()
         if mark[1]:
             stack[-1][1].append(Slot(mark[1]))
-            needs.add(mark[1])
         elif mark[2]:
             stack[-1][1].append(Rule(mark[2]))
         elif mark[0] == "(":
@@ -85,12 +84,24 @@ def compile_line(source: str) -> Line:
             current.clear()
             if mark[0] == ")":
                 stack.pop()
-                stack[-1][1].append(Choice(tuple(options)))
+                found = tuple(options)
+                stack[-1][1].append(Choice(found, tuple(_needs(each) for each in found)))
     if at < len(source):
         stack[-1][1].append(source[at:])
     if len(stack) != 1:
         raise ValueError(f"a bracket is left open in {source!r}")
-    return Line(source, tuple(stack[0][1]), frozenset(needs))
+    pieces = tuple(stack[0][1])
+    return Line(source, pieces, _needs(pieces))
+
+
+def _needs(pieces: tuple[Piece, ...]) -> frozenset[str]:
+    needs: set[str] = set()
+    for piece in pieces:
+        if isinstance(piece, Slot):
+            needs.add(piece.name)
+        elif isinstance(piece, Choice):
+            needs |= frozenset.intersection(*piece.needs)
+    return frozenset(needs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +170,7 @@ class Speaker:
         """
         usable = [line for line in self.voice.rules.get(rule, ()) if line.needs <= slots.keys()]
         chosen = self._choose([line for line in usable if not line.needs & skip] or usable)
-        return "" if chosen is None else self._expand(chosen.pieces, slots, 0)
+        return "" if chosen is None else self._expand(chosen.pieces, slots, skip, 0)
 
     def pick(self, options: Sequence[str], kind: str) -> str:
         """One of some fixed texts, least recently used first."""
@@ -182,7 +193,9 @@ class Speaker:
         self._used[chosen.source] = self._clock
         return chosen
 
-    def _expand(self, pieces: tuple[Piece, ...], slots: Mapping[str, str], depth: int) -> str:
+    def _expand(
+        self, pieces: tuple[Piece, ...], slots: Mapping[str, str], skip: frozenset[str], depth: int
+    ) -> str:
         parts: list[str] = []
         for piece in pieces:
             match piece:
@@ -191,14 +204,22 @@ class Speaker:
                 case Slot():
                     parts.append(slots[piece.name])
                 case Choice():
-                    parts.append(self._expand(self.random.choice(piece.options), slots, depth))
-                case Rule():
                     usable = [
+                        (option, needs)
+                        for option, needs in zip(piece.options, piece.needs, strict=True)
+                        if needs <= slots.keys()
+                    ]
+                    wanted = [option for option, needs in usable if not needs & skip]
+                    options = wanted or [option for option, _ in usable]
+                    if options:
+                        parts.append(self._expand(self.random.choice(options), slots, skip, depth))
+                case Rule():
+                    lines = [
                         line
                         for line in self.voice.rules.get(piece.name, ())
                         if line.needs <= slots.keys()
                     ]
-                    chosen = self._choose(usable) if depth < MAX_NESTING else None
+                    chosen = self._choose(lines) if depth < MAX_NESTING else None
                     if chosen is not None:
-                        parts.append(self._expand(chosen.pieces, slots, depth + 1))
+                        parts.append(self._expand(chosen.pieces, slots, skip, depth + 1))
         return "".join(parts)

@@ -165,7 +165,9 @@ class Manner:
                 text,
             ).replace("!", ".")
         if main.soft:
-            text = re.sub(r"(?<!\.)\.(?=\s|$)", lambda m: "..." if random.random() < 0.35 else m[0], text)
+            text = re.sub(
+                r"(?<!\.)\.(?=\s|$)", lambda m: "..." if random.random() < 0.35 else m[0], text
+            )
             text = text.replace("....", "...").replace("!", ".")
         if main.excited:
             text = re.sub(

@@ -71,6 +71,7 @@ _CONTRACTIONS = {
 }
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)?")
 _RUN = re.compile(r"([^\W\d_])\1{2,}")
+_SUM = re.compile(r"\d ?[-+*/x] ?-?\d")
 _SPACES = re.compile(r"\s+")
 _PLAIN = re.compile(r"[^\w\s'?]+")
 _SENTENCE_END = re.compile(r"(?<=[.!?;。！？\n])\s*")
@@ -433,7 +434,9 @@ def _trimmed(value: str) -> str:
 def _as_doing(value: str) -> str:
     """What somebody likes, as a thing: "to play chess" and "play chess" become "playing chess"."""
     verb, _, rest = value.removeprefix("to ").partition(" ")
-    doing = _DOING.get(verb.lower()) or (f"{verb}ing" if value.startswith("to ") and verb[-1:] not in "e" else "")
+    doing = _DOING.get(verb.lower()) or (
+        f"{verb}ing" if value.startswith("to ") and verb[-1:] not in "e" else ""
+    )
     return f"{doing} {rest}".strip() if doing else value
 
 
@@ -598,18 +601,8 @@ def read(text: str) -> Reading:
     is_question = "?" in text or "？" in text
     for n, clause in enumerate(parts):
         told += facts_in(clause)
-        simple = _SPACES.sub(
-            " ",
-            _PLAIN.sub(
-                " ",
-                _without_tail(clause)
-                if "/" not in clause
-                and "+" not in clause
-                and "*" not in clause
-                and "-" not in clause
-                else clause,
-            ),
-        ).strip()
+        simple = clause if _SUM.search(clause) else _PLAIN.sub(" ", _without_tail(clause))
+        simple = _SPACES.sub(" ", simple).strip()
         intent, match = _intent_of(simple)
         if intent == "hello":
             greets = True
@@ -642,7 +635,10 @@ def read(text: str) -> Reading:
     if intent in ("opinion", "question", "statement"):
         cleaned = re.sub(r"[?!.]+$", "", topic).strip()
         cleaned = re.sub(
-            r"^(?:(?:the|a|an|any|some|to|my|your|it when|that|what|how|who|where|if|when)\s+)+|\s+(?:is|are|means)$", "", cleaned, flags=re.IGNORECASE
+            r"^(?:(?:the|a|an|any|some|to|my|your|it when|that|what|how|who|where|if|when)\s+)+|\s+(?:is|are|means)$",
+            "",
+            cleaned,
+            flags=re.IGNORECASE,
         )
         topic = flipped(cleaned)[:40] if cleaned and len(cleaned.split()) <= 4 else topic_of(clause)
         if topic in ("me", "you", "yourself", "it", "that", "this", "them", "here", "there"):

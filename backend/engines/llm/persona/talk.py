@@ -82,7 +82,15 @@ _LEAVES_GAME = frozenset(
         "insult",
     }
 )
-_INVITES = re.compile(r"\b(?:go on|continue|keep going|tell me|more details|describe|want to|do tell)\b", re.IGNORECASE)
+# Asked twice, these deserve an answer twice.
+_REPEATABLE = frozenset(
+    """more joke fact story song game_riddle game_rps game_rather game_number game_twenty game_association yes no time date math model smarter human
+    who""".split()
+)
+_INVITES = re.compile(
+    r"\b(?:go on|continue|keep going|tell me|more details|describe|want to|do tell)\b",
+    re.IGNORECASE,
+)
 _MARKUP = re.compile(r"[\[\]{}<>*|_~`#\\]+")
 
 
@@ -105,7 +113,7 @@ class Talk:
         self._asked = ""
         self._asked_at = 0
         self._asked_kinds: deque[str] = deque(maxlen=10)
-        self._heard: deque[str] = deque(maxlen=8)
+        self._heard: deque[tuple[str, str]] = deque(maxlen=8)
         self._last_show = ""
         self._last_topic = ""
         self._own = _own_slots(character)
@@ -119,7 +127,7 @@ class Talk:
         person = self._person(author)
         for told in read(message).told:
             person.learn(_safe_told(told), self.turns)
-        self._heard.append(_key(message))
+        self._heard.append((author, _key(message)))
 
     def recall_reply(self, text: str) -> None:
         """Take in an earlier reply of hers."""
@@ -139,7 +147,7 @@ class Talk:
             if (kept := person.learn(_safe_told(told), self.turns)) is not None
         ]
         self._feel(reading.intent)
-        repeats = 1 + self._count_repeats(message)
+        repeats = 1 + self._count_repeats(author, message)
         core = tail = ""
         for attempt in range(TRIES):
             core, intent = self._core(text, message, reading, person, learned, repeats)
@@ -149,7 +157,7 @@ class Talk:
             )
             if _key(whole) not in self._speaker.said:
                 break
-        self._heard.append(_key(message))
+        self._heard.append((author, _key(message)))
         self._speaker.said.append(_key(whole))
         return whole
 
@@ -167,10 +175,12 @@ class Talk:
         self.mood += (self._mood_at_rest - self.mood) * 0.25
         self.mood = max(-1.0, min(1.0, self.mood + _MOOD.get(intent, 0.0)))
 
-    def _count_repeats(self, message: str) -> int:
+    def _count_repeats(self, author: str, message: str) -> int:
         key = _key(message)
         count = 0
-        for heard in reversed(self._heard):
+        for who, heard in reversed(self._heard):
+            if who != author:
+                continue
             if heard != key:
                 break
             count += 1
@@ -211,16 +221,10 @@ class Talk:
             played = self._play(reading, slots)
             if played:
                 return played, "game"
-        if repeats >= 2 and intent not in (
-            "more",
-            "joke",
-            "fact",
-            "story",
-            "song",
-            "game_riddle",
-            "yes",
-            "no",
-            "game_rps",
+        if (
+            repeats >= 2
+            and intent not in _REPEATABLE
+            and not intent.startswith(("recall_", "help_"))
         ):
             if intent == "hello":
                 return self._say("hello_again", {**slots, "count": str(repeats)}), intent
