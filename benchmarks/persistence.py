@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import sqlite3
 import statistics
 import sys
@@ -58,6 +59,7 @@ async def through_luma(events: Sequence[ChatSentence]) -> float:
             async with asyncio.TaskGroup() as tasks:
                 pump = tasks.create_task(bus.run())
                 seen = tasks.create_task(count(reader, len(events)))
+                gc.collect()  # what made the events is nobody's cost here
                 begun = time.perf_counter()
                 for n, event in enumerate(events):
                     bus.publish(event)
@@ -84,9 +86,9 @@ async def count(reader: Subscription, wanted: int) -> None:
             last = item.seq
 
 
-async def through_executemany(events: Sequence[ChatSentence]) -> float:
-    """Rows a second of one `executemany` in one transaction, with the same pragmas, table and indexes."""
-    rows = [
+def make_rows(events: Sequence[ChatSentence]) -> list[tuple[object, ...]]:
+    """The events as finished rows, JSON already text."""
+    return [
         (
             seq,
             event.id,
@@ -101,6 +103,18 @@ async def through_executemany(events: Sequence[ChatSentence]) -> float:
         )
         for seq, event in enumerate(events, 1)
     ]
+
+
+async def through_executemany(events: Sequence[ChatSentence]) -> tuple[float, float]:
+    """Rows a second of one `executemany` in one transaction, with the same pragmas, table and indexes.
+
+    Returns:
+        With finished rows, and with the making of the rows counted in.
+    """
+    gc.collect()
+    begun = time.perf_counter()
+    rows = make_rows(events)
+    making_s = time.perf_counter() - begun
     with tempfile.TemporaryDirectory() as folder:
         database = Database("", Path(folder))
         await database.open()
@@ -111,6 +125,7 @@ async def through_executemany(events: Sequence[ChatSentence]) -> float:
             connection.execute("PRAGMA synchronous=NORMAL")
             connection.execute("PRAGMA wal_autocheckpoint=4000")
             connection.execute("PRAGMA cache_size=-8000")
+            gc.collect()
             begun = time.perf_counter()
             connection.execute("BEGIN")
             connection.executemany(
@@ -119,7 +134,7 @@ async def through_executemany(events: Sequence[ChatSentence]) -> float:
             )
             connection.execute("COMMIT")
             seconds = time.perf_counter() - begun
-    return len(events) / seconds
+    return len(events) / seconds, len(events) / (seconds + making_s)
 
 
 async def commit_ms(samples: int) -> list[float]:
@@ -152,20 +167,24 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5)
     asked = parser.parse_args()
     ours: list[float] = []
-    bare: list[float] = []
+    bare: list[tuple[float, float]] = []
     for _ in range(asked.rounds):
         events = make_events(asked.events)
         ours.append(asyncio.run(through_luma(events)))
         bare.append(asyncio.run(through_executemany(events)))
-    ratio = statistics.median(ours) / statistics.median(bare)
+    luma = statistics.median(ours)
+    finished = statistics.median(rate for rate, _ in bare)
+    from_events = statistics.median(rate for _, rate in bare)
+    ratio = luma / finished
     waits = asyncio.run(commit_ms(1000))
     out = sys.stdout.write
-    out(f"bus to table  {statistics.median(ours):>10,.0f} events/s\n")
-    out(f"executemany   {statistics.median(bare):>10,.0f} rows/s\n")
-    out(f"ratio         {ratio:>10.2f} (at least {WANTED_RATIO})\n")
-    out(
-        f"commit        {waits[len(waits) // 2]:>10.2f} ms p50, {waits[-len(waits) // 100]:.2f} ms p99\n"
-    )
+    out(f"bus to table               {luma:>9,.0f} events/s\n")
+    out(f"executemany                {finished:>9,.0f} rows/s\n")
+    out(f"ratio                      {ratio:>9.2f} (at least {WANTED_RATIO})\n")
+    out(f"executemany with encoding  {from_events:>9,.0f} rows/s\n")
+    out(f"ratio to that              {luma / from_events:>9.2f}\n")
+    out(f"commit p50                 {waits[len(waits) // 2]:>9.2f} ms\n")
+    out(f"commit p99                 {waits[-len(waits) // 100]:>9.2f} ms\n")
     return 0 if ratio >= WANTED_RATIO else 1
 
 

@@ -80,6 +80,8 @@ class Published:
 
 
 def _valid(text: str) -> str:
+    if text.isascii():
+        return text
     try:
         text.encode()
     except UnicodeEncodeError:
