@@ -31,7 +31,7 @@ class Body(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class ChatBody(Body):
+class MessageBody(Body):
     """A message to the character."""
 
     message: MessageText = Field(description="What is said.", examples=["Hello!"])
@@ -49,10 +49,15 @@ class ChatBody(Body):
         "you", description="Who says it."
     )
     speak: bool = Field(True, description="Whether to make sound.")
+
+
+class ChatBody(MessageBody):
+    """A message to the character."""
+
     stream: bool = Field(False, description="Answer with server-sent events while it is written.")
 
 
-class ChatCommand(ChatBody):
+class ChatCommand(MessageBody):
     """A message to the character, over the event stream."""
 
     wait: bool = Field(False, description="Answer when the reply is whole, not when it is taken.")
@@ -119,6 +124,18 @@ class ExpressionBody(Body):
     character_id: Id | None = Field(None, description="Whose; none = who is on stage.")
     duration: float | None = Field(
         None, ge=0, le=86_400_000, description="Milliseconds; 0 or none = until changed."
+    )
+    priority: int | None = Field(
+        None,
+        ge=-1000,
+        le=1000,
+        description="Taken for clients that send it; the last request wins.",
+    )
+    transition: float | None = Field(
+        None,
+        ge=0,
+        le=60_000,
+        description="Taken for clients that send it; pictures change at once.",
     )
 
 

@@ -149,7 +149,7 @@ async def avatar_picture(
 async def switch_character(
     body: SwitchBody,
     running: Running,
-    x_client_uid: Annotated[str, Header(max_length=128)] = "",
+    x_client_uid: Annotated[str, Header(alias="X-Client-UID", max_length=128)] = "",
 ) -> Conversation:
     """Give a conversation to another character: the stated one, the client's own, or the stage."""
     conversation_id = body.conversation_id

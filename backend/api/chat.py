@@ -13,7 +13,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel
 from starlette.types import Receive, Scope, Send
 
-from backend.api.bodies import ChatBody
+from backend.api.bodies import ChatBody, MessageBody
 from backend.api.errors import FAILURES, JsonResponse, encode
 from backend.api.latency import stage_times
 from backend.api.state import Services, services
@@ -115,7 +115,7 @@ async def whole_reply(handle: TurnHandle) -> ChatReply:
 async def chat(
     body: ChatBody,
     running: Annotated[Services, Depends(services)],
-    x_client_uid: Annotated[str, Header(max_length=128)] = "",
+    x_client_uid: Annotated[str, Header(alias="X-Client-UID", max_length=128)] = "",
 ) -> Response:
     """Say something to the character.
 
@@ -145,7 +145,7 @@ class _Mine:
 
 
 async def send(
-    running: Services, body: ChatBody, client_uid: str = "", before: _Mine | None = None
+    running: Services, body: MessageBody, client_uid: str = "", before: _Mine | None = None
 ) -> TurnHandle:
     """Hand the message to the chat."""
     return await running.chat.send(

@@ -40,7 +40,7 @@ async def list_conversations(running: Running) -> list[Conversation]:
 async def create_conversation(
     running: Running,
     body: ConversationBody | None = None,
-    x_client_uid: Annotated[str, Header(max_length=128)] = "",
+    x_client_uid: Annotated[str, Header(alias="X-Client-UID", max_length=128)] = "",
 ) -> Conversation:
     """Start a conversation; with X-Client-UID it becomes that client's own."""
     body = body or ConversationBody()
@@ -76,7 +76,7 @@ async def conversation_history(
     limit: Limit = 50,
     before: Annotated[str | None, Query(max_length=64, description="Id of a turn.")] = None,
 ) -> list[Turn]:
-    """Its turns, oldest first; ``before`` gives the page before that turn."""
+    """Its turns, oldest first; before gives the page before that turn."""
     await running.chat.conversation(conversation_id)
     found = await recent_turns(running, limit, conversation_id, before)
     return found[::-1]
