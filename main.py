@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -187,7 +188,14 @@ def _window(url: str, token: str, state_path: Path, stop: _Stop) -> int:
 
     if stop.is_set():
         return 0
-    return run_window(url, token, state_path, stop=lambda window: stop.also(window.ask_to_close))
+    try:
+        return run_window(
+            url, token, state_path, stop=lambda window: stop.also(window.ask_to_close)
+        )
+    finally:
+        # Tcl aborts the process when its interpreter is deleted by another thread, and the collector runs in any: what
+        # is left of the window stays until the end, while the backend stops.
+        gc.disable()
 
 
 def _attach(url: str, token_file: Path | None, loaded: LoadedSettings) -> int:

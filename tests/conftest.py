@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -46,4 +47,24 @@ def a_clean_environment() -> Iterator[None]:
         patch.delenv("LUMA_CONFIG", raising=False)
         patch.setenv("LUMA_ENV_FILE", os.devnull)
         patch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.null.Keyring")
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def tcl_ends_with_the_process() -> Iterator[None]:
+    """Keep every Tcl interpreter: Tcl aborts when one is deleted by another thread, and the collector runs in any."""
+    try:
+        import tkinter
+    except ImportError:
+        yield
+        return
+    kept = []
+    original = tkinter.Tk.__init__
+
+    def make(self: tkinter.Tk, *arguments: Any, **more: Any) -> None:
+        original(self, *arguments, **more)
+        kept.append(self.tk)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tkinter.Tk, "__init__", make)
         yield
