@@ -290,11 +290,19 @@ class Settings(BaseSettings):
     piper_model_path: Path | None = setting(
         None, "Default Piper voice (.onnx); empty = the first in models/piper.", live=True
     )
-    piper_length_scale: float = setting(
-        1.0, "Slowness of Piper: 2 is half speed.", live=True, ge=0.25, le=4
+    piper_length_scale: float | None = setting(
+        None,
+        "Slowness of Piper, 2 is half speed; empty = what the voice says.",
+        live=True,
+        ge=0.25,
+        le=4,
     )
-    piper_noise_scale: float = setting(0.667, "Variation of Piper's sound.", live=True, ge=0, le=2)
-    piper_noise_w: float = setting(0.8, "Variation of Piper's rhythm.", live=True, ge=0, le=2)
+    piper_noise_scale: float | None = setting(
+        None, "Variation of Piper's sound; empty = what the voice says.", live=True, ge=0, le=2
+    )
+    piper_noise_w: float | None = setting(
+        None, "Variation of Piper's rhythm; empty = what the voice says.", live=True, ge=0, le=2
+    )
     tts_openai_url: str = setting(
         "",
         "Address of a server with OpenAI's /audio/speech (ends in /v1); empty = OPENAI_BASE_URL.",

@@ -233,7 +233,7 @@ class Engines:
                 engines=engines,
                 timeout_s=settings.tts_timeout_s,
                 aliases=_aliases(settings.voice_aliases),
-                on_failure=self._tell_voice_failure,
+                on_failure=lambda engine, error: self._tell_failure("tts", engine, error),
             ),
         )
 
@@ -273,11 +273,11 @@ class Engines:
             options = tts_options.ToneOptions()
         return VOICES.create(name, options)
 
-    def _tell_voice_failure(self, engine: str, error: AppError) -> None:
+    def _tell_failure(self, kind: str, engine: str, error: AppError) -> None:
         turn = current_turn.get()
         self._bus.publish(
             ErrorOccurred(
-                source=f"tts/{engine}",
+                source=f"{kind}/{engine}",
                 severity="WARNING",
                 code=error.code,
                 reason=error.message,
@@ -300,7 +300,11 @@ class Engines:
                 self.problems[f"stt/{name}"] = error.message
                 logger.warning("%s is left out: %s", name, error.message)
         return RECOGNISERS.create(
-            "chain", stt_options.ChainOptions(engines=tuple(self.recognisers.values()))
+            "chain",
+            stt_options.ChainOptions(
+                engines=tuple(self.recognisers.values()),
+                on_failure=lambda engine, error: self._tell_failure("stt", engine, error),
+            ),
         )
 
     def _one_recogniser(self, name: str) -> STT:
@@ -460,10 +464,7 @@ class Backend:
 
     async def _warm(self) -> None:
         """Load what the first turn needs, in the background: a warm engine answers at once."""
-        try:
-            await self.engines.speech.synthesize("Hello.", VoiceChoice())
-        except AppError as error:
-            logger.warning("could not warm the voice: %s", error.message)
+        self.engines.speech.warm()
         if self.engines.addresses:
             await self.http.warm(self.engines.addresses[0])
 

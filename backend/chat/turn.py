@@ -300,6 +300,7 @@ class TurnRunner:
                             engine=made.engine,
                             voice=made.voice,
                             elapsed_ms=round((monotonic_s() - started_s) * 1000, 1),
+                            cached=made.cached,
                             turn_id=request.turn_id,
                             conversation_id=request.conversation_id,
                         )
