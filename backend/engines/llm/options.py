@@ -210,7 +210,8 @@ def options_for(
         EngineUnavailableError: If it has no usable address; the message names the setting.
     """
     preset = _PRESETS[name]
-    provider = preset.provider(name, values.key)
+    key = values.key.strip()
+    provider = preset.provider(name, key)
     url = values.url or preset.url
     if not url:
         raise EngineUnavailableError(
@@ -227,7 +228,7 @@ def options_for(
         provider=provider,
         base_url=base_url,
         model=values.model or preset.model,
-        key=values.key.strip(),
+        key=key,
         needs_key=preset.needs_key,
         headers=preset.headers,
         limits=limits,
