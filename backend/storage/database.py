@@ -373,7 +373,11 @@ class Database:
             return error
         cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
         if self._path is None:
-            explained: StorageError = StorageError(f"The database refused: {cause}")
+            said = " ".join(str(cause).split())
+            explained: StorageError = StorageError(
+                f"The database server refused: {said}. If it cannot be reached, check DATABASE_URL and"
+                " that the server runs."
+            )
         else:
             explained = sqlite.explain(cause, self._path)
             if isinstance(explained, StorageDamagedError):
