@@ -1,7 +1,7 @@
 """Talk to a character from the command line; Luma must be running (python main.py --headless will do).
 
 python examples/talk_from_a_script.py                                      a conversation, line by line
-python examples/talk_from_a_script.py --text "Good evening!" --character mika --no-tts
+python examples/talk_from_a_script.py --text "Good evening!" --character hoshi --no-tts
 """
 
 from __future__ import annotations

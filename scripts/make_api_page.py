@@ -68,7 +68,7 @@ curl -H "$AUTH" $URL/api/chat --json '{"message": "Hello!"}'
 ```
 
 ```json
-{"turn_id": "6f…", "conversation_id": "0b…", "character_id": "mika", "reply": "Hello you. What brings you here?",
+{"turn_id": "6f…", "conversation_id": "0b…", "character_id": "hoshi", "reply": "Hello you. What brings you here?",
  "emotion": "joy", "outcome": "done", "error": "", "first_audio_ms": 84.2,
  "audio": [{"url": "/api/audio/6f…/1", "text": "Hello you.", "duration_s": 0.9}, …],
  "timings": {"wait": 0.1, "prompt": 0.4, "llm": 61.0, "tts": 40.7, "total": 102.2}}

@@ -9,6 +9,9 @@ window.ui = SwaggerUIBundle({
   validatorUrl: null,
   requestInterceptor: (request) => {
     request.headers["X-Luma-Page"] = "docs";
+    if (!request.body && request.method !== "GET") {
+      request.headers["Content-Type"] = "application/json";
+    }
     return request;
   },
 });

@@ -1,0 +1,105 @@
+"""The examples do what they say, against a real backend."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.integration.conftest import Served
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+
+
+@pytest.fixture
+def data_dir(served: Served, tmp_path: Path) -> Path:
+    """A data folder as a running backend leaves it."""
+    (tmp_path / "backend.json").write_text(json.dumps({"url": served.url}))
+    (tmp_path / "api_token").write_text(served.token + "\n")
+    return tmp_path
+
+
+def run(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(EXAMPLES / name), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+def test_a_script_talks_to_a_character_without_sound(api: httpx.Client, data_dir: Path) -> None:
+    who = api.get("/api/characters").json()[1]["id"]
+    ended = run(
+        "talk_from_a_script.py",
+        "--text",
+        "Good evening. Nice to see you.",
+        "--character",
+        who,
+        "--no-tts",
+        "--data-dir",
+        str(data_dir),
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "Good evening. Nice to see you." in ended.stdout
+    assert "0 sounds" in ended.stdout
+    assert api.get("/api/turns", params={"limit": 1}).json()[0]["character_id"] == who
+
+
+def test_a_script_says_why_it_cannot_talk(api: httpx.Client, data_dir: Path) -> None:
+    ended = run(
+        "talk_from_a_script.py",
+        "--text",
+        "Hi",
+        "--character",
+        "nobody",
+        "--data-dir",
+        str(data_dir),
+    )
+    assert ended.returncode == 1
+    assert "nobody" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_script_follows_the_events(api: httpx.Client, data_dir: Path) -> None:
+    follower = subprocess.Popen(
+        [
+            sys.executable,
+            "-u",
+            str(EXAMPLES / "follow_events.py"),
+            "chat.message",
+            "--data-dir",
+            str(data_dir),
+        ],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    lines: list[str] = []
+    seen = threading.Event()
+
+    def read() -> None:
+        assert follower.stdout is not None
+        lines.append(follower.stdout.readline())
+        seen.set()
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    try:
+        for _ in range(150):  # said again until the follower is there to see it
+            api.post("/api/chat", json={"message": "is anybody watching?", "speak": False})
+            if seen.wait(0.1):
+                break
+    finally:
+        follower.terminate()
+        follower.wait(10)
+        reader.join(10)
+        assert follower.stdout is not None
+        follower.stdout.close()
+    assert "chat.message" in lines[0]
+    assert "is anybody watching?" in lines[0]
