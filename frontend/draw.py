@@ -438,12 +438,12 @@ class Painter:
         if outline:
             edge = t.color(outline)
             for points in (
-                (left + r, top, right - r, top),
-                (left + r, bottom - 1, right - r, bottom - 1),
-                (left, top + r, left, bottom - r),
-                (right - 1, top + r, right - 1, bottom - r),
+                (left + r, top, right - r, top + line),
+                (left + r, bottom - line, right - r, bottom),
+                (left, top + r, left + line, bottom - r),
+                (right - line, top + r, right, bottom - r),
             ):
-                c.create_line(*points, fill=edge, tags=tags)
+                c.create_rectangle(*points, fill=edge, width=0, tags=tags)
         corners = ((left, top), (right - r, top), (left, bottom - r), (right - r, bottom - r))
         for number, (cx, cy) in enumerate(corners):
             picture = _corner(t, r, fill, outline, line, number)

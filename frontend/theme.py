@@ -241,12 +241,23 @@ class Theme:
             import sv_ttk
 
             sv_ttk.set_theme(self.name, self.root)
+            # It repaints every plain Tk widget in its own greys at each change: the tokens do that here.
+            for name in (self.root.winfo_class(), "TEntry", "TCombobox", "TSpinbox", "Menu"):
+                self.root.tk.call("bind", name, "<<ThemeChanged>>", "")
             self._retint(Path(sv_ttk.__file__).parent / "theme")
         except (ImportError, tk.TclError, OSError) as error:
             logger.warning("sv-ttk is not usable (%s): plain clam is used", error)
             style.theme_use("clam")
         color = self.color
-        style.configure(".", font=self.font("small"))
+        style.configure(
+            ".",
+            font=self.font("small"),
+            background=color("bg"),
+            foreground=color("text"),
+            selectbackground=color("accent"),
+            selectforeground=color("on_accent"),
+            insertcolor=color("accent"),
+        )
         style.configure("TEntry", padding=(self.px(8), self.px(4)))
         style.configure("Vertical.TScrollbar", arrowsize=self.px(10), width=self.px(10))
         self.root.configure(background=color("bg"))

@@ -22,7 +22,7 @@ from frontend.draw import OVERSAMPLE, Painter, fit, icon, photo
 from frontend.pictures import Avatars
 from frontend.theme import Theme, rgb
 from frontend.widgets.controls import Button, Scrollbar
-from frontend.widgets.reply_text import ReplyText, tk_length
+from frontend.widgets.reply_text import ReplyText
 from frontend.widgets.tooltip import Tooltip
 
 KEPT = 500
@@ -33,7 +33,8 @@ INDENT = PAD + 46
 AVATAR = 32
 BAR = 200
 BAR_MS = 1500  # a full stage bar
-TARGET_COLUMN_MIN = 120
+SMALLEST_COLUMN = 120
+LONGEST_WORD = 60
 
 Action = Literal["play", "stop", "copy", "open"]
 ACTIONS: tuple[tuple[Action, str, str], ...] = (
@@ -94,6 +95,7 @@ class _Shown:
     text: str = ""
     draft: str = ""
     held: list[ImageTk.PhotoImage] = field(default_factory=list)
+    bars: ImageTk.PhotoImage | None = None
     strip: tk.Canvas | None = None
 
 
@@ -135,6 +137,8 @@ class ConversationView(tk.Frame):
         self._beat = 0
         self._unseen = 0
         self._level = 0.0
+        self._sticks = True
+        """Whether the newest line is kept in view: until the user scrolls away from it."""
         theme.tint(self, background="bg")
         self.text = tk.Text(
             self,
@@ -161,7 +165,13 @@ class ConversationView(tk.Frame):
             inactiveselectbackground="accent_soft",
             selectforeground="text",
         )
-        bar = Scrollbar(self, theme, self.text.yview)
+        # How "+ n chars" counts an emoji differs between versions of Tk: ask this one.
+        self.text.configure(state="normal")
+        self.text.insert("1.0", "\U0001f98a.")
+        self._emoji = 1 if self.text.get("1.0+1c") == "." else 2
+        self.text.delete("1.0", "end")
+        self.text.configure(state="disabled")
+        bar = Scrollbar(self, theme, self._scroll)
         bar.pack(side="right", fill="y")
         self.text.pack(side="left", fill="both", expand=True)
         self._bar = bar
@@ -231,6 +241,7 @@ class ConversationView(tk.Frame):
         self._configure_tags()
         self.show_all(messages)
         if not at_end:
+            self._sticks = False
             self.text.yview_moveto(place)
 
     def touch(self, key: str) -> None:
@@ -256,15 +267,16 @@ class ConversationView(tk.Frame):
         speaking = [m for m in self.messages.values() if m.kind == "reply" and m.state]
         for message in speaking[-2:]:
             shown = self._shown.get(message.key)
-            if shown is not None and shown.held:
-                shown.held[-1].paste(self._bars_image())
+            if shown is not None and shown.bars is not None:
+                shown.bars.paste(self._bars_image())
 
     def at_end(self) -> bool:
-        """Whether the newest line is visible."""
-        return self.text.yview()[1] > 0.9995
+        """Whether the newest line is in view and stays there."""
+        return self._sticks
 
     def to_end(self) -> None:
         """Scroll to the newest message."""
+        self._sticks = True
         self.text.yview_moveto(1.0)
         self._unseen = 0
         self._show_newest()
@@ -280,6 +292,7 @@ class ConversationView(tk.Frame):
         """Scroll until a message is visible."""
         if key in self.messages:
             self.text.see(f"b:{key}")
+            self._scrolled_by_hand()
 
     # --- inside ---------------------------------------------------------------------------------------------------
 
@@ -301,8 +314,14 @@ class ConversationView(tk.Frame):
             "first", lmargin1=px(PAD), lmargin2=px(INDENT), rmargin=right, spacing2=lead
         )
         text.tag_configure(
-            "more", lmargin1=px(INDENT), lmargin2=px(INDENT), rmargin=right, spacing2=lead
+            "more",
+            lmargin1=px(INDENT),
+            lmargin2=px(INDENT),
+            rmargin=right,
+            spacing1=lead,
+            spacing2=lead,
         )
+        text.tag_configure("wide", wrap="char")
         text.tag_configure("foot", lmargin1=px(INDENT), lmargin2=px(INDENT), spacing1=px(5))
         text.tag_configure("gap", font=("TkFixedFont", -2), spacing1=0, spacing3=gap)
         text.tag_configure(
@@ -328,6 +347,9 @@ class ConversationView(tk.Frame):
     def _bind_keys(self) -> None:
         text = self.text
         text.bind("<Configure>", self._resized)
+        text.bind("<<WidgetViewSync>>", self._synced)
+        for sequence in ("<Button-4>", "<Button-5>", "<MouseWheel>"):
+            text.bind(sequence, self._wheel, add="+")
         text.bind("<ButtonRelease-1>", self._clicked, add="+")
         text.bind("<ButtonPress-1>", lambda _: text.focus_set(), add="+")
         text.bind("<Motion>", self._moved)
@@ -352,6 +374,30 @@ class ConversationView(tk.Frame):
     def _has_left_tab(self) -> bool:
         return str(self.tk.call("tk", "windowingsystem")) == "x11"
 
+    def _scroll(self, *step: str | float) -> None:
+        """The scroll bar was moved."""
+        self.text.yview(*step)
+        self._scrolled_by_hand()
+
+    def _scrolled_by_hand(self) -> None:
+        self._sticks = self.text.yview()[1] > 0.9995
+        if self._sticks and self._unseen:
+            self._unseen = 0
+            self._show_newest()
+
+    def _wheel(self, _event: object) -> None:
+        self.after_idle(self._scrolled_by_hand)  # after Tk's own binding has scrolled
+
+    def _synced(self, _event: object) -> None:
+        """Tk measures long texts later: keep the end in view when it has."""
+        if self._sticks:
+            self.text.yview_moveto(1.0)
+
+    def _count(self, words: str) -> int:
+        """Characters as this Tk counts them in "+ n chars"."""
+        extra = self._emoji - 1
+        return len(words) + (extra and extra * sum(1 for letter in words if ord(letter) > 0xFFFF))
+
     def _ring(self, focused: bool) -> None:
         line = self._theme.px(2) if focused else 0
         color = self._theme.color("accent")
@@ -372,19 +418,18 @@ class ConversationView(tk.Frame):
     @contextmanager
     def _writing(self, *, stay: bool = False) -> Iterator[None]:
         """Let the widget be changed; afterwards the newest line is visible again if it was before."""
-        stick = not stay and self.at_end()
         self.text.configure(state="normal")
         try:
             yield
         finally:
             self.text.configure(state="disabled")
-            if stick:
+            if self._sticks and not stay:
                 self.text.yview_moveto(1.0)
 
     def _empty(self) -> None:
         self.text.delete("1.0", "end")
         for name in self.text.mark_names():
-            if name[:2] in ("b:", "t:", "d:", "e:", "f:", "g:", "z:"):
+            if name[:2] in ("b:", "t:", "d:", "n:", "e:", "f:", "g:", "z:"):
                 self.text.mark_unset(name)
         for shown in self._shown.values():
             if shown.strip is not None:
@@ -398,7 +443,7 @@ class ConversationView(tk.Frame):
         """Take the oldest message out."""
         end = f"z:{key}"
         self.text.delete("1.0", end)
-        for kind in "btdefgz":
+        for kind in "btdnefgz":
             self.text.mark_unset(f"{kind}:{key}")
         shown = self._shown.pop(key, None)
         if shown is not None and shown.strip is not None:
@@ -455,11 +500,16 @@ class ConversationView(tk.Frame):
         if message.kind == "user":
             self._put_body(message.text[:LONGEST_SHOWN])
             self._put("\n", "more")
+            if breaks_anywhere(message.text):
+                text.tag_add("wide", f"t:{key} linestart", "at")
             self._put("\n", "gap")
             return
-        text.mark_set(f"d:{key}", "at")  # where the draft begins
-        text.mark_gravity(f"d:{key}", "left")
+        for mark, gravity in (("d", "left"), ("n", "right")):  # around the draft
+            text.mark_set(f"{mark}:{key}", "at")
+            text.mark_gravity(f"{mark}:{key}", gravity)  # type: ignore[call-overload]
+        text.mark_gravity(f"n:{key}", "left")
         self._put("\n", "more")
+        text.mark_gravity(f"n:{key}", "right")
         for mark, gravity in (("f", "left"), ("g", "right")):  # around the foot
             text.mark_set(f"{mark}:{key}", "at")
             text.mark_gravity(f"{mark}:{key}", gravity)  # type: ignore[call-overload]
@@ -526,13 +576,13 @@ class ConversationView(tk.Frame):
         if not whole and not draft and message.outcome == "failed":
             draft = "No reply."
         if not whole.startswith(shown.text):  # rewritten: interrupted or moderated
-            text.delete(f"t:{key}", f"t:{key}+{tk_length(shown.text + shown.draft)}c")
+            text.delete(f"t:{key}", f"n:{key}")
             text.mark_set(f"d:{key}", f"t:{key}")
             shown.text = shown.draft = ""
         added = whole[len(shown.text) :]
         if added or draft != shown.draft:
             if shown.draft:
-                text.delete(f"d:{key}", f"d:{key}+{tk_length(shown.draft)}c")
+                text.delete(f"d:{key}", f"n:{key}")
             text.mark_set("at", f"d:{key}")
             text.mark_gravity("at", "right")
             if added:
@@ -545,10 +595,12 @@ class ConversationView(tk.Frame):
             text.mark_gravity(f"d:{key}", "left")
             shown.text, shown.draft = whole, draft
         text.tag_remove("todo", f"t:{key}", f"d:{key}")
-        heard = reply.heard_length()
-        total = tk_length(whole)
-        if heard < total:
-            text.tag_add("todo", f"t:{key}+{heard}c", f"d:{key}")
+        heard = reply.heard_text()
+        if len(heard) < len(whole):
+            text.tag_add("todo", f"t:{key}+{self._count(heard)}c", f"d:{key}")
+        text.tag_remove("wide", f"t:{key} linestart", f"n:{key}")
+        if breaks_anywhere(whole + draft):
+            text.tag_add("wide", f"t:{key} linestart", f"n:{key}+1c")
         self._write_foot(message, shown)
 
     def _write_foot(self, message: Message, shown: _Shown) -> None:
@@ -558,15 +610,16 @@ class ConversationView(tk.Frame):
         text.mark_set("at", start)
         text.mark_gravity("at", "right")
         if message.state:
-            bars = ImageTk.PhotoImage(self._bars_image(), master=self)
-            shown.held = [*shown.held[:8], bars]
-            self._picture(bars, "center", ("foot",))
+            if shown.bars is None:
+                shown.bars = ImageTk.PhotoImage(self._bars_image(), master=self)
+            self._picture(shown.bars, "center", ("foot",))
             self._put(f"   {message.state}", "foot", "live")
         elif message.spans or message.outcome:
             parts: list[tuple[str, float]] = [
                 (span.stage, span.duration_ms) for span in before_sound(message.spans)
             ]
             total = message.first_audio_ms or sum(ms for _, ms in parts)
+            shown.bars = None
             key_of = ("bar", tuple(parts), t.scale, t.name)
             bar = photo(t, key_of, lambda: self._bar_image(parts))
             shown.held = [*shown.held[:8], bar]
@@ -600,7 +653,7 @@ class ConversationView(tk.Frame):
             line = self.text.index(f"{start} linestart")
         except tk.TclError:
             return
-        if key == self.chosen:
+        if key == self.chosen and not self.messages[key].state:
             self.text.tag_add("chosen", line, f"{line} lineend")
         else:
             self.text.tag_remove("chosen", line, f"{line} lineend")
@@ -641,7 +694,7 @@ class ConversationView(tk.Frame):
         """Width of the text column, real pixels."""
         width = self.text.winfo_width()
         t = self._theme
-        return max(t.px(TARGET_COLUMN_MIN), min(t.px(COLUMN), width - t.px(INDENT + PAD)))
+        return max(t.px(SMALLEST_COLUMN), min(t.px(COLUMN), width - t.px(INDENT + PAD)))
 
     def _right_margin(self) -> int:
         width = self.text.winfo_width()
@@ -668,9 +721,6 @@ class ConversationView(tk.Frame):
         self._bar.set(first, last)
         if float(first) <= 0.02 and float(last) < 1.0 and self.messages:
             self._want_older()
-        if float(last) > 0.9995 and self._unseen:
-            self._unseen = 0
-            self._show_newest()
 
     def _show_newest(self) -> None:
         if self._unseen:
@@ -772,10 +822,12 @@ class ConversationView(tk.Frame):
             self.to_end()
         else:
             self.text.yview_moveto(0.0)
+            self._scrolled_by_hand()
         return "break"
 
     def _page(self, step: int) -> str:
         self.text.yview_scroll(step, "pages")
+        self._scrolled_by_hand()
         return "break"
 
     def _chosen_act(self, action: Action) -> str:
@@ -822,8 +874,20 @@ class Strip(tk.Canvas):
 
     def _wheel(self, event: tk.Event[tk.Misc]) -> str:
         up = event.num == 4 or event.delta > 0
-        self.master.yview_scroll(-3 if up else 3, "units")  # type: ignore[attr-defined]  # it is the Text
+        # The message list scrolls, as if the strip were text.
+        self.master.event_generate("<Button-4>" if up else "<Button-5>")
         return "break"
+
+
+def breaks_anywhere(text: str) -> bool:
+    """Whether lines may break between any two letters: Chinese and Japanese, or a word too long for a line.
+
+    Tk breaks at spaces only, so such a text would leave a hole behind the name and then break anywhere all the same.
+    """
+    wide = sum(1 for letter in text if "\u2e80" <= letter <= "\u9fff" or "\uff00" <= letter)
+    if wide * 2 > len(text):
+        return True
+    return any(len(word) > LONGEST_WORD for word in text.split())
 
 
 def before_sound(spans: Iterable[Span]) -> list[Span]:

@@ -18,11 +18,6 @@ _OPEN_TAIL = re.compile(
 )
 
 
-def tk_length(text: str) -> int:
-    """Characters as Tk 8.6 counts them: those beyond the basic plane (emoji) are two."""
-    return len(text) + sum(1 for letter in text if ord(letter) > 0xFFFF)
-
-
 def shown_draft(raw: str) -> str:
     """A raw piece without stage directions and thoughts, as the cleaned reply will read."""
     return _OPEN_TAIL.sub("", _HIDDEN.sub("", raw)).replace("\x00", "")
@@ -133,20 +128,20 @@ class ReplyText:
         self.sentences = {1: text} if text else {}
         self.end(interrupted=False)
 
-    def heard_length(self) -> int:
-        """How many of the reply's characters (as Tk counts) were heard, to the end of a word."""
-        total = 0
+    def heard_text(self) -> str:
+        """The beginning of the reply that was heard, to the end of a word."""
+        out = ""
         for n, text in self.sentences.items():
             if n in self.heard:
-                total += tk_length(text)
+                out += text
                 continue
             if n == self.speaking and self.share > 0:
                 end = round(len(text) * self.share)
                 while end < len(text) and text[end].isalnum() and text[end].isascii():
                     end += 1
-                total += tk_length(text[:end])
+                out += text[:end]
             break
-        return total
+        return out
 
     def _visible(self) -> str:
         return self._covered + shown_draft(self._raw[self._base :])
