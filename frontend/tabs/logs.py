@@ -111,7 +111,7 @@ class LogsTab(tk.Frame):
         self._is_shown = True
         self._dirty = True
         self._plot_at = self._counts_at = 0.0
-        self.list.focus_set()
+        self.list.focus_quietly()
         self._later()
 
     def on_hide(self) -> None:

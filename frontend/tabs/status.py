@@ -108,7 +108,7 @@ class StatusTab(tk.Frame):
         self._is_shown = True
         self._plots_due = True
         self.flush()
-        self.services.rows.focus_set()
+        self.services.rows.focus_quietly()
 
     def on_hide(self) -> None:
         """Stop drawing."""

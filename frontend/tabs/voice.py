@@ -117,7 +117,7 @@ class VoiceTab(tk.Frame):
 
     def on_show(self) -> None:
         """The list has the keyboard."""
-        self.voices.rows.focus_set()
+        self.voices.rows.focus_quietly()
 
     def on_hide(self) -> None:
         """Remember the text."""
@@ -205,6 +205,7 @@ class VoiceTab(tk.Frame):
         self.voices.character = self.audition.character = character
         if is_first and character is not None:
             self._choose_own(character)
+        self.audition.follow_character()
         self.voices.changed()
         self.voices.rows.changed()
         self.audition.update_controls()

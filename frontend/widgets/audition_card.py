@@ -102,8 +102,19 @@ class AuditionCard(Panel):
             self.speakers.set_choices(
                 [Choice(str(n), f"Speaker {n}") for n in range(min(count, 1_000))], "0"
             )
+            self.voice = voice
+            self.follow_character()
         self.voice = voice
         self.update_controls()
+
+    def follow_character(self) -> None:
+        """Her own voice is heard as she speaks: at her speed, with her speaker."""
+        character, voice = self.character, self.voice
+        if voice is not None and character is not None and speaks_with(character, voice):
+            self.rate = character.voice.rate
+            self.speaker = character.voice.speaker
+            self.speed.set(_place_of(min(FASTEST, max(SLOWEST, self.rate))))
+            self.speakers.set(str(self.speaker or 0))
 
     def update_controls(self) -> None:
         """Character, playing or voice has changed."""

@@ -85,6 +85,8 @@ class LogList(tk.Canvas):
         self.view = view
         self.following = True
         self.selected: int | None = None
+        self.is_quiet = False
+        """Whether the focus came without the keyboard, so that no ring need show where it is."""
         self._anchor: int | None = None
         self._on_select = on_select
         self._on_open = on_open
@@ -126,12 +128,17 @@ class LogList(tk.Canvas):
             ("<End>", lambda event: self.follow()),
             ("<Return>", lambda event: self._open()),
             ("<FocusIn>", lambda event: self.changed()),
-            ("<FocusOut>", lambda event: self.changed()),
+            ("<FocusOut>", lambda event: self._lost_focus()),
         ):
             self.bind(sequence, act)
         theme.on_change(self, self.recolour)
 
     # --- what the tab calls
+
+    def focus_quietly(self) -> None:
+        """Take the keyboard; the ring shows with the first key."""
+        self.is_quiet = True
+        self.focus_set()
 
     def changed(self) -> None:
         """Draw again soon."""
@@ -273,7 +280,7 @@ class LogList(tk.Canvas):
         if width >= px(430):
             source, at = at, at + px(74)
         if width >= px(620):
-            kind, at = at, at + px(140)
+            kind, at = at, at + px(158 if width >= px(700) else 140)
         return px(15), level, source, kind, at
 
     def _range(self) -> tuple[int, int]:
@@ -327,7 +334,7 @@ class LogList(tk.Canvas):
         if x_type is None:
             put(line.type, state="hidden")
         else:
-            kind = self._fitted(row.type, "monos", px(132))
+            kind = self._fitted(row.type, "monos", x_message - x_type - px(8))
             put(
                 line.type,
                 text=kind,
@@ -406,7 +413,7 @@ class LogList(tk.Canvas):
     def _draw_ring(self) -> None:
         self.delete("ring")
         t = self.theme
-        if self.focus_displayof() is self:
+        if not self.is_quiet and self.focus_displayof() is self:
             line = max(2, t.px(2))
             self.create_rectangle(
                 line // 2,
@@ -447,7 +454,12 @@ class LogList(tk.Canvas):
         if before != (self._top, self.following):
             self._on_scroll()
 
+    def _lost_focus(self) -> None:
+        self.is_quiet = False
+        self.changed()
+
     def _walk(self, by: int, *, extend: bool = False) -> str:
+        self.is_quiet = False
         view = self.view
         if not len(view):
             return "break"
@@ -481,7 +493,7 @@ class LogList(tk.Canvas):
         return self.view.row_id(index) if 0 <= index < len(self.view) else None
 
     def _pressed(self, event: Any) -> None:
-        self.focus_set()
+        self.focus_quietly()
         is_thumb = event.x >= self.winfo_width() - self.theme.px(14)
         if is_thumb and len(self.view) > self.rows_in_sight:
             self._grab = event.y

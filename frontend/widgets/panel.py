@@ -76,6 +76,8 @@ class Panel(tk.Canvas):
         self.content_height = 0.0
         """What `paint` used, in design pixels; more than the panel's height makes it scroll."""
         self._zones: dict[str, Zone] = {}
+        self.is_quiet = False
+        """Whether the focus came without the keyboard, so that no ring need show where it is."""
         self._hot: str | None = None
         self._current: str | None = None
         self._pending: str | None = None
@@ -93,7 +95,7 @@ class Panel(tk.Canvas):
             ("<B1-Motion>", self._dragged),
             ("<ButtonRelease-1>", self._released),
             ("<FocusIn>", lambda event: self._ring()),
-            ("<FocusOut>", lambda event: self._ring()),
+            ("<FocusOut>", lambda event: self._lost_focus()),
             ("<Return>", lambda event: self._activate()),
             ("<KP_Enter>", lambda event: self._activate()),
             ("<space>", lambda event: self._activate()),
@@ -270,9 +272,15 @@ class Panel(tk.Canvas):
         """Token of what rows lie on."""
         return "surface"
 
+    def focus_quietly(self) -> None:
+        """Take the keyboard; the ring shows with the first key."""
+        self.is_quiet = True
+        self.focus_set()
+
     def focus_zone(self, key: str) -> None:
         """Move the keyboard to a zone."""
         self._current = key
+        self.is_quiet = False
         self.focus_set()
         self._ring()
 
@@ -359,7 +367,7 @@ class Panel(tk.Canvas):
 
     def _pressed(self, event: Any) -> None:
         self._hide_tip()
-        self.focus_set()
+        self.focus_quietly()
         if self._thumb is not None and event.x >= self.winfo_width() - self.theme.px(12):
             self._grabbed = self.canvasy(event.y) - self.canvasy(0)
             self._scroll_to_thumb(event.y)
@@ -367,7 +375,7 @@ class Panel(tk.Canvas):
         zone = self._at(event)
         if zone is not None:
             self._current = zone.key
-            self._ring(visible=False)
+            self._ring()
             if zone.press is not None:
                 zone.press()
 
@@ -390,6 +398,7 @@ class Panel(tk.Canvas):
         return [key for key, zone in self._zones.items() if zone.press is not None and zone.is_stop]
 
     def _step(self, by: int) -> str:
+        self.is_quiet = False
         stops = self._stops()
         if stops:
             place = stops.index(self._current) if self._current in stops else (-1 if by > 0 else 0)
@@ -398,6 +407,7 @@ class Panel(tk.Canvas):
         return "break"
 
     def _jump(self, place: int) -> str:
+        self.is_quiet = False
         stops = self._stops()
         if stops:
             self._current = stops[place]
@@ -408,10 +418,14 @@ class Panel(tk.Canvas):
         self._scroll_by(by * (self.winfo_height() / self.theme.scale - 40))
         return "break"
 
-    def _ring(self, *, visible: bool = True) -> None:
+    def _lost_focus(self) -> None:
+        self.is_quiet = False
+        self._ring()
+
+    def _ring(self) -> None:
         """Draw the focus ring round the current zone, and bring it into sight."""
         self.delete("ring")
-        if not visible or self.focus_displayof() is not self:
+        if self.is_quiet or self.focus_displayof() is not self:
             return
         if self._current not in self._zones:
             stops = self._stops()

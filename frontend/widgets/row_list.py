@@ -22,6 +22,7 @@ class RowList(Panel):
         super().__init__(master, theme, surface)
         self.current = 0
         self._offset = 0.0
+        self._wanted: int | None = None
         self._grip: float | None = None
         for sequence, act in (
             ("<Up>", lambda event: self.walk(-1)),
@@ -69,6 +70,14 @@ class RowList(Panel):
         count, high = self.count(), self.row_height
         self.current = max(0, min(self.current, count - 1))
         view = self.painter.height
+        if self._wanted is not None:
+            top = self._wanted * high
+            if not self._offset <= top <= self._offset + view - high:
+                # Far away: to the middle; one step further: just into sight.
+                is_near = abs(top - self._offset) < 2 * view
+                above = top < self._offset
+                self._offset = (top if above else top + high - view) if is_near else top - view / 2
+            self._wanted = None
         self._offset = max(0.0, min(self._offset, count * high - view))
         is_high = count * high > view
         width = self.painter.width - (12 if is_high else 0)
@@ -95,6 +104,7 @@ class RowList(Panel):
 
     def walk(self, by: int) -> str:
         """Move the current row, and bring it into sight."""
+        self.is_quiet = False
         count = self.count()
         if count:
             number = max(0, min(count - 1, self.current + by))
@@ -104,11 +114,7 @@ class RowList(Panel):
 
     def reveal(self, number: int) -> None:
         """Scroll so that a row is in sight."""
-        top, high, view = number * self.row_height, self.row_height, self.painter.height
-        if top < self._offset:
-            self._offset = top
-        elif top + high > self._offset + view:
-            self._offset = top + high - view
+        self._wanted = number  # done when drawn: until then the height may not be known
         self.changed()
 
     def row_surface(self) -> str:
@@ -124,10 +130,10 @@ class RowList(Panel):
             self.act(self.current, key)
         return "break"
 
-    def _ring(self, *, visible: bool = True) -> None:
+    def _ring(self) -> None:
         """The list as a whole has the focus; its current row is marked."""
         self.delete("ring")
-        if self.focus_displayof() is not self:
+        if self.is_quiet or self.focus_displayof() is not self:
             return
         line = max(2, self.theme.px(2))
         self.create_rectangle(
@@ -152,7 +158,7 @@ class RowList(Panel):
         most = self.count() * self.row_height - self.painter.height
         if most > 0 and event.x >= self.winfo_width() - self.theme.px(12):
             self._hide_tip()
-            self.focus_set()
+            self.focus_quietly()
             self._grip = float(event.y)
             self._drag_to(event.y)
             return

@@ -89,8 +89,12 @@ class LatencyCard(Panel):
         turn = self.chosen
         sub = ""
         if turn is not None:
-            place = f"turn {turn.number} of {self.turns[-1].number}"
-            parts = [place, turn.source, turn.outcome if turn.outcome != "done" else ""]
+            parts = [
+                f"turn {turn.number}",
+                turn.source,
+                turn.outcome if turn.outcome != "done" else "",
+                f"{self.turns.index(turn) + 1} of {len(self.turns)}",
+            ]
             sub = ", ".join(part for part in parts if part)
         p.card(0, 0, width, height)
         p.text(16, 21, "Latency", "bodyb")
@@ -146,7 +150,9 @@ class LatencyCard(Panel):
         p = self.painter
         waits = [turn.waited_ms for turn in self.turns]
         # One turn of a minute must not flatten the others: the scale follows the 95th percentile.
-        top = max(TARGET_MS * 1.25, percentile(waits, 0.95) * 1.1)
+        usual = percentile(waits, 0.95)
+        is_far_below = usual < TARGET_MS / 4
+        top = max(1.0, usual * 1.2) if is_far_below else max(TARGET_MS * 1.25, usual * 1.1)
         step = width / TURNS
         first = TURNS - len(self.turns)
         for number, turn in enumerate(self.turns):
@@ -169,6 +175,10 @@ class LatencyCard(Panel):
                 p.rect(left + 1, floor - high, max(2.0, step - 4), high, "wait")
             if turn.outcome == "failed":
                 p.rect(left + 1, y + height + 2, max(2.0, step - 4), 2, "error")
+        if is_far_below:
+            words = f"all far below the target of {in_words(TARGET_MS)}"
+            p.text(x, y + 6, words, "cap", "text3", clip=max(40.0, first * step - 8))
+            return
         target = y + height - TARGET_MS / top * height
         p.line(x, target, x + width, target, "warn", 1, (3, 4))
         p.text(x, target - 8, f"target {in_words(TARGET_MS)}", "cap", "warn")

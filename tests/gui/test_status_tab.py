@@ -122,7 +122,7 @@ def test_services_are_listed_with_state_error_and_fix(stand: Stand) -> None:
     words = all_words(tab)
     assert {"Hear", "16 kHz", "Twitch", "Off", "No voice at models/x.onnx."} <= set(words)
     assert "Set PIPER_MODEL_PATH to a .onnx file." in words
-    assert "1 ready · 1 needs you" in words
+    assert "1 ready  ·  1 needs you" in words
 
 
 def test_a_fix_that_names_a_setting_leads_to_it(stand: Stand) -> None:
@@ -185,7 +185,7 @@ def test_plots_keep_two_minutes_and_no_more(stand: Stand) -> None:
 def test_the_newest_turn_is_shown_against_its_usual_times(stand: Stand) -> None:
     tab = stand.hold(StatusTab)
     words = words_on(tab.latency)
-    assert "turn 12 of 12, window" in words
+    assert "turn 12, window, 10 of 10" in words
     assert {"Queue", "LLM first token", "Voice", "this", "p50", "p95", "300"} <= set(words)
     assert "Speaking" not in words
     assert "as fast as usual" in words
@@ -201,7 +201,7 @@ def test_a_slow_turn_says_which_stage_was_slow_and_what_is_behind_it(stand: Stan
     )  # fmt: skip
     stand.settle()
     words = words_on(tab.latency)
-    assert "turn 13 of 13, microphone" in words
+    assert "turn 13, microphone, 11 of 11" in words
     assert (
         "600 ms slower than usual: LLM first token took 900 ms instead of 300 ms (model x)" in words
     )
