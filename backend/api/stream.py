@@ -18,7 +18,7 @@ from typing import Annotated, Any
 import orjson
 from fastapi import APIRouter, WebSocket
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
-from starlette.websockets import WebSocketState
+from starlette.websockets import WebSocketDisconnect, WebSocketState
 
 from backend.api.commands import COMMANDS, Reply
 from backend.api.errors import encode, failure, readable
@@ -183,7 +183,7 @@ class Client:
             try:
                 async with asyncio.timeout(1):
                     await self._socket.close(over.code, over.reason)
-            except (TimeoutError, RuntimeError):
+            except (TimeoutError, RuntimeError, WebSocketDisconnect):
                 logger.debug("a client did not take its close frame")
 
     async def _read_hello(self) -> Hello:
@@ -296,7 +296,7 @@ class Client:
                 await self._socket.send({"type": "websocket.send", "text": text})
         except TimeoutError:
             raise _Over(BEHIND, "nothing was read for too long") from None
-        except (RuntimeError, OSError):  # closed meanwhile
+        except (RuntimeError, OSError, WebSocketDisconnect):  # closed meanwhile
             raise _Over(0) from None
 
     # --- in ---

@@ -115,7 +115,7 @@ async def test_a_client_sees_what_happened_while_it_was_away_once_and_in_order(
 
 
 async def test_resuming_in_the_middle_of_a_flood_leaves_no_gap_and_no_duplicate(
-    served: Served,
+    served: Served, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Clients come and go while thousands of events are published and stored."""
     total = 3000
@@ -140,6 +140,7 @@ async def test_resuming_in_the_middle_of_a_flood_leaves_no_gap_and_no_duplicate(
                 seen.append(event["data"]["text"])
     await flooding
     assert seen == [f"flood {n}" for n in range(total)]
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 async def test_pending_events_come_in_one_frame_unless_single_ones_are_asked_for(
@@ -372,3 +373,22 @@ async def test_an_overlay_sees_only_what_the_audience_may_and_commands_nothing(
             "playback.finished",
         }
         assert "private" not in texts([e for e in seen if e["type"] == "chat.sentence"])
+
+
+async def test_a_client_that_vanishes_in_the_middle_of_a_burst_is_no_error(
+    served: Served, caplog: pytest.LogCaptureFixture
+) -> None:
+    bus = backend_of(served).bus
+    before = len(bus._committed)
+    for _ in range(5):
+        async with line(served, {"types": SENTENCES, "batch": False}) as client:
+            await client.next()
+            publish(served, *["x" * 2000] * 1500)
+            await client.events(1)
+            client.socket.transport.abort()
+    for _ in range(200):
+        if len(bus._committed) == before:
+            break
+        await asyncio.sleep(0.02)
+    assert len(bus._committed) == before
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
