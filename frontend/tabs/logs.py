@@ -53,6 +53,7 @@ TICK_MS = 50
 COUNTS_MS = 250  # figures change at most four times a second
 PLOT_MS = 500
 PAGE = 300
+CATCH_UP = 2_000
 WAITING_LIMIT = 200_000
 LEVEL_CHIPS = (
     (3, "Error", "error"),
@@ -124,9 +125,36 @@ class LogsTab(tk.Frame):
 
     def on_connected(self) -> None:
         """Load what happened before."""
-        if self.buffer.oldest_seq is None:
+        if self.app.backend.connection.reset and self.buffer.newest_seq is not None:
+            self._forget_stored()
+        if self.buffer.newest_seq is None:
             self._has_older = True
             self._load("first")
+            return
+        params: dict[str, str | int | float] = {
+            "after_seq": self.buffer.newest_seq,
+            "limit": CATCH_UP,
+        }
+        self.app.backend.get("/api/events", self._caught_up, self._not_loaded, params=params)
+
+    def _forget_stored(self) -> None:
+        """The backend has another database: its sequence numbers begin anew, and its past is another one."""
+        buffer = self.buffer
+        live = [row for n in range(buffer.first, buffer.end) if (row := buffer[n]).seq is None]
+        buffer.clear()
+        self.view.cleared()
+        self.list.selected = None
+        for row in live:
+            buffer.append(row)
+
+    def _caught_up(self, answer: Any) -> None:
+        """Add what was stored while the window could not keep up; what came meanwhile is held already."""
+        for envelope in answer if isinstance(answer, list) else []:
+            row_id = self.buffer.append(LogRow.of_envelope(envelope))
+            if row_id is not None:
+                self.view.appended(row_id)
+        self._dirty = True
+        self._later()
 
     # --- building
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from backend.contracts.events import ErrorOccurred, LogLine
-from frontend.client import Failure, ForeignEvent
+from frontend.client import Connection, Failure, ForeignEvent
 from frontend.tabs.logs import LogsTab
 from tests.gui.stand import Stand, words_on
 
@@ -271,6 +271,35 @@ def test_lines_gathered_before_the_first_load_lie_among_the_stored_events_by_tim
     stand.settle(lambda: len(tab.view) == 5)
     shown = [tab.buffer[n].text for n in tab.view.shown_ids()]
     assert shown == ["stored 2", "live 3", "stored 4", "live 5", "stored 6"]
+
+
+def test_a_new_database_replaces_the_stored_rows_and_keeps_the_live_ones(stand: Stand) -> None:
+    stand.backend.answers["GET /api/events"] = stored(5, first=100)
+    tab = stand.hold(LogsTab)
+    stand.settle(lambda: len(tab.view) == 5)
+    stand.feed(line("a live line"))
+    stand.settle(lambda: len(tab.view) == 6)
+    stand.backend.connection = Connection("connected", "http://127.0.0.1:1", reset=True)
+    stand.backend.answers["GET /api/events"] = [line("first of all").envelope(seq=1)]
+    tab.on_connected()
+    stand.settle(lambda: len(tab.view) == 2 and not tab.view.is_working)
+    stand.feed(line("next", seq=2))
+    stand.settle(lambda: len(tab.view) == 3)
+    assert {tab.buffer[n].text for n in tab.view.shown_ids()} == {
+        "a live line", "first of all", "next",
+    }  # fmt: skip
+
+
+def test_what_was_stored_while_the_window_was_away_is_added(stand: Stand) -> None:
+    def events(params: dict[str, Any]) -> list[dict[str, Any]]:
+        return stored(3, first=6)[::-1] if "after_seq" in params else stored(5)
+
+    stand.backend.answers["GET /api/events"] = events
+    tab = stand.hold(LogsTab)
+    stand.settle(lambda: len(tab.view) == 5)
+    tab.on_connected()
+    stand.settle(lambda: len(tab.view) == 8)
+    assert [tab.buffer[n].seq for n in tab.view.shown_ids()] == list(range(1, 9))
 
 
 def test_a_click_in_the_histogram_jumps_there(stand: Stand) -> None:
