@@ -88,6 +88,7 @@ _CONTRACTED = {
     "you've": "you have", "haven't": "have not", "didn't": "did not",
 }  # fmt: skip
 _TAG = re.compile(r"^\[(\w+)\] ?")
+_SENTENCE_START = re.compile(r"^[a-z]|(?<=[^.][.!] )[a-z]")
 _ANY_TAG = re.compile(r"\[(\w+)\] ?")
 
 # Nearest feelings, for characters whose pictures show others.
@@ -141,6 +142,7 @@ class Manner:
         match = _TAG.match(reply)
         tag = self._shown(match[1]) if match else ""
         text = " ".join(_ANY_TAG.sub("", reply).split())
+        text = _SENTENCE_START.sub(lambda m: m[0].upper(), text)
         if self.flavours and text:
             text = self._coloured(text, random)
         return f"[{tag}] {text}" if tag else text

@@ -251,7 +251,7 @@ _INTENTS: tuple[tuple[str, str], ...] = (
     # about her
     ("who", r"(?:what is|tell me|say|know|may i (?:ask|know)) your name|who are you|what (?:should|can|do|may) i call you|your name$|do you have a name"),
     ("about", r"(?:tell (?:me|us)|talk|say something) (?:more |a bit |something )?about (?:you|yourself)|introduce yourself|who is (?:hoshi|sumi|rivet|nemu|this)|what is your (?:story|deal|background)|describe yourself"),
-    ("what", r"what are you\b(?! doing| up to| thinking| saying| talking| wearing| eating| drinking| playing)|what (?:kind|sort|type) of (?:thing|creature|being|animal|person|character) are you|are you (?:a |an )?(?:fox|owl|rabbit|bunny|kitsune|animal|bird|cat|vtuber)"),
+    ("what", r"what are you(?: exactly| really| even| anyway| then| actually)*$|what (?:kind|sort|type) of (?:thing|creature|being|animal|person|character) are you|are you (?:a |an )?(?:fox|owl|rabbit|bunny|kitsune|animal|bird|cat|vtuber)"),
     ("age", r"how old are you|what is your age|when (?:were you|was you) (?:born|made)|when is your birthday|your age"),
     ("maker", r"who (?:made|created|built|programmed|drew|designed|invented) you|who is your (?:creator|maker|owner|boss|dad|mom|father|mother|master)|do you have (?:a )?(?:parents|family|siblings|friends|a boss)|where do you come from"),
     ("can_do", r"what (?:can|could|do) you (?:do|know|offer)\b|what are you (?:able|capable)|how can you help|what else can you|^help(?: me)?$|what are your (?:skills|abilities|powers|talents|hobbies)|what is your hobby|commands?$"),
@@ -565,6 +565,12 @@ def answer_in(text: str) -> str:
     """The short answer in a message, empty when it is no short answer."""
     first = re.split(r"[.!?;,\n]", _spelled_out(text), maxsplit=1)[0]
     answer = _ANSWER_LEAD.sub("", first.strip()).strip(" .,!'\"")
+    if re.match(
+        r"(?:he|she|it|they|we|you|i|there|this|that|because|so|but|what|who|how)\b",
+        answer,
+        re.IGNORECASE,
+    ):
+        return ""  # a sentence of its own, no answer to what was asked
     return flipped(answer) if 0 < len(answer.split()) <= 5 and len(answer) <= 50 else ""
 
 

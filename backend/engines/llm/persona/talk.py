@@ -61,6 +61,16 @@ _CALM = frozenset(
 _CORE_QUESTIONS = frozenset(
     {"statement", "short", "answer", "yes", "no", "feel_good", "laugh", "thanks", "hello"}
 )
+_OFFERS = (
+    ("riddle", "riddle"),
+    ("story", "story"),
+    ("fact", "fact"),
+    ("joke", "joke"),
+    ("song", "song"),
+    ("want a game", "game_menu"),
+    ("another", "more"),
+    ("encore", "more"),
+)
 _PLAYABLE = ("riddle", "association", "twenty", "number", "rather", "rps")
 _LEAVES_GAME = frozenset(
     {
@@ -115,6 +125,7 @@ class Talk:
         self._asked_kinds: deque[str] = deque(maxlen=10)
         self._heard: deque[tuple[str, str]] = deque(maxlen=8)
         self._last_show = ""
+        self._last_reply = ""
         self._last_topic = ""
         self._own = _own_slots(character)
 
@@ -159,6 +170,7 @@ class Talk:
                 break
         self._heard.append((author, _key(message)))
         self._speaker.said.append(_key(whole))
+        self._last_reply = whole
         return whole
 
     def _person(self, author: str) -> Person:
@@ -289,22 +301,33 @@ class Talk:
             case "math":
                 return self._sum(reading.detail, slots)
             case "more":
-                if self._last_show in ("joke", "fact", "story", "song"):
-                    return self._say(self._last_show, slots)
-                if self._last_show in _PLAYABLE:
-                    return self._begin(self._last_show, slots)
-                return self._say("fact", slots)
+                return self._show(self._last_show or "fact", slots)
             case "answer_rather":
                 either = [reading.extra.get("a", ""), reading.extra.get("b", "")]
                 return self._say("answer", {**slots, "answer": _safe(self._random.choice(either))})
             case "yes" | "no":
-                if self._asked == "game" and intent == "yes":
-                    return self._begin("riddle", slots)
-                return self._say(intent, slots)
+                offered = self._offered() if intent == "yes" else ""
+                return self._show(offered, slots) if offered else self._say(intent, slots)
             case "opinion" | "question" | "statement":
                 return self._about(reading, slots)
             case _:
                 return self._say("statement", slots)
+
+    def _offered(self) -> str:
+        """What her last reply ended by offering: a joke, a story, a game; empty when nothing."""
+        question = re.split(r"[.!…]\s", self._last_reply)[-1].lower()
+        if not question.endswith("?"):
+            return ""
+        for word, show in _OFFERS:
+            if word in question:
+                return self._last_show if show == "more" else show
+        return ""
+
+    def _show(self, show: str, slots: dict[str, str]) -> str:
+        self._last_show = show
+        if show in _PLAYABLE:
+            return self._begin(show, slots)
+        return self._say(show, slots)
 
     def _about(self, reading: Reading, slots: dict[str, str]) -> str:
         topics = self._voice.topics()
@@ -391,6 +414,7 @@ class Talk:
             pick = self._own["own_like"]
         else:
             pick = self._speaker.pick([line.source for line in voice.rules[rule]], rule)
+        self._asked, self._asked_at = f"favourite {kind}", self.turns
         return self._say("favourite", {**slots, "kind": kind, "pick": pick})
 
     def _sum(self, text: str, slots: dict[str, str]) -> str:
@@ -497,6 +521,8 @@ class Talk:
             and reading.intent == "statement"
         ):
             person.learn(Told("like", answer), self.turns)
+        elif asked.startswith("favourite ") and asked != "favourite thing":
+            person.learn(Told("favourite", answer, asked.removeprefix("favourite ")), self.turns)
         return self._say("answer", {**slots, "answer": answer}), "answer"
 
     def _tail(self, core: str, intent: str, person: Person, *, force: bool) -> str:

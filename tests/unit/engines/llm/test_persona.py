@@ -431,3 +431,34 @@ async def test_leaving_a_reply_early_keeps_the_conversation_usable() -> None:
 def test_the_same_seed_says_the_same() -> None:
     first, second = Chat(seed=11), Chat(seed=11)
     assert [first.say(line) for line in LINES[:40]] == [second.say(line) for line in LINES[:40]]
+
+
+def test_yes_to_an_offer_gets_what_was_offered() -> None:
+    from backend.engines.llm.persona.games import RIDDLES
+
+    for seed in range(30):
+        chat = Chat(seed=seed)
+        offer = chat.say("I'm bored")
+        if "Want a game?" in offer:
+            assert "twenty questions" in chat.say("yes please")
+            return
+        if "Shall I tell you a ghost story?" in offer:
+            assert len(words(chat.say("yes")).split(". ")) >= 2
+        elif "riddle" in offer and offer.endswith("?"):
+            reply = chat.say("sure")
+            assert any(question in reply for question, *_ in RIDDLES)
+    pytest.fail("no offer was made in thirty conversations")
+
+
+def test_an_answer_to_her_favourite_is_remembered_as_ones_own() -> None:
+    chat = Chat()
+    chat.say("what's your favourite colour?")
+    assert "reen" in chat.say("Mine is green")
+    chat.say("we had soup")
+    assert "green" in chat.say("what is my favourite colour?")
+
+
+def test_a_question_about_fear_is_not_a_question_about_kind() -> None:
+    for character in CAST:
+        fear = words(Chat(character).say("What are you afraid of?"))
+        assert re.search("scare|dark|acuum|Rust|igeons|manuscripts|frighten|night", fear), fear
