@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from backend.chat.cards import fill_macros
 from backend.contracts.entities import Character
 from backend.engines.llm.base import Message
 
@@ -36,18 +37,7 @@ def estimate_tokens(text: str) -> int:
 
 def fill(text: str, *, character: str, user: str) -> str:
     """Fill the macros of character cards: {{char}}, {{user}}, <BOT>, <USER>."""
-    if "{" not in text and "<" not in text:
-        return text
-    for macro, value in (
-        ("{{char}}", character),
-        ("{{Char}}", character),
-        ("{{user}}", user),
-        ("{{User}}", user),
-        ("<BOT>", character),
-        ("<USER>", user),
-    ):
-        text = text.replace(macro, value)
-    return text
+    return fill_macros(text, char=character, user=user)
 
 
 def build(
