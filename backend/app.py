@@ -11,7 +11,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from fastapi import FastAPI
 
@@ -69,6 +69,43 @@ ENGINE_SETTINGS = ("llm_", "tts_", "stt_", "piper_", "whisper_", "voice_", *llm_
 """Settings that begin like this are built into the engines."""
 
 
+ENGINE_TITLES = {
+    "llm": "Language model",
+    "tts": "Voice",
+    "stt": "Speech to text",
+    "embedded": "built in",
+    "persona": "built-in persona",
+    "sphinx": "built in, basic",
+    "openai": "OpenAI",
+    "openrouter": "OpenRouter",
+    "anthropic": "Anthropic",
+    "ollama": "Ollama",
+    "llamacpp": "llama.cpp",
+    "lmstudio": "LM Studio",
+    "piper": "Piper",
+    "whisper": "Whisper",
+    "openai_compatible": "compatible server",
+}
+
+
+@runtime_checkable
+class Chooses(Protocol):
+    """An engine that chooses among others and remembers which one failed."""
+
+    def troubles(self) -> dict[str, str]:
+        """Those left alone right now, and why."""
+        ...
+
+
+@runtime_checkable
+class Rests(Protocol):
+    """An engine that leaves failing ones out for a while."""
+
+    def resting(self) -> dict[str, float]:
+        """Those left out, and for how many seconds."""
+        ...
+
+
 class Engines:
     """Language models, voices and recognisers, as the settings want them now."""
 
@@ -80,6 +117,8 @@ class Engines:
         self._http = http
         self.settings = settings
         self.problems: dict[str, str] = {}
+        self.minds: list[str] = []
+        """Language models of the main role, in the order they are asked."""
         self.addresses: list[str] = []
         """Of providers, in the order they are asked; a connection to the first is opened ahead of the first turn."""
         self.llm: LLM = self._language_model("main")
@@ -102,24 +141,28 @@ class Engines:
         return self._language_model(role)
 
     async def health(self) -> list[ServiceInfo]:
-        """Every engine that is set up, and those that cannot be."""
+        """Every engine, in the order it is asked; one that cannot be used or failed lately says why."""
+        troubles = self.llm.troubles() if isinstance(self.llm, Chooses) else {}
+        resting = self.speech.resting() if isinstance(self.speech, Rests) else {}
         found = [
-            ServiceInfo(
-                name="llm",
-                title="Language model",
-                kind="engine",
-                state="ready",
-                detail=f"{self.llm.name}" + (f", {self.llm.model}" if self.llm.model else ""),
-            )
+            _engine_info("llm", name, troubles.get(name, ""), self.problems.get(f"llm/{name}", ""))
+            for name in self.minds
         ]
-        found += self._host.health()
         found += [
-            ServiceInfo(
-                name=name, title=name, kind="engine", state="failed", error=problem, fix=problem
+            _engine_info(
+                "tts",
+                name,
+                f"left out for {resting[name]:.0f} s after it failed" if name in resting else "",
+                self.problems.get(f"tts/{name}", ""),
             )
-            for name, problem in self.problems.items()
+            for name in self.settings.tts_chain
         ]
-        return found
+        found += [
+            _engine_info("stt", name, "", self.problems.get(f"stt/{name}", ""))
+            for name in self.settings.stt_chain
+        ]
+        processes = {info.name.removeprefix("engine/"): info for info in self._host.health()}
+        return [_with_process(info, processes) for info in found]
 
     # --- thinking ---
 
@@ -154,6 +197,8 @@ class Engines:
             between_s=settings.llm_token_timeout_s,
         )
         engines: list[LLM] = []
+        if role == "main":
+            self.minds = names
         for name in names:
             try:
                 engines.append(
@@ -568,6 +613,35 @@ class Backend:
             )
         except AppError as error:
             logger.debug("turn %s: %s", turn_id, error.message)
+
+
+def _engine_info(kind: str, name: str, trouble: str, problem: str) -> ServiceInfo:
+    """An engine as a row of the status page."""
+    what = problem or trouble
+    return ServiceInfo(
+        name=f"{kind}/{name}",
+        title=f"{ENGINE_TITLES[kind]}: {ENGINE_TITLES.get(name, name)}",
+        kind="engine",
+        state="failed" if problem else "degraded" if trouble else "ready",
+        detail="" if what else "ready when it is asked",
+        error=what,
+        fix="The next engine answers meanwhile." if trouble and not problem else "",
+    )
+
+
+def _with_process(info: ServiceInfo, processes: dict[str, ServiceInfo]) -> ServiceInfo:
+    """The row of an engine that has a process of its own, with how that is."""
+    process = processes.get(info.name.partition("/")[2])
+    if process is None or process.state == "off" or info.error:
+        return info
+    return info.model_copy(
+        update={
+            "state": process.state,
+            "detail": process.detail,
+            "error": process.error,
+            "fix": process.fix,
+        }
+    )
 
 
 def _aliases(words: tuple[str, ...]) -> dict[str, VoiceChoice]:

@@ -93,6 +93,15 @@ class Fallback:
                     self._tell(index, following, error, 0.0)
                     break
 
+    def troubles(self) -> dict[str, str]:
+        """Engines that are left alone right now, and why."""
+        now_s = self._now_s()
+        return {
+            engine.name: health.reason
+            for engine, health in zip(self._engines, self._health, strict=True)
+            if health.skip_until_s > now_s
+        }
+
     async def check(self) -> str:
         """Check the first engine that would be asked."""
         failure: AppError | None = None
