@@ -378,7 +378,7 @@ class BackendClient:
                     task.add_done_callback(running.discard)
                 await self._wake.wait()
                 self._wake.clear()
-            for task in running:
+            for task in list(running):
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
 
@@ -547,6 +547,8 @@ class BackendClient:
         self._epoch = epoch
         version = str(hello.get("version", ""))
         self._set(Connection("connected", self.base_url, version=version, reset=first))
+        if self._backend_file is not None and not self._follows:
+            self._enqueue(self._is_named)
 
     def _reset(self, reset: Any) -> None:
         """Another database, or a newer past than ours: forget the position and load by REST."""

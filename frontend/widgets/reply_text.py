@@ -40,6 +40,8 @@ def after_sentence(draft: str, sentence: str) -> str:
         if at == len(draft):
             return ""
         at += 1
+    if at < len(sentence) - 4:  # words were masked
+        at = len(sentence)
     while at < len(draft) and not draft[at].isalnum() and not draft[at].isspace():
         at += 1
     return draft[at:].lstrip()
