@@ -240,7 +240,8 @@ class BackendThread:
             access_log=False,
             lifespan="on",
             ws="websockets-sansio",
-            ws_max_size=2 << 20,  # the guard closes at half of it, with words; this bounds what is held
+            # The guard closes at half of it, with words; this bounds what is held.
+            ws_max_size=2 << 20,
             ws_per_message_deflate=False,  # halves the event rate on loopback
             proxy_headers=False,
             server_header=False,
