@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -106,6 +106,15 @@ class Rests(Protocol):
         ...
 
 
+@runtime_checkable
+class Needs(Protocol):
+    """An engine that needs a file which may not be here."""
+
+    def missing(self) -> str:
+        """What is missing and how to get it; looks at the disk."""
+        ...
+
+
 class Engines:
     """Language models, voices and recognisers, as the settings want them now."""
 
@@ -148,19 +157,21 @@ class Engines:
             _engine_info("llm", name, troubles.get(name, ""), self.problems.get(f"llm/{name}", ""))
             for name in self.minds
         ]
-        found += [
-            _engine_info(
-                "tts",
-                name,
-                f"left out for {resting[name]:.0f} s after it failed" if name in resting else "",
-                self.problems.get(f"tts/{name}", ""),
-            )
-            for name in self.settings.tts_chain
-        ]
-        found += [
-            _engine_info("stt", name, "", self.problems.get(f"stt/{name}", ""))
-            for name in self.settings.stt_chain
-        ]
+        engines: Mapping[str, object]
+        for kind, names, engines in (
+            ("tts", self.settings.tts_chain, self.voices),
+            ("stt", self.settings.stt_chain, self.recognisers),
+        ):
+            for name in names:
+                engine = engines.get(name)
+                absent = (
+                    await asyncio.to_thread(engine.missing) if isinstance(engine, Needs) else ""
+                )
+                rest = (
+                    f"left out for {resting[name]:.0f} s after it failed" if name in resting else ""
+                )
+                problem = self.problems.get(f"{kind}/{name}", "")
+                found.append(_engine_info(kind, name, rest, problem, absent))
         processes = {info.name.removeprefix("engine/"): info for info in self._host.health()}
         return [_with_process(info, processes) for info in found]
 
@@ -615,9 +626,18 @@ class Backend:
             logger.debug("turn %s: %s", turn_id, error.message)
 
 
-def _engine_info(kind: str, name: str, trouble: str, problem: str) -> ServiceInfo:
-    """An engine as a row of the status page."""
+def _engine_info(kind: str, name: str, trouble: str, problem: str, absent: str = "") -> ServiceInfo:
+    """An engine as a row of the status page; one that only lacks a file is off, not broken."""
     what = problem or trouble
+    if absent and not what:
+        return ServiceInfo(
+            name=f"{kind}/{name}",
+            title=f"{ENGINE_TITLES[kind]}: {ENGINE_TITLES.get(name, name)}",
+            kind="engine",
+            state="off",
+            detail="not set up; the next engine answers",
+            fix=absent,
+        )
     return ServiceInfo(
         name=f"{kind}/{name}",
         title=f"{ENGINE_TITLES[kind]}: {ENGINE_TITLES.get(name, name)}",

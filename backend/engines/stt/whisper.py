@@ -49,6 +49,14 @@ class Whisper:
         except EngineUnavailableError:
             return  # no model yet; the first call with one loads it
 
+    def missing(self) -> str:
+        """What it cannot do without, and how to get it; empty when all is there. Looks at the disk."""
+        try:
+            self._model_path()
+        except EngineUnavailableError as error:
+            return error.message
+        return ""
+
     async def close(self) -> None:
         """The host owns the process."""
 

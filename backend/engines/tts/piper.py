@@ -100,6 +100,14 @@ class Piper:
         self._warmed.add(path)
         self._options.host.warm([self._warm("warm", path)])
 
+    def missing(self) -> str:
+        """What it cannot do without, and how to get it; empty when all is there. Looks at the disk."""
+        try:
+            self._voice(self._look(), VoiceChoice())
+        except EngineUnavailableError as error:
+            return error.message
+        return ""
+
     async def close(self) -> None:
         """The host owns the process."""
 
