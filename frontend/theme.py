@@ -221,6 +221,9 @@ class Theme:
                 self._fonts[key].configure(size=-round(size * scale))
         self.images.clear()
         self._style()
+        # A widget that rebinds <Destroy> leaves its entries behind.
+        for gone in [w for w in (*self._tints, *self._watchers) if not w.winfo_exists()]:
+            self._forget(gone)
         for widget, options in list(self._tints.items()):
             self._apply(widget, options)
         for redraw in list(self._watchers.values()):
