@@ -25,6 +25,7 @@ FITTING = ((3, 13), (3, 12), (3, 11))
 """Python versions that every requirement has wheels for, best first."""
 
 TORCH = "torch==2.13.0"
+TORCH_CPU_BUILDS = "https://download.pytorch.org/whl/cpu"
 WORDS = {
     "app": "the window with its backend (this is what runs without a word)",
     "backend": "the backend alone, without a window",
@@ -307,9 +308,12 @@ def _install_torch(build: str) -> None:
     if build == "cpu" and sys.platform.startswith("linux"):
         if _pip("install", TORCH + "+cpu", quiet=True) == 0:
             return
+        # PyPI has only the CUDA build for Linux (2.7 GB); PyTorch's own index has the small one.
+        if _pip("install", TORCH, "--index-url", TORCH_CPU_BUILDS) == 0:
+            return
         _say(
-            "No separate CPU build of torch here; taking the general one, which may be large."
-            " LUMA_TORCH_INDEX can name an index with CPU builds (docs/deployment.md)."
+            "No CPU build of torch can be reached; taking the general one, which may be large."
+            " LUMA_TORCH_INDEX can name another index (docs/deployment.md)."
         )
     if _pip("install", TORCH) != 0:
         raise Problem("torch could not be installed; pip's lines above say why.")

@@ -175,7 +175,25 @@ def test_other_systems_get_their_own_names(
     ("build", "installed", "worked", "expected"),
     [
         ("cpu", "", ["torch==2.13.0+cpu"], ["install torch==2.13.0+cpu"]),
-        ("cpu", "", ["torch==2.13.0"], ["install torch==2.13.0+cpu", "install torch==2.13.0"]),
+        (
+            "cpu",
+            "",
+            [launch.TORCH_CPU_BUILDS],
+            [
+                "install torch==2.13.0+cpu",
+                f"install torch==2.13.0 --index-url {launch.TORCH_CPU_BUILDS}",
+            ],
+        ),
+        (
+            "cpu",
+            "",
+            ["torch==2.13.0"],
+            [
+                "install torch==2.13.0+cpu",
+                f"install torch==2.13.0 --index-url {launch.TORCH_CPU_BUILDS}",
+                "install torch==2.13.0",
+            ],
+        ),
         ("cpu", "2.13.0+cpu", [], []),
         ("gpu", "2.13.0", [], []),
         ("gpu", "", ["torch==2.13.0"], ["install torch==2.13.0"]),
