@@ -95,6 +95,7 @@ class _Shown:
     text: str = ""
     draft: str = ""
     held: list[ImageTk.PhotoImage] = field(default_factory=list)
+    faces: list[ImageTk.PhotoImage] = field(default_factory=list)
     bars: ImageTk.PhotoImage | None = None
     strip: tk.Canvas | None = None
 
@@ -476,15 +477,7 @@ class ConversationView(tk.Frame):
 
     def _insert_words(self, message: Message, shown: _Shown) -> None:
         text, key, t = self.text, message.key, self._theme
-        head = t.font("bodyb").metrics("linespace")
-        cut = min(head, t.px(AVATAR) - 1)
-        face = message.emotion or "neutral"
-        width = t.px(INDENT - PAD)
-        pictures = [
-            self._avatars.picture(message.character_id, face, AVATAR, part, cut=cut, width=width)
-            for part in ("top", "bottom")
-        ]
-        shown.held += pictures
+        pictures = self._faces(message, shown)
         self._picture(pictures[0], "bottom", ("head",))
         self._put(fit(t, message.author or "?", "bodyb", t.px(260)), "head", "name")
         when = f"   {message.at:%H:%M:%S}" if message.at is not None else ""
@@ -519,6 +512,23 @@ class ConversationView(tk.Frame):
         if message.emotion:
             self._chip(message, shown)
         self._write_reply(message, shown)
+
+    def _faces(self, message: Message, shown: _Shown) -> list[ImageTk.PhotoImage]:
+        """The avatar as two halves: one ends with the line of the name, one begins with the first line of words."""
+        t = self._theme
+        cut = min(t.font("bodyb").metrics("linespace"), t.px(AVATAR) - 1)
+        shown.faces = [
+            self._avatars.picture(
+                message.character_id,
+                message.emotion or "neutral",
+                AVATAR,
+                part,
+                cut=cut,
+                width=t.px(INDENT - PAD),
+            )
+            for part in ("top", "bottom")
+        ]
+        return shown.faces
 
     def _put(self, words: str, *tags: str) -> None:
         self.text.insert("at", words, tags)
@@ -566,6 +576,9 @@ class ConversationView(tk.Frame):
         at = f"e:{message.key}"
         if message.emotion and self.text.get(at) == "\n":
             self._chip(message, shown)
+            top, bottom = self._faces(message, shown)
+            self.text.image_configure(f"b:{message.key}", image=top)
+            self.text.image_configure(f"t:{message.key}-1c", image=bottom)
         self._write_reply(message, shown)
 
     def _write_reply(self, message: Message, shown: _Shown) -> None:
@@ -622,7 +635,7 @@ class ConversationView(tk.Frame):
             shown.bars = None
             key_of = ("bar", tuple(parts), t.scale, t.name)
             bar = photo(t, key_of, lambda: self._bar_image(parts))
-            shown.held = [*shown.held[:8], bar]
+            shown.held = [*shown.held[:2], bar]  # the chip's ends stay
             self._picture(bar, "center", ("foot", "act", f"act:open:{key}"))
             what = "first audio" if message.first_audio_ms is not None else "written in"
             if not message.spans:
