@@ -12,6 +12,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from uuid import uuid4
 
 from backend.chat.characters import Characters
@@ -26,6 +27,7 @@ from backend.contracts.errors import (
     ConflictError,
     InvalidInputError,
     NotFoundError,
+    StorageError,
 )
 from backend.contracts.events import (
     CharacterSwitched,
@@ -50,6 +52,9 @@ LONGEST_MESSAGE_CHARS = 8_000
 LONGEST_AUTHOR_CHARS = 100
 QUEUE_LIMIT = 32
 """Messages that may wait in one conversation."""
+
+UNSTORED_KEPT = 500
+"""Turns that wait in memory while the disk is full: an evening's talk, some MB."""
 
 OPEN_LANES = 256
 """Conversations kept in memory; older idle ones are read again when somebody speaks."""
@@ -114,6 +119,7 @@ class Chat:
         self._default_character = default_character
         self._lanes: OrderedDict[str, _Lane] = OrderedDict()
         self._opening: dict[str, asyncio.Lock] = {}
+        self._unstored: OrderedDict[str, Turn] = OrderedDict()
         self._closing = False
 
     # --- talking ---
@@ -297,13 +303,14 @@ class Chat:
         return await self._create(uuid4().hex, character_id, client_uid, title)
 
     async def clear(self, conversation_id: str) -> None:
-        """Forget what was said; the conversation stays. Stored turns stay readable by id."""
+        """Forget what was said, its turns included; the conversation stays."""
         lane = await self._lane(conversation_id)
         await self.interrupt(conversation_id, waiting_too=True)
         lane.history.clear()
         await self._database.write(
             lambda c: conversation_rows.clear(c, conversation_id), durable=True
         )
+        self._forget_unstored(conversation_id)
         self._bus.publish(ConversationChanged(conversation_id=conversation_id, change="cleared"))
 
     async def delete(self, conversation_id: str) -> None:
@@ -317,6 +324,7 @@ class Chat:
         await self._database.write(
             lambda c: conversation_rows.delete(c, conversation_id), durable=True
         )
+        self._forget_unstored(conversation_id)
         self._bus.publish(ConversationChanged(conversation_id=conversation_id, change="deleted"))
 
     async def switch_character(self, conversation_id: str, character_id: str) -> Conversation:
@@ -367,6 +375,7 @@ class Chat:
         ]
         if workers:
             await asyncio.wait(workers, timeout=2)
+        await self._store_late()
 
     # --- inside ---
 
@@ -468,19 +477,7 @@ class Chat:
         lane.conversation = conversation.model_copy(
             update={"updated_at": now(), "turns": conversation.turns + 1}
         )
-        try:
-            await self._database.write(lambda c: turn_rows.put(c, turn))
-        except Exception:
-            logger.exception("turn %s could not be stored", item.turn_id)
-            self._bus.publish(
-                ErrorOccurred(
-                    source="storage",
-                    code="turn.not_stored",
-                    reason="This turn could not be stored; is the disk full? The log says more.",
-                    turn_id=item.turn_id,
-                    conversation_id=conversation.id,
-                )
-            )
+        await self._store(turn)
         if reply:
             self._bus.publish(
                 ChatResponse(
@@ -505,6 +502,61 @@ class Chat:
         )
         if not item.done.done():
             item.done.set_result(turn)
+
+    async def _store(self, turn: Turn) -> None:
+        """Store a turn; while the disk does not take it the talk goes on, the operator is told once, and it is kept."""
+        try:
+            await self._database.write(lambda c: turn_rows.put(c, turn))
+        except StorageError as error:
+            is_first = not self._unstored
+            self._unstored[turn.id] = turn
+            if len(self._unstored) > UNSTORED_KEPT:
+                self._unstored.popitem(last=False)
+            if is_first:
+                self._tell_unstored(
+                    turn, f"What is said is not stored until this is mended: {error.message}"
+                )
+        except Exception as error:
+            logger.exception("turn %s could not be stored", turn.id)
+            self._tell_unstored(
+                turn, f"This turn could not be stored ({type(error).__name__}); the log says more."
+            )
+        else:
+            await self._store_late()
+
+    async def _store_late(self) -> None:
+        """Store what had to wait, one by one: a turn that cannot be stored must not hold the others up."""
+        if not self._unstored:
+            return
+        waiting = list(self._unstored.values())
+        for turn in waiting:
+            if turn.id not in self._unstored:
+                continue  # stored or forgotten by another conversation meanwhile
+            try:
+                await self._database.write(partial(turn_rows.put, turn=turn))
+            except StorageError as error:
+                logger.warning("%d turns still wait to be stored: %s", len(self._unstored), error)
+                return
+            except Exception:
+                logger.exception("turn %s could not be stored", turn.id)
+            self._unstored.pop(turn.id, None)
+        logger.warning("turns are stored again, also %d that had to wait", len(waiting))
+
+    def _tell_unstored(self, turn: Turn, reason: str) -> None:
+        self._bus.publish(
+            ErrorOccurred(
+                source="storage",
+                code="turn.not_stored",
+                reason=reason,
+                turn_id=turn.id,
+                conversation_id=turn.conversation_id,
+            )
+        )
+
+    def _forget_unstored(self, conversation_id: str) -> None:
+        for turn in list(self._unstored.values()):
+            if turn.conversation_id == conversation_id:
+                del self._unstored[turn.id]
 
     def _skip(self, lane: _Lane, item: _Waiting) -> None:
         """Drop a message that waits."""

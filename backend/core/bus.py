@@ -321,8 +321,15 @@ class EventBus:
                 # Counted before anything can be cancelled: nobody may wait for a batch that is gone.
                 self._handed_on += len(batch)
                 durable = [item for item in batch if item.seq is not None]
-                if durable and self._persist is not None:
-                    await self._store(self._persist, durable)
+                if (
+                    durable
+                    and self._persist is not None
+                    and not await self._store(self._persist, durable)
+                ):
+                    # Handed on without numbers: a client must never hold one that the table does not have, because
+                    # after a restart another event gets it.
+                    batch = [Published(item.event, None) for item in batch]
+                    durable = []
                 if durable:
                     self.committed_seq = durable[-1].seq or self.committed_seq
                 for subscription in self._committed:
@@ -330,16 +337,17 @@ class EventBus:
                 # Readers take this batch before the next one comes, or a quick one would overflow like a slow one.
                 await asyncio.sleep(0)
 
-    async def _store(self, persist: Persist, durable: list[Published]) -> None:
+    async def _store(self, persist: Persist, durable: list[Published]) -> bool:
         try:
             await persist(durable)
         except Exception as error:  # noqa: BLE001 (supervised loop)
             # A full disk must not stop the stream; the events are lost for later, not for those who watch.
             self._lose(len(durable), "could not store events: %s", error)
-        else:
-            if self._failing:
-                self._failing = False
-                logger.warning("events are stored again; %d were lost in all", self.lost)
+            return False
+        if self._failing:
+            self._failing = False
+            logger.warning("events are stored again; %d were lost in all", self.lost)
+        return True
 
     def _lose(self, count: int, why: str, what: object) -> None:
         self.lost += count

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection
 
 from backend.chat.characters import Characters
 from backend.chat.conversations import QUEUE_LIMIT, Chat
@@ -160,6 +161,33 @@ async def test_each_character_keeps_its_own_memory_of_a_conversation(house: Hous
     await house.chat.switch_character(STAGE, cast[0].id)
     await (await house.chat.send("hello", conversation_id=STAGE)).result()
     assert "plums" in " ".join(m.text for m in house.llm.prompts[-1].messages)
+
+
+async def test_while_the_disk_is_full_talk_goes_on_is_told_once_and_is_stored_later(
+    house: House,
+) -> None:
+    """The database itself refuses to grow, as it does on a full disk."""
+    first = await (await house.chat.send("before", conversation_id=STAGE)).result()
+
+    def pages(c: Connection, limit: int | None) -> int:
+        used: int = c.exec_driver_sql("PRAGMA page_count").scalar_one()
+        c.exec_driver_sql(f"PRAGMA max_page_count={limit or used}")
+        return used
+
+    await house.database.write(lambda c: pages(c, None))
+    long = "x" * 8000
+    async with Watch(house.bus) as seen:
+        turns = [
+            await (await house.chat.send(long, conversation_id=STAGE)).result() for _ in range(4)
+        ]
+    assert {turn.reply for turn in turns} == {first.reply}
+    (told,) = seen.of("error.occurred")
+    assert "no room left" in told.sentence()
+    assert len(await house.database.read(lambda c: turn_rows.recent(c, 10))) == 1
+    await house.database.write(lambda c: pages(c, 1_000_000))
+    await (await house.chat.send("after", conversation_id=STAGE)).result()
+    logs = await house.database.read(lambda c: turn_rows.recent(c, 10, STAGE))
+    assert [turn.message for turn in reversed(logs)] == ["before", *[long] * 4, "after"]
 
 
 async def test_a_conversation_goes_on_after_a_restart(tmp_path: Path) -> None:

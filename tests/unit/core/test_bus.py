@@ -284,6 +284,24 @@ async def test_a_failing_disk_does_not_stop_the_stream_and_is_told_once(
     ]
 
 
+async def test_an_event_that_was_not_stored_is_told_without_its_number(
+    bus: EventBus, disk: Disk
+) -> None:
+    """A client that goes on after a number nobody stored would miss the next event that gets it."""
+    with bus.subscribe(committed=True) as reader:
+        bus.publish(durable(1))
+        await bus.flush()
+        disk.broken = True
+        bus.publish(durable(2))
+        await bus.flush()
+        assert bus.committed_seq == 1
+        disk.broken = False
+        bus.publish(durable(3))
+        await bus.flush()
+        assert [item.seq for item in await reader.take()] == [1, None, 3]
+    assert (disk.stored, bus.committed_seq) == ([1, 3], 3)
+
+
 async def test_a_broken_filter_ends_its_reader_and_nobody_else(
     bus: EventBus, caplog: pytest.LogCaptureFixture
 ) -> None:
