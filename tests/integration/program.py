@@ -25,6 +25,7 @@ class Program:
         arguments: More arguments.
         environment: More environment variables; a display is passed on only when it is among them.
         folder: The project folder.
+        own_group: Whether it begins a process group, so that it can be killed with its children.
     """
 
     def __init__(
@@ -34,6 +35,7 @@ class Program:
         environment: dict[str, str] | None = None,
         folder: Path = ROOT,
         cwd: Path | None = None,
+        own_group: bool = False,
     ) -> None:
         self.data_dir = data_dir
         variables = {k: v for k, v in os.environ.items() if k not in ("DISPLAY", "WAYLAND_DISPLAY")}
@@ -49,6 +51,7 @@ class Program:
                 stderr=subprocess.STDOUT,
                 env=variables,
                 cwd=cwd or data_dir.parent,
+                start_new_session=own_group,
             )
 
     def __enter__(self) -> Program:
