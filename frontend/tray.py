@@ -63,6 +63,11 @@ class Tray:
                 pystray.MenuItem("Stop speaking", lambda *_: self._stop_speaking()),
                 pystray.MenuItem("Close the window", lambda *_: self._quit()),
             )
+            if pystray.Icon.__module__.endswith("._xorg") and not _x_tray_exists():
+                logger.info("no system tray here: no panel of this desktop takes icons")
+                return
+            # A panel that goes away later is an error to pystray; the window loses nothing by it.
+            logging.getLogger("pystray").setLevel(logging.CRITICAL)
             icon = pystray.Icon("luma", picture, "Luma", menu)
             if self._ended.is_set():
                 return
@@ -70,3 +75,16 @@ class Tray:
             icon.run()
         except Exception as error:  # noqa: BLE001 - no display, no tray, no library: all the same to us
             logger.info("no system tray here: %s", error)
+
+
+def _x_tray_exists() -> bool:
+    """Whether a panel offers to hold icons; pystray's X part docks without asking and logs errors where none does."""
+    from Xlib import X
+    from Xlib.display import Display
+
+    display = Display()
+    try:
+        name = f"_NET_SYSTEM_TRAY_S{display.get_default_screen()}"
+        return bool(display.get_selection_owner(display.intern_atom(name)) != X.NONE)
+    finally:
+        display.close()

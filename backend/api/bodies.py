@@ -49,6 +49,9 @@ class MessageBody(Body):
         "you", description="Who says it."
     )
     speak: bool = Field(True, description="Whether to make sound.")
+    origin: Literal["api", "window"] = Field(
+        "api", description="Where it was typed; a label beside the turn, it changes nothing else."
+    )
 
 
 class ChatBody(MessageBody):

@@ -151,7 +151,7 @@ async def send(
     return await running.chat.send(
         body.message,
         author=body.author,
-        origin="api",
+        origin=body.origin,
         conversation_id=body.conversation_id,
         client_uid=client_uid or body.client_uid,
         character_id=body.character_id,

@@ -503,7 +503,7 @@ class ChatTab(tk.Frame):
         self._follows = True
         self._sent.append(text)
         del self._sent[:-100]
-        body = {"message": text, "conversation_id": STAGE}
+        body = {"message": text, "conversation_id": STAGE, "origin": "window"}
         self.app.backend.command("chat", body, None, partial(self._not_sent, text))
         self.view.to_end()
         return True

@@ -96,6 +96,17 @@ def test_each_client_has_its_own_conversation_and_a_stranger_a_new_one(api: http
     assert len({first["conversation_id"], other["conversation_id"], *nobody, "stage"}) == 5
 
 
+def test_a_turn_says_whether_it_was_typed_in_the_window_or_sent_by_a_script(
+    api: httpx.Client,
+) -> None:
+    sources = []
+    for body in ({"message": "f"}, {"message": "g", "origin": "window"}):
+        turn_id = api.post("/api/chat", json=body).json()["turn_id"]
+        sources.append(api.get(f"/api/turns/{turn_id}").json()["source"])
+    assert sources == ["api", "window"]
+    assert api.post("/api/chat", json={"message": "h", "origin": "twitch"}).status_code == 422
+
+
 def test_a_conversation_that_does_not_exist_is_a_404(api: httpx.Client) -> None:
     for method, path in (
         ("GET", ""),
