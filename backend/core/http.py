@@ -1,7 +1,6 @@
 """Requests to providers: one client with kept-alive connections, bounded in time and size, that says who failed and why.
 
-Relies on httpx, imported in a worker thread when first needed. All failures leave as ProviderError, with the secrets of
-the request taken out of whatever the server said.
+All failures leave as ProviderError, with the secrets of the request taken out of whatever the server said.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urljoin
 
 import orjson
@@ -22,11 +21,16 @@ import orjson
 from backend.contracts.errors import EngineUnavailableError, ProviderError, ProviderFailure
 from backend.core import clock
 from backend.core.addresses import origin_of
-
-if TYPE_CHECKING:
-    import httpx
-
-    from backend.core.network import GuardedBackend, Resolve
+from backend.core.network import (
+    AddressRefusedError,
+    ClosedError,
+    ConnectError,
+    Connections,
+    PoolFullError,
+    ProtocolError,
+    Resolve,
+    Response,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -101,13 +105,13 @@ class Fetched:
 class Answer:
     """The head of an answer, and its body as it comes; header names in lower case."""
 
-    def __init__(self, provider: Provider, response: httpx.Response, timeouts: Timeouts) -> None:
+    def __init__(
+        self, provider: Provider, url: str, response: Response, timeouts: Timeouts
+    ) -> None:
         self.provider = provider
-        self.status: int = response.status_code
-        self.headers: Mapping[str, str] = {
-            name.lower(): value for name, value in response.headers.items()
-        }
-        self.url = str(response.url)
+        self.status = response.status
+        self.headers = response.headers
+        self.url = url
         self._response = response
         self._timeouts = timeouts
 
@@ -117,8 +121,6 @@ class Answer:
         Raises:
             ProviderError: stalled, server (closed in the middle), or malformed (compressed though not asked for).
         """
-        import httpx
-
         provider, timeouts = self.provider, self._timeouts
         if self.headers.get("content-encoding", "identity").lower() not in ("identity", ""):
             raise ProviderError(
@@ -126,22 +128,25 @@ class Answer:
                 kind="malformed",
                 provider=provider.name,
             )
+        response = self._response
         waited_s = 0.0
-        async with aclosing(self._response.aiter_raw()) as raw:  # type: ignore[type-var]  # typed as an iterator, is a generator
-            while True:
-                allowed_s = min(timeouts.between_s, timeouts.total_s - waited_s)
-                began_s = clock.monotonic_s()
-                try:
-                    async with asyncio.timeout(allowed_s):
-                        piece = await anext(raw, None)
-                except TimeoutError:
-                    raise stalled(provider, f"nothing came for {allowed_s:.3g} s") from None
-                except httpx.HTTPError as error:
-                    raise cut(provider) from error
-                waited_s += clock.monotonic_s() - began_s
-                if piece is None:
-                    return
-                yield piece
+        while True:
+            if ready := response.ready():
+                yield ready
+                continue
+            allowed_s = min(timeouts.between_s, timeouts.total_s - waited_s)
+            began_s = clock.monotonic_s()
+            try:
+                async with asyncio.timeout(allowed_s):
+                    piece = await response.read()
+            except TimeoutError:
+                raise stalled(provider, f"nothing came for {allowed_s:.3g} s") from None
+            except ClosedError as error:
+                raise cut(provider) from error
+            waited_s += clock.monotonic_s() - began_s
+            if not piece:
+                return
+            yield piece
 
     async def body(self, limit: int) -> bytes:
         """The whole body.
@@ -187,9 +192,12 @@ class HttpClient:
 
     def __init__(self, resolve: Resolve | None = None) -> None:
         self._trusted: set[tuple[str, int]] = set()
-        self._resolve = resolve
-        self._built: tuple[httpx.AsyncClient, GuardedBackend] | None = None
-        self._opening = asyncio.Lock()
+        self._connections = Connections(
+            lambda host, port: (host, port) in self._trusted,
+            resolve,
+            most=MAX_CONNECTIONS,
+            keep_s=KEEP_S,
+        )
 
     def trust(self, url: str) -> None:
         """Note that the operator has set ``url``: its host and port may be on this machine or network.
@@ -206,7 +214,7 @@ class HttpClient:
         self._trusted.add((host, port))
 
     async def warm(self, url: str) -> bool:
-        """Import what is needed and open a connection to ``url``'s host; True when it answered. Sends no key."""
+        """Open a connection to ``url``'s host; True when it answered. Sends no key."""
         provider = Provider("warm-up", url)
         try:
             async with self.open(provider, "HEAD", url, timeouts=WARM) as answer:
@@ -247,13 +255,13 @@ class HttpClient:
             response = await self._send(provider, method, url, sent, body, timeouts, left_s)
             try:
                 target = response.headers.get("location")
-                if response.status_code not in (301, 302, 303, 307, 308) or not target:
-                    yield Answer(provider, response, timeouts)
+                if response.status not in (301, 302, 303, 307, 308) or not target:
+                    yield Answer(provider, url, response, timeouts)
                     return
             finally:
-                await _close(response)
+                response.close()
             target = urljoin(url, target)
-            sent = _redirected(provider, method, url, target, sent, response.status_code)
+            sent = _redirected(provider, method, url, target, sent, response.status)
             url = target
         raise ProviderError(
             f"{provider.title} redirected more than {MAX_REDIRECTS} times, last to {_bare(url)}.",
@@ -287,26 +295,7 @@ class HttpClient:
 
     async def close(self) -> None:
         """Close every connection."""
-        built, self._built = self._built, None
-        if built is not None:
-            await built[0].aclose()
-
-    async def _ready(self) -> tuple[httpx.AsyncClient, GuardedBackend]:
-        if self._built is None:
-            async with self._opening:
-                if self._built is None:
-                    self._built = await asyncio.to_thread(self._build)
-        return self._built
-
-    def _build(self) -> tuple[httpx.AsyncClient, GuardedBackend]:
-        import httpx
-
-        from backend.core.network import GuardedBackend, GuardedTransport
-
-        backend = GuardedBackend(lambda host, port: (host, port) in self._trusted, self._resolve)
-        transport = GuardedTransport(backend, max_connections=MAX_CONNECTIONS, keep_s=KEEP_S)
-        timeout = httpx.Timeout(None, connect=Timeouts().connect_s)
-        return httpx.AsyncClient(transport=transport, trust_env=False, timeout=timeout), backend
+        self._connections.close()
 
     async def _send(
         self,
@@ -317,7 +306,7 @@ class HttpClient:
         body: bytes | None,
         timeouts: Timeouts,
         left_s: float,
-    ) -> httpx.Response:
+    ) -> Response:
         try:
             origin_of(url)
         except ValueError as error:
@@ -325,62 +314,30 @@ class HttpClient:
                 f"{provider.title} cannot be asked at {url!r}: {error}."
                 + (f" Correct {provider.url_setting}." if provider.url_setting else "")
             ) from error
-        client, backend = await self._ready()
-        import httpx
-
-        from backend.core.network import AddressRefusedError
-
-        request = client.build_request(
-            method,
-            url,
-            headers=headers,
-            content=body,
-            timeout=httpx.Timeout(None, connect=timeouts.connect_s, pool=timeouts.connect_s),
-        )
-        repaired = False
-        while True:
-            connections = backend.connections
-            try:
-                async with asyncio.timeout(left_s):
-                    return await client.send(request, stream=True, follow_redirects=False)
-            except TimeoutError:
-                raise stalled(
-                    provider, f"it did not answer within {timeouts.head_s:.3g} s"
-                ) from None
-            except AddressRefusedError as error:
-                raise unreachable(provider, url, str(error)) from error
-            except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-                raise unreachable(provider, url, _reason(error)) from error
-            except httpx.PoolTimeout as error:
-                raise stalled(provider, f"{MAX_CONNECTIONS} requests are already open") from error
-            except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError) as error:
-                # The server may close a kept connection in the moment in which it is used again: not its failure.
-                if not repaired and backend.connections == connections:
-                    repaired = True
-                    continue
-                if isinstance(error, httpx.RemoteProtocolError) and "disconnect" not in str(error):
-                    raise ProviderError(
-                        f"{provider.title} does not speak HTTP at {_bare(url)}."
-                        + _check(provider.url_setting),
-                        kind="malformed",
-                        provider=provider.name,
-                    ) from error
-                raise ProviderError(
-                    f"{provider.title} closed the connection without an answer.",
-                    kind="server",
-                    provider=provider.name,
-                ) from error
-            except (httpx.HTTPError, httpx.InvalidURL) as error:
-                raise unreachable(provider, url, str(error)) from error
-
-
-async def _close(response: httpx.Response) -> None:
-    # A second bound beside httpx's own shield: closing must never be what a turn waits for.
-    try:
-        async with asyncio.timeout(2.0):
-            await response.aclose()
-    except TimeoutError:
-        logger.debug("a connection did not close in time")
+        try:
+            async with asyncio.timeout(left_s):
+                return await self._connections.send(
+                    method, url, headers, body, connect_s=timeouts.connect_s
+                )
+        except TimeoutError:
+            raise stalled(provider, f"it did not answer within {timeouts.head_s:.3g} s") from None
+        except (AddressRefusedError, ConnectError, ValueError) as error:
+            raise unreachable(provider, url, str(error)) from error
+        except PoolFullError as error:
+            raise stalled(provider, str(error)) from error
+        except ProtocolError as error:
+            raise ProviderError(
+                f"{provider.title} does not speak HTTP at {_bare(url)}."
+                + _check(provider.url_setting),
+                kind="malformed",
+                provider=provider.name,
+            ) from error
+        except ClosedError as error:
+            raise ProviderError(
+                f"{provider.title} closed the connection without an answer.",
+                kind="server",
+                provider=provider.name,
+            ) from error
 
 
 def _check_headers(provider: Provider, headers: Mapping[str, str]) -> None:
@@ -597,16 +554,3 @@ def _check(*settings: str) -> str:
 def _bare(url: str) -> str:
     """The address without what may hold a secret."""
     return redact(url.partition("?")[0].partition("#")[0], limit=200)
-
-
-def _reason(error: Exception) -> str:
-    """Words for a failed connection."""
-    text = str(error)
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, ConnectionRefusedError):
-            return "connection refused"
-        cause = cause.__cause__ or cause.__context__
-    if "CERTIFICATE" in text.upper():
-        return f"its certificate is not valid: {text}"
-    return text or type(error).__name__
