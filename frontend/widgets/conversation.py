@@ -92,6 +92,7 @@ class Message:
 class _Shown:
     """What of a reply is in the widget right now."""
 
+    number: int
     text: str = ""
     draft: str = ""
     held: list[ImageTk.PhotoImage] = field(default_factory=list)
@@ -138,6 +139,7 @@ class ConversationView(tk.Frame):
         self._beat = 0
         self._unseen = 0
         self._level = 0.0
+        self._made = 0
         self._sticks = True
         """Whether the newest line is kept in view: until the user scrolls away from it."""
         theme.tint(self, background="bg")
@@ -213,8 +215,8 @@ class ConversationView(tk.Frame):
                 self.messages.move_to_end(message.key, last=False)
                 self._insert(message, "1.0")
                 if first is not None:  # the mark of the message below stayed at the top
-                    self.text.mark_set(f"b:{first}", f"z:{message.key}")
-                    self.text.mark_gravity(f"b:{first}", "left")
+                    self.text.mark_set(self.mark("b", first), self.mark("z", message.key))
+                    self.text.mark_gravity(self.mark("b", first), "left")
                 first = message.key
         added = int(float(self.text.index("end-1c"))) - before
         line, column = top.split(".")
@@ -292,8 +294,15 @@ class ConversationView(tk.Frame):
     def see(self, key: str) -> None:
         """Scroll until a message is visible."""
         if key in self.messages:
-            self.text.see(f"b:{key}")
+            self.text.see(self.mark("b", key))
             self._scrolled_by_hand()
+
+    def mark(self, kind: str, key: str) -> str:
+        """Name of a mark of a shown message: b begin, t words, d draft, n end of words, e emotion, f g foot, z end.
+
+        Numbered, because a key with a minus sign or a space would read as a calculation in an index.
+        """
+        return f"{kind}:{self._shown[key].number}"
 
     # --- inside ---------------------------------------------------------------------------------------------------
 
@@ -442,10 +451,10 @@ class ConversationView(tk.Frame):
 
     def _drop(self, key: str) -> None:
         """Take the oldest message out."""
-        end = f"z:{key}"
+        end = self.mark("z", key)
         self.text.delete("1.0", end)
         for kind in "btdnefgz":
-            self.text.mark_unset(f"{kind}:{key}")
+            self.text.mark_unset(self.mark(kind, key))
         shown = self._shown.pop(key, None)
         if shown is not None and shown.strip is not None:
             shown.strip.destroy()
@@ -454,14 +463,15 @@ class ConversationView(tk.Frame):
     def _insert(self, message: Message, where: str) -> None:
         """Write a message's lines at an index."""
         text, key = self.text, message.key
-        shown = self._shown[key] = _Shown()
+        self._made += 1
+        shown = self._shown[key] = _Shown(self._made)
         # A cursor mark with right gravity walks along while the pieces are inserted before it.
         text.mark_set("at", where)
         text.mark_gravity("at", "right")
-        text.mark_set(f"b:{key}", where)
-        text.mark_gravity(f"b:{key}", "left")
-        text.mark_set(f"z:{key}", where)
-        text.mark_gravity(f"z:{key}", "right")
+        text.mark_set(self.mark("b", key), where)
+        text.mark_gravity(self.mark("b", key), "left")
+        text.mark_set(self.mark("z", key), where)
+        text.mark_gravity(self.mark("z", key), "right")
         if message.kind == "note":
             self._put(message.text + "\n", "note")
         elif message.kind == "strip":
@@ -469,11 +479,11 @@ class ConversationView(tk.Frame):
             shown.strip.fit(self._column())
             text.window_create("at", window=shown.strip)
             self._put("\n", "strip")
-            text.tag_add("strip", f"b:{key}", "at")
+            text.tag_add("strip", self.mark("b", key), "at")
             self._put("\n", "gap")
         else:
             self._insert_words(message, shown)
-        text.mark_gravity(f"z:{key}", "left")
+        text.mark_gravity(self.mark("z", key), "left")
 
     def _insert_words(self, message: Message, shown: _Shown) -> None:
         text, key, t = self.text, message.key, self._theme
@@ -484,31 +494,31 @@ class ConversationView(tk.Frame):
         if message.origin not in ("", "window", "api"):
             when += f"   from {message.origin}"
         self._put(when, "head", "meta")
-        text.mark_set(f"e:{key}", "at")  # where the emotion goes
-        text.mark_gravity(f"e:{key}", "left")
+        text.mark_set(self.mark("e", key), "at")  # where the emotion goes
+        text.mark_gravity(self.mark("e", key), "left")
         self._put("\n", "head")
         self._picture(pictures[1], "top", ("first",))
-        text.mark_set(f"t:{key}", "at")
-        text.mark_gravity(f"t:{key}", "left")
+        text.mark_set(self.mark("t", key), "at")
+        text.mark_gravity(self.mark("t", key), "left")
         if message.kind == "user":
             self._put_body(message.text[:LONGEST_SHOWN])
             self._put("\n", "more")
             if breaks_anywhere(message.text):
-                text.tag_add("wide", f"t:{key} linestart", "at")
+                text.tag_add("wide", f"{self.mark('t', key)} linestart", "at")
             self._put("\n", "gap")
             return
         for mark, gravity in (("d", "left"), ("n", "right")):  # around the draft
-            text.mark_set(f"{mark}:{key}", "at")
-            text.mark_gravity(f"{mark}:{key}", gravity)  # type: ignore[call-overload]
-        text.mark_gravity(f"n:{key}", "left")
+            text.mark_set(self.mark(mark, key), "at")
+            text.mark_gravity(self.mark(mark, key), gravity)  # type: ignore[call-overload]
+        text.mark_gravity(self.mark("n", key), "left")
         self._put("\n", "more")
-        text.mark_gravity(f"n:{key}", "right")
+        text.mark_gravity(self.mark("n", key), "right")
         for mark, gravity in (("f", "left"), ("g", "right")):  # around the foot
-            text.mark_set(f"{mark}:{key}", "at")
-            text.mark_gravity(f"{mark}:{key}", gravity)  # type: ignore[call-overload]
-        text.mark_gravity(f"g:{key}", "left")
+            text.mark_set(self.mark(mark, key), "at")
+            text.mark_gravity(self.mark(mark, key), gravity)  # type: ignore[call-overload]
+        text.mark_gravity(self.mark("g", key), "left")
         self._put("\n", "gap")
-        text.mark_gravity(f"g:{key}", "right")
+        text.mark_gravity(self.mark("g", key), "right")
         if message.emotion:
             self._chip(message, shown)
         self._write_reply(message, shown)
@@ -553,7 +563,7 @@ class ConversationView(tk.Frame):
     def _chip(self, message: Message, shown: _Shown) -> None:
         """The emotion behind the time: words between two round ends."""
         text, t = self.text, self._theme
-        where = f"e:{message.key}"
+        where = self.mark("e", message.key)
         high = t.font("bodyb").metrics("linespace")
         fill = t.mix("llm", "bg", 0.84 if t.name == "dark" else 0.93)
         ends = [
@@ -573,12 +583,12 @@ class ConversationView(tk.Frame):
         shown = self._shown.get(message.key)
         if shown is None:
             return
-        at = f"e:{message.key}"
+        at = self.mark("e", message.key)
         if message.emotion and self.text.get(at) == "\n":
             self._chip(message, shown)
             top, bottom = self._faces(message, shown)
-            self.text.image_configure(f"b:{message.key}", image=top)
-            self.text.image_configure(f"t:{message.key}-1c", image=bottom)
+            self.text.image_configure(self.mark("b", message.key), image=top)
+            self.text.image_configure(f"{self.mark('t', message.key)}-1c", image=bottom)
         self._write_reply(message, shown)
 
     def _write_reply(self, message: Message, shown: _Shown) -> None:
@@ -589,36 +599,38 @@ class ConversationView(tk.Frame):
         if not whole and not draft and message.outcome == "failed":
             draft = "No reply."
         if not whole.startswith(shown.text):  # rewritten: interrupted or moderated
-            text.delete(f"t:{key}", f"n:{key}")
-            text.mark_set(f"d:{key}", f"t:{key}")
+            text.delete(self.mark("t", key), self.mark("n", key))
+            text.mark_set(self.mark("d", key), self.mark("t", key))
             shown.text = shown.draft = ""
         added = whole[len(shown.text) :]
         if added or draft != shown.draft:
             if shown.draft:
-                text.delete(f"d:{key}", f"n:{key}")
-            text.mark_set("at", f"d:{key}")
+                text.delete(self.mark("d", key), self.mark("n", key))
+            text.mark_set("at", self.mark("d", key))
             text.mark_gravity("at", "right")
             if added:
                 if "\n" in shown.text:
                     self._put(added, "more")
                 else:
                     self._put_body(added)
-                text.mark_set(f"d:{key}", "at")
+                text.mark_set(self.mark("d", key), "at")
             self._put(draft, "first" if "\n" not in whole else "more", "draft")
-            text.mark_gravity(f"d:{key}", "left")
+            text.mark_gravity(self.mark("d", key), "left")
             shown.text, shown.draft = whole, draft
-        text.tag_remove("todo", f"t:{key}", f"d:{key}")
+        text.tag_remove("todo", self.mark("t", key), self.mark("d", key))
         heard = reply.heard_text()
         if len(heard) < len(whole):
-            text.tag_add("todo", f"t:{key}+{self._count(heard)}c", f"d:{key}")
-        text.tag_remove("wide", f"t:{key} linestart", f"n:{key}")
+            text.tag_add(
+                "todo", f"{self.mark('t', key)}+{self._count(heard)}c", self.mark("d", key)
+            )
+        text.tag_remove("wide", f"{self.mark('t', key)} linestart", self.mark("n", key))
         if breaks_anywhere(whole + draft):
-            text.tag_add("wide", f"t:{key} linestart", f"n:{key}+1c")
+            text.tag_add("wide", f"{self.mark('t', key)} linestart", f"{self.mark('n', key)}+1c")
         self._write_foot(message, shown)
 
     def _write_foot(self, message: Message, shown: _Shown) -> None:
         text, key, t = self.text, message.key, self._theme
-        start, end = f"f:{key}", f"g:{key}"
+        start, end = self.mark("f", key), self.mark("g", key)
         text.delete(start, end)
         text.mark_set("at", start)
         text.mark_gravity("at", "right")
@@ -661,10 +673,10 @@ class ConversationView(tk.Frame):
 
     def _mark_chosen(self, key: str) -> None:
         """The foot of the chosen reply is tinted."""
-        start = f"f:{key}"
+        start = self.mark("f", key)
         try:
             line = self.text.index(f"{start} linestart")
-        except tk.TclError:
+        except tk.TclError:  # a user's message has no foot
             return
         if key == self.chosen and not self.messages[key].state:
             self.text.tag_add("chosen", line, f"{line} lineend")
@@ -764,7 +776,7 @@ class ConversationView(tk.Frame):
         high = len(keys)
         while low < high:  # block starts are in order
             middle = (low + high) // 2
-            if self.text.compare(f"b:{keys[middle]}", "<=", index):
+            if self.text.compare(self.mark("b", keys[middle]), "<=", index):
                 found = self.messages[keys[middle]]
                 low = middle + 1
             else:

@@ -55,19 +55,23 @@ def s(tmp_path: Path) -> Iterator[Scene]:
 
 def dim(s: Scene, key: str) -> str:
     """The words of a reply that are shown as still to come."""
-    text = s.chat.view.text
+    view = s.chat.view
+    text = view.text
     out = ""
     for tag in ("todo", "draft"):
         ranges = text.tag_ranges(tag)
         for start, end in zip(ranges[::2], ranges[1::2], strict=True):
-            if text.compare(start, ">=", f"t:{key}") and text.compare(end, "<=", f"n:{key}"):
+            if text.compare(start, ">=", view.mark("t", key)) and text.compare(
+                end, "<=", view.mark("n", key)
+            ):
                 out += text.get(start, end)
     return out
 
 
 def body(s: Scene, key: str) -> str:
     """The words of a reply as they stand in the widget."""
-    words: str = s.chat.view.text.get(f"t:{key}", f"n:{key}")
+    view = s.chat.view
+    words: str = view.text.get(view.mark("t", key), view.mark("n", key))
     return words
 
 
@@ -86,7 +90,9 @@ def write(s: Scene, text: str) -> None:
 
 def test_enter_sends_to_the_stage_and_empties_the_composer(s: Scene) -> None:
     write(s, "Hello there!")
-    assert s.backend.commands == [("chat", {"message": "Hello there!", "conversation_id": STAGE})]
+    assert s.backend.commands == [
+        ("chat", {"message": "Hello there!", "conversation_id": STAGE, "origin": "window"})
+    ]
     assert s.chat.composer.words == ""
 
 
@@ -244,6 +250,12 @@ def test_other_conversations_are_not_shown(s: Scene) -> None:
     )
     s.say(other)
     assert "private" not in s.shown
+
+
+def test_a_turn_id_of_any_form_is_shown(s: Scene) -> None:
+    for turn in ("a-1", "b 2", "c+3", "d.4", "-5c"):
+        s.say(*whole_turn(turn, 1, f"question {turn}", ["Hello!", "Bye!"]))
+        assert body(s, f"r:{turn}") == "Hello! Bye!"
 
 
 def test_lines_and_very_long_words_are_kept_as_written(s: Scene) -> None:
