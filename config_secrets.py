@@ -6,12 +6,15 @@ the keyring, which may be slow, locked or ask the user, is touched only by those
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import hashlib
 import logging
 import os
 import tempfile
 import threading
 from collections.abc import Callable
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,6 +23,10 @@ logger = logging.getLogger(__name__)
 
 SERVICE = "luma"
 KEYRING_TIMEOUT_S = 2.0
+UNFINISHED = ".unfinished"
+LEFTOVER_S = 10.0
+"""A younger file may belong to another program that shares the settings and is about to rename it."""
+
 T = TypeVar("T")
 
 
@@ -142,6 +149,15 @@ class SecretStore:
         write_private(self.path, yaml.safe_dump(content, allow_unicode=True))
 
 
+def remove_leftovers(path: Path) -> None:
+    """Remove what writers of ``path`` left behind when they were killed; keys may be in it."""
+    oldest = datetime.now(UTC).timestamp() - LEFTOVER_S
+    for file in path.parent.glob(f".{glob.escape(path.name)}.*{UNFINISHED}"):
+        with contextlib.suppress(OSError):
+            if file.stat().st_mtime < oldest:
+                file.unlink()
+
+
 def write_private(path: Path, text: str) -> None:
     """Write a file that only this user can read; readers see the old text or the new one, never a part.
 
@@ -149,7 +165,10 @@ def write_private(path: Path, text: str) -> None:
         OSError: If the folder or the file cannot be written; the old file is untouched then.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    remove_leftovers(path)
+    handle, temporary = tempfile.mkstemp(
+        dir=path.parent, prefix=f".{path.name}.", suffix=UNFINISHED
+    )
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:  # mkstemp makes it 0600
             file.write(text)

@@ -27,7 +27,7 @@ from config import (
     read_settings_file,
     validated,
 )
-from config_secrets import write_private
+from config_secrets import remove_leftovers, write_private
 
 HEADER = "# Saved by Luma; you may edit it by hand. Meanings and ranges: .env.example.\n"
 
@@ -48,6 +48,8 @@ class SettingsStore:
         self._loaded = loaded
         self._on_saved = on_saved
         self._lock = threading.Lock()  # two saves at once would lose one
+        for path in (loaded.path, loaded.secrets.path):
+            remove_leftovers(path)
 
     @property
     def settings(self) -> Settings:

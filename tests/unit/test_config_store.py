@@ -161,6 +161,20 @@ def test_a_failed_write_leaves_the_old_file(data: Path, monkeypatch: pytest.Monk
     assert [entry.name for entry in data.iterdir()] == ["settings.yaml"]
 
 
+def test_what_a_killed_writer_left_goes_with_the_next_write(data: Path) -> None:
+    data.mkdir()
+    for name in (".secrets.yaml.abc123.unfinished", ".secrets.yaml.swp"):
+        (data / name).write_text("half a key")
+        os.utime(data / name, (0, 0))
+    (data / ".secrets.yaml.now.unfinished").write_text("another program writes it")
+    write_private(data / "secrets.yaml", "new")
+    assert {entry.name for entry in data.iterdir()} == {
+        "secrets.yaml",
+        ".secrets.yaml.swp",
+        ".secrets.yaml.now.unfinished",
+    }
+
+
 class Ring:
     """A keyring that works like a system's."""
 
