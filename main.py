@@ -176,7 +176,10 @@ def _watch(backend: BackendThread, instance: Instance, stop: _Stop) -> None:
 
     with contextlib.suppress(BackendError):  # the failure is reported at the end
         backend.wait_ready()
-        instance.write_address(backend.url, config.VERSION)
+        try:
+            instance.write_address(backend.url, config.VERSION)
+        except OSError as error:
+            _say(f"The address could not be written to the data folder: {error.strerror}.")
         _say(f"Luma is ready at {backend.url}")
         backend.wait_ended()
     stop.ask()

@@ -20,7 +20,7 @@ from config import LoadedSettings, Settings
 
 if TYPE_CHECKING:
     import uvicorn
-    from starlette.types import ASGIApp, Receive, Scope, Send
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 logger = logging.getLogger(__name__)
 
@@ -262,12 +262,20 @@ class BackendThread:
             if scope["type"] != "lifespan":
                 await application(scope, receive, send)
                 return
+
+            async def tell(message: Message) -> None:
+                if message["type"] == "lifespan.startup.failed":
+                    # Starlette sends the traceback as text, and uvicorn would print it in front of the reason.
+                    message = {**message, "message": ""}
+                await send(message)
+
             try:
-                await application(scope, receive, send)
+                await application(scope, receive, tell)
             except asyncio.CancelledError:
                 raise
             except BaseException as error:
                 self._failure = error
+                logger.exception("the backend could not start or stop")
                 raise
 
         return run

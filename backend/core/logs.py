@@ -114,7 +114,8 @@ class Logs:
         logging.captureWarnings(capture=False)
         for handler in self._handlers:
             logging.getLogger().removeHandler(handler)
-            handler.close()
+            with suppress(OSError):  # a full disk has no room for the last lines either
+                handler.close()
         self._handlers = []
 
 

@@ -36,6 +36,9 @@ LOCK_WAIT_MS = 5000
 CHECK_WHOLE_BYTES = 64 * 1024 * 1024
 """A larger file is probed at start, not read from end to end: 64 MB take about 0.2 s."""
 ROWS_PER_STATEMENT = 512
+FULL_BYTES = 64 * 1024
+"""With less free than this a failing disk is a full one: the log and its index grow by pieces of 32 KB."""
+
 MAGIC = b"SQLite format 3\x00"
 COMPANIONS = ("-wal", "-shm", "-journal")
 
@@ -327,9 +330,12 @@ def is_corrupt(error: BaseException) -> bool:
 
 def explain(error: BaseException, path: Path) -> StorageError:
     """The error in words, with what to do."""
+    free = _free_bytes(path)
     match _code(error):
-        case sqlite3.SQLITE_FULL:
-            free = _free_bytes(path)
+        case code if code == sqlite3.SQLITE_FULL or (
+            # Without room for its shared memory SQLite says no more than "disk I/O error".
+            code == sqlite3.SQLITE_IOERR and free < FULL_BYTES
+        ):
             return StorageFullError(
                 f"There is no room left to store anything in {path.parent}"
                 f" ({free / 1e6:,.0f} MB free). Free some space, or move the data folder."
