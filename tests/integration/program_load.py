@@ -23,7 +23,7 @@ import websockets
 import yaml
 from websockets.asyncio.client import ClientConnection, connect
 
-from tests.integration.program import Program
+from tests.integration.program import ROOT, Program
 
 PAGE = 2000
 PATIENCE_S = 15.0
@@ -34,6 +34,29 @@ MODULES = ("memory", "avatar")
 NUMBER = "KEEP_EVENTS"
 FIRST_NUMBER = 1_000_000
 KEY = "STT_OPENAI_KEY"
+
+ENGINES = {
+    "LLM_PROVIDER": "echo",
+    "LLM_FALLBACKS": "",
+    "TTS_CHAIN": "embedded,tone",
+    "STT_CHAIN": "script",
+    "API_REQUESTS_PER_MINUTE": "1000000",
+}
+
+
+def start(
+    data_dir: Path, environment: dict[str, str] | None = None, *, folder: Path = ROOT
+) -> Program:
+    """The program, headless, on a free port, with engines that need nothing."""
+    return Program(
+        data_dir,
+        "--headless",
+        "--port",
+        "0",
+        environment=ENGINES | (environment or {}),
+        folder=folder,
+        own_group=True,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ from tests.integration.program_load import (
     Promises,
     check_files,
     check_kept,
+    start,
 )
 
 pytestmark = [
@@ -43,12 +44,6 @@ pytestmark = [
 ]
 
 CHILDREN_END_S = 5.0
-SETTINGS = {
-    "LLM_FALLBACKS": "",
-    "TTS_CHAIN": "embedded,tone",
-    "STT_CHAIN": "script",
-    "API_REQUESTS_PER_MINUTE": "1000000",
-}
 SLOW_MIGRATION = """
     import sqlalchemy as sa
     from alembic import op
@@ -91,19 +86,6 @@ def dice() -> tuple[int, random.Random]:
     return seed, random.Random(seed)
 
 
-def start(data_dir: Path, *, folder: Path = ROOT, **environment: str) -> Program:
-    """The program, headless, on a free port, with engines that need nothing."""
-    return Program(
-        data_dir,
-        "--headless",
-        "--port",
-        "0",
-        environment={"LLM_PROVIDER": "echo"} | SETTINGS | environment,
-        folder=folder,
-        own_group=True,
-    )
-
-
 def kill(program: Program, *, with_children: bool) -> int:
     """Kill it as a crash or the system would; return how many children it had, which have to be gone soon."""
     children = psutil.Process(program.process.pid).children(recursive=True)
@@ -132,7 +114,7 @@ async def kill_while_talking(
 ) -> None:
     for n in range(times):
         model = chance.choice(("echo", "persona"))
-        with start(data_dir, LLM_PROVIDER=model) as program:
+        with start(data_dir, {"LLM_PROVIDER": model}) as program:
             async with Client(program) as client:
                 tally.sounds_missing += await check_kept(client, promises)
                 load = Load(client, promises, chance)
@@ -260,7 +242,8 @@ async def kills(folder: Path, talking: int, starting: int, migrating: int) -> No
             await check_kept(client, promises, everything=True)
         assert program.stop()[0] == 0, program.said
     assert not (data_dir / "backend.json").exists()
-    assert len(list(data_dir.glob(".*"))) <= 2, "half-written files pile up"
+    half = [file.name for file in data_dir.glob(".*.unfinished")]
+    assert len(half) <= 4, f"half-written files pile up: {half}"  # the youngest may stay
     tally.acknowledged += promises.counts()
     tally.tell(seed, began_s)
     assert len(promises.turns) > talking
