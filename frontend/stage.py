@@ -198,7 +198,8 @@ class Stage:
         self._client.post("/api/expression", body, None, self._failed)
 
     def interrupt(self) -> None:
-        """Stop the reply and its sound."""
+        """Stop the reply and its sound, also one that is played again."""
+        self._client.post("/api/audio/stop", None, None, self._quiet)
         self._client.post(f"/api/conversations/{STAGE}/interrupt", {}, None, self._failed)
 
     def on_event(self, event: Event) -> None:

@@ -190,7 +190,9 @@ class ChatTab(tk.Frame):
                     message.reply.play(event.n)
                     words = f"Speaking sentence {event.n}  \u00b7  {HEARD_HINT}"
                     message.state = words
-                    self.view.touch(message.key)
+                else:
+                    message.state = "Playing again"
+                self.view.touch(message.key)
             case PlaybackPosition() if turn_id:
                 message = self._reply(turn_id, event.at)
                 message.reply.move(event.n, event.position_s, event.duration_s)
@@ -198,7 +200,10 @@ class ChatTab(tk.Frame):
                 self.view.touch(message.key)
             case PlaybackFinished() if turn_id:
                 message = self._reply(turn_id, event.at)
-                message.reply.end(interrupted=event.interrupted)
+                if not message.reply.ended:
+                    message.reply.end(interrupted=event.interrupted)
+                else:
+                    message.state = ""
                 self._level = SILENCE_DB
                 self.view.touch(message.key)
             case TurnStage() if turn_id:

@@ -638,7 +638,10 @@ class ConversationView(tk.Frame):
             if shown.bars is None:
                 shown.bars = ImageTk.PhotoImage(self._bars_image(), master=self)
             self._picture(shown.bars, "center", ("foot",))
-            self._put(f"   {message.state}", "foot", "live")
+            self._put(f"   {message.state}     ", "foot", "live")
+            stop = icon(t, "stop", 14, "text2")
+            shown.held = [*shown.held[:2], stop]
+            self._picture(stop, "center", ("foot", "act", f"act:stop:{key}"))
         elif message.spans or message.outcome:
             parts: list[tuple[str, float]] = [
                 (span.stage, span.duration_ms) for span in before_sound(message.spans)
@@ -799,7 +802,9 @@ class ConversationView(tk.Frame):
         self._tip.hide()
         action = found[0]
         self.text.configure(cursor="hand2" if action else "xterm")
-        self._tip.text = next((tip for name, _, tip in ACTIONS if name == action), "")
+        tips: dict[str, str] = {name: tip for name, _, tip in ACTIONS}
+        tips["stop"] = "Stop   Esc"
+        self._tip.text = tips.get(action, "")
         if self._tip.text:
             x, y = self.text.winfo_rootx() + event.x, self.text.winfo_rooty() + event.y
             self.text.after(500, lambda: self._tip_if(found, x, y))

@@ -223,6 +223,22 @@ def test_an_interrupted_reply_keeps_dim_what_nobody_heard(s: Scene) -> None:
     assert body(s, "r:a") == "One two."
 
 
+def test_a_reply_that_is_played_again_can_be_stopped_and_keeps_its_looks(s: Scene) -> None:
+    s.say(*whole_turn("a", 1, "Hi", ["Hello there!"]))
+    s.say(playing("a", 1, "Hello there!"), at("a", 1, 1.0))
+    assert "Playing again" in s.shown
+    assert dim(s, "r:a") == ""
+    view = s.chat.view
+    x, y, wide, high = view.text.bbox(view.text.tag_ranges("act:stop:r:a")[0])
+    for sequence in ("<ButtonPress-1>", "<ButtonRelease-1>"):
+        view.text.event_generate(sequence, x=x + wide // 2, y=y + high // 2)
+    s.settle()
+    assert s.backend.bodies("POST /api/audio/stop") == [None]
+    s.say(silent("a", "Hello there!", interrupted=True))
+    assert "Playing again" not in s.shown
+    assert "first audio" in s.shown
+
+
 def test_a_reply_without_sound_is_bright_at_its_end(s: Scene) -> None:
     s.say(asked("a", "Hi"), started("a", 1), sentence("a", 1, "Silent words."))
     s.say(finished("a", 1))

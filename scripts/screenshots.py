@@ -1,0 +1,158 @@
+"""Pictures of the window for the docs: all tabs, dark and light, at 100 % and 200 %, into docs/screenshots/.
+
+Starts a real backend in a child process with a data folder of its own (built-in persona, embedded voice), says a few
+scripted sentences, and photographs the real window.
+
+    xvfb-run -s "-screen 0 2560x1600x24" python scripts/screenshots.py [--out docs/screenshots] [--tabs chat,logs]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, ImageGrab
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from frontend.client import BackendClient
+from frontend.gui import MainWindow
+from frontend.window_state import write_state
+
+TABS = ("chat", "voice", "logs", "status")
+SIZE = (1280, 800)
+LARGEST_BYTES = 200_000
+CONVERSATION = (
+    "Good evening! My name is Mika. What did you do while I was away?",
+    "おはよう means good morning, right? But it is evening now.",
+    "What do you think of lighthouses?",
+    "Tell us a very short ghost story, and make the ending cosy, please.",
+)
+
+
+@contextmanager
+def backend(folder: Path) -> Iterator[tuple[str, str]]:
+    """A backend in a child process: its address and token."""
+    process = subprocess.Popen(
+        [sys.executable, "main.py", "--headless", "--port", "0", "--data-dir", str(folder)],
+        cwd=ROOT,
+        env={**os.environ, "AUDIO_SINK": "none", "LOGS_DIR": str(folder / "logs")},  # noqa: TID251  for the child
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        wait((folder / "backend.json").exists, 30, "the backend did not start")
+        url = json.loads((folder / "backend.json").read_text(encoding="utf-8"))["url"]
+        yield url, (folder / "api_token").read_text(encoding="utf-8").strip()
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def wait(true: Callable[[], bool], limit_s: float, words: str) -> None:
+    """Wait for a condition; ends the program with the words when it does not come."""
+    end = time.monotonic() + limit_s
+    while not true():
+        if time.monotonic() > end:
+            raise SystemExit(words)
+        time.sleep(0.05)
+
+
+class Photographer:
+    """One window at one theme and scale."""
+
+    def __init__(self, url: str, token: str, state: Path) -> None:
+        self.client = BackendClient(url, token)
+        self.window = MainWindow(self.client, state)
+
+    def run(self, seconds: float, until: Callable[[], bool] | None = None) -> None:
+        """Let the window work for a while, or until something is so."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and not (until is not None and until()):
+            self.window.root.update()
+            time.sleep(0.01)
+
+    def ready(self) -> bool:
+        """Whether the first things have arrived."""
+        return self.window.stage.character is not None and bool(self.window.stage.settings)
+
+    def say(self, text: str) -> None:
+        """Say something and wait for the end of the reply."""
+        chat: Any = self.window.tabs["chat"]
+        before = sum(m.outcome != "" for m in chat.view.messages.values())
+        chat.composer.put(text)
+        chat.composer.submit()
+        self.run(20, lambda: sum(m.outcome != "" for m in chat.view.messages.values()) > before)
+
+    def picture(self, tab: str, file: Path, size: tuple[int, int]) -> int:
+        """Show a tab and save it; the file's size in bytes."""
+        self.window.show_tab(tab)
+        if tab == "logs":
+            self.window.root.focus_set()
+        self.run(2.5)
+        root = self.window.root
+        left, top = root.winfo_rootx(), root.winfo_rooty()
+        box = (left, top, left + size[0], top + size[1])
+        linux = sys.platform.startswith("linux")
+        image = ImageGrab.grab(bbox=box, xdisplay="") if linux else ImageGrab.grab(bbox=box)
+        return save(image, file)
+
+
+def save(image: Image.Image, file: Path) -> int:
+    """Save as small as it must be: full colours first, then fewer."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    for colours in (0, 256, 128, 64):
+        picture = image.quantize(colours, dither=Image.Dither.NONE) if colours else image
+        picture.save(file, optimize=True)
+        if file.stat().st_size < LARGEST_BYTES:
+            break
+    return file.stat().st_size
+
+
+def main() -> int:
+    """Make all pictures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "screenshots")
+    parser.add_argument("--tabs", default=",".join(TABS))
+    words = parser.parse_args()
+    tabs = [name for name in words.tabs.split(",") if name in TABS]
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        data = Path(folder)
+        with backend(data) as (url, token):
+            talked = False
+            for theme in ("dark", "light"):
+                for scale in (1.0, 2.0):
+                    size = (round(SIZE[0] * scale), round(SIZE[1] * scale))
+                    state = data / f"window-{theme}-{scale:g}.json"
+                    write_state(
+                        state,
+                        {"theme": theme, "scale": scale, "size": list(size), "place": [0, 0]},
+                    )
+                    photographer = Photographer(url, token, state)
+                    try:
+                        photographer.run(10, photographer.ready)
+                        if not talked:
+                            for sentence in CONVERSATION:
+                                photographer.say(sentence)
+                            talked = True
+                        photographer.run(1.5)
+                        for tab in tabs:
+                            file = words.out / f"{tab}-{theme}-{round(scale * 100)}.png"
+                            size_bytes = photographer.picture(tab, file, size)
+                            print(f"{file.name:24} {size_bytes / 1000:6.0f} kB")
+                    finally:
+                        photographer.window.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
