@@ -12,8 +12,9 @@ import logging
 import os
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec
 
 import orjson
 
@@ -26,6 +27,8 @@ from backend.engines.tts.base import TTS, is_speakable
 from backend.engines.tts.options import CacheOptions
 
 logger = logging.getLogger(__name__)
+
+P = ParamSpec("P")
 
 FORMAT = 1
 
@@ -45,16 +48,15 @@ class Cache:
         key = hashlib.sha256(
             orjson.dumps([FORMAT, text.encode("utf-8", "replace").decode(), self.cache_key(voice)])
         ).hexdigest()
-        kept = await run_in_thread(self._store.get, key)
-        if kept is not None:
-            return kept
+        if self._store.may_have(key):
+            kept = await run_in_thread(self._store.get, key)
+            if kept is not None:
+                return kept
         began_s = clock.monotonic_s()
         speech = await self._inner.synthesize(text, voice)
         if speech.engine == self.name and speech.audio.pcm:
             latency_ms = (clock.monotonic_s() - began_s) * 1000
-            task = asyncio.create_task(run_in_thread(self._store.put, key, speech, latency_ms))
-            self._writing.add(task)
-            task.add_done_callback(self._written)
+            self._in_background(self._store.put, key, speech, latency_ms)
         return speech
 
     async def voices(self) -> list[VoiceInfo]:
@@ -65,10 +67,16 @@ class Cache:
 
     def warm(self) -> None:
         self._inner.warm()
+        self._in_background(self._store.look)
 
     async def close(self) -> None:
         await asyncio.gather(*self._writing, return_exceptions=True)
         await self._inner.close()
+
+    def _in_background(self, work: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
+        task = asyncio.create_task(run_in_thread(work, *args, **kwargs))
+        self._writing.add(task)
+        task.add_done_callback(self._written)
 
     def _written(self, task: asyncio.Task[None]) -> None:
         self._writing.discard(task)
@@ -84,6 +92,16 @@ class _Store:
         self._limit = limit_bytes
         self._lock = threading.Lock()
         self._sizes: OrderedDict[str, int] | None = None  # longest unused first
+
+    def look(self) -> None:
+        """Find out what is there."""
+        with self._lock:
+            self._known()
+
+    def may_have(self, key: str) -> bool:
+        """Whether it is worth a worker thread's time to ask; callable from the loop."""
+        sizes = self._sizes
+        return sizes is None or key in sizes
 
     def get(self, key: str) -> Speech | None:
         with self._lock:

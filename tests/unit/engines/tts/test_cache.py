@@ -144,3 +144,15 @@ async def test_a_full_disk_costs_the_cache_not_the_sentence(tmp_path: Path) -> N
     engine = cache(Counting(), tmp_path)
     assert (await engine.synthesize("Hello.", SAY)).audio.pcm
     await engine.close()
+
+
+async def test_a_warm_cache_still_finds_what_an_earlier_run_kept(tmp_path: Path) -> None:
+    inner = Counting()
+    first = cache(inner, tmp_path)
+    await first.synthesize("Hello there.", SAY)
+    await first.close()
+    warm = cache(inner, tmp_path)
+    warm.warm()
+    await warm.close()  # what runs in the background is over
+    assert (await warm.synthesize("Hello there.", SAY)).cached
+    assert not (await warm.synthesize("Something new.", SAY)).cached
