@@ -109,6 +109,8 @@ class MainWindow:
         )
         self.stage = Stage(client, self.fail, self.root.after)
         self.avatars = Avatars(client, self.theme)
+        self.drafts: dict[str, dict[tuple[str, ...], object]] = {}
+        """Changes of characters that are not saved yet, by id; the characters window keeps them here."""
         self.ticks: deque[float] = deque(maxlen=TICKS_KEPT)
         """Seconds each of the window's own ticks took; the load benchmark reads them."""
         self.closed = False
@@ -188,6 +190,12 @@ class MainWindow:
         from frontend.settings_window import SettingsWindow
 
         SettingsWindow.open(self, field)
+
+    def open_characters(self, character_id: str = "") -> None:
+        """Open the characters window, at a character where one is named."""
+        from frontend.character_window import CharacterWindow
+
+        CharacterWindow.open(self, character_id)
 
     # --- theme, size, life ----------------------------------------------------------------------------------------
 
@@ -331,6 +339,7 @@ class MainWindow:
             self.stage,
             self.avatars,
             open_settings=self.open_settings,
+            edit_characters=self.open_characters,
             stop=self.stop_speaking,
         )
         self.header.pack(side="top", fill="x")
@@ -583,6 +592,15 @@ class MainWindow:
                 "gear",
             ),
             Command(
+                "file.characters",
+                "Make, edit and import characters",
+                "File",
+                self.open_characters,
+                "Ctrl+E",
+                (f"<{control}-e>",),
+                "edit",
+            ),
+            Command(
                 "file.close",
                 "Close the window",
                 "File",
@@ -720,9 +738,16 @@ class MainWindow:
                 self.root.bind(sequence, lambda _, run=command.run: self._run(run))  # type: ignore[misc]
         self.root.bind("<F10>", lambda _: self._run(lambda: self.open_menu(self._rail.menu_button)))
         # Tk's own Control keys in text fields would act as well: they are ours here.
-        for sequence in ("<Control-o>", "<Control-k>", "<Control-t>", "<Control-i>", "<Control-f>"):
+        for sequence in (
+            "<Control-o>",
+            "<Control-k>",
+            "<Control-t>",
+            "<Control-i>",
+            "<Control-f>",
+            "<Control-e>",
+        ):
             self.root.unbind_class("Text", sequence)
-        for sequence in ("<Control-k>", "<Control-t>", "<Control-f>"):
+        for sequence in ("<Control-k>", "<Control-t>", "<Control-f>", "<Control-e>"):
             self.root.unbind_class("Entry", sequence)
 
     def _run(self, run: Callable[[], object]) -> str | None:

@@ -26,9 +26,11 @@ class CharacterButton(Control):
         theme: Theme,
         stage: Stage,
         avatars: Avatars,
+        edit: Callable[[], object],
     ) -> None:
         self._stage = stage
         self._avatars = avatars
+        self._edit = edit
         super().__init__(
             master, theme, 204, 38, label="Character", tip="Change the character   Ctrl+Shift+C"
         )
@@ -73,9 +75,16 @@ class CharacterButton(Control):
         ]
         if choices:
             self.tooltip.hide()
+            choices.append(Choice(EDIT, "Make, edit and import characters...", icon="edit"))
             chosen = self._stage.character_id
-            Picker(self, self.theme, choices, self._stage.switch_character, value=chosen, width=360)
+            Picker(self, self.theme, choices, self._chosen, value=chosen, width=360)
         return "break"
+
+    def _chosen(self, value: str) -> None:
+        if value == EDIT:
+            self._edit()
+        else:
+            self._stage.switch_character(value)
 
 
 class ProviderChip(Control):
@@ -155,6 +164,7 @@ class Header(tk.Frame):
         avatars: Avatars,
         *,
         open_settings: Callable[[str], object],
+        edit_characters: Callable[[], object],
         stop: Callable[[], object],
     ) -> None:
         super().__init__(master, height=theme.px(HEIGHT))
@@ -166,7 +176,7 @@ class Header(tk.Frame):
         theme.tint(line, background="line")
         line.pack(side="bottom", fill="x")
         px = theme.px
-        self.character = CharacterButton(self, theme, stage, avatars)
+        self.character = CharacterButton(self, theme, stage, avatars, edit_characters)
         self.character.pack(side="left", padx=(px(13), px(6)))
         self.stop_button = Button(
             self, theme, "Stop", stop, icon="stop", key="Esc", height=30, tip="Stop speaking"
