@@ -606,7 +606,9 @@ class SettingsWindow(tk.Toplevel):
 
     def _card(self, master: tk.Misc) -> tk.Frame:
         card = tk.Frame(master, highlightthickness=1)
-        self._theme.tint(card, background="surface", highlightbackground="line")
+        self._theme.tint(
+            card, background="surface", highlightbackground="line", highlightcolor="line"
+        )
         card.pack(fill="x", padx=(0, self._theme.px(8)), pady=(0, self._theme.px(10)))
         return card
 

@@ -232,7 +232,7 @@ class CharacterForm(tk.Frame):
     def _card(self, title: str, hint: str = "") -> tk.Frame:
         theme, px = self._theme, self._theme.px
         card = tk.Frame(self, highlightthickness=1)
-        theme.tint(card, background="surface", highlightbackground="line")
+        theme.tint(card, background="surface", highlightbackground="line", highlightcolor="line")
         card.pack(fill="x", pady=(0, px(12)))
         head = self._line(card, px(12), px(6))
         Words(head, theme, title, "bodyb", "text", "surface").pack(side="left")
@@ -431,6 +431,8 @@ class CharacterForm(tk.Frame):
             self.trait_sliders = {}
             for name in traits:
                 self._add_trait_row(name)
+            if not traits:
+                self._trait_rows.configure(height=1)  # an emptied frame keeps its last height
         self._traits = dict(traits)
         for name, strength in traits.items():
             self.trait_sliders[name].set(strength)
