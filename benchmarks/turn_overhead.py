@@ -1,11 +1,18 @@
 """What the whole program adds to a turn: message to first audible sound, against a raw asyncio pipeline in the same run.
 
-Stub servers for the model and the voice run in a process of their own. The raw pipeline asks them directly and does
-nothing else; the real one is the backend over its REST stream: guard, queue, prompt, history, events, storage, voice
-cache. "Added" is the time beyond what the stubs themselves take. Targets: added at most 3 x raw, first turn included;
-turn 1,000 at most 1.2 x turn 10.
+Four parts: stub servers for model and voice in a process of their own; Luma in another; and in this one the client and
+the raw pipeline, which take turns, so that both meet the same machine. "Added" is the time beyond what the stubs
+themselves take. Targets: Luma adds at most 3 x what the raw pipeline adds, first turn included; turn 1,000 takes at most
+1.2 x turn 10.
 
-    python -m benchmarks.turn_overhead [--turns 1000]
+What they do. Raw pipeline: two HTTP requests on fresh connections, JSON out, server-sent events in, the sentence's end
+found with a regular expression, the WAV read to its last byte; it serves nobody and keeps nothing. Luma, asked over
+POST /api/chat as any client asks it: the request checked and routed, the same two requests, and between them queue,
+prompt from character and history, tags, sentences, events, voice cache and sound store; the client stops its watch at
+the audio event. Raw service: the raw pipeline behind a bare asyncio HTTP server in its own process, asked by the same
+client as Luma: the least that any program of this shape can take.
+
+    python -m benchmarks.turn_overhead [--turns 1000] [--pairs 100]
 """
 
 from __future__ import annotations
@@ -21,8 +28,8 @@ import sys
 import tempfile
 import time
 import wave
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from backend.server import BackendThread
@@ -124,7 +131,7 @@ def _close_all() -> None:
     reader_writers.clear()
 
 
-async def raw_turn(port: int, speed: str) -> float:
+async def raw_turn(port: int, speed: str, heard: Callable[[], None] = lambda: None) -> float:
     """Milliseconds to the first sound: ask, read tokens until a sentence is whole, fetch its sound."""
     began_s = time.perf_counter()
     reader = await _request(
@@ -144,17 +151,66 @@ async def raw_turn(port: int, speed: str) -> float:
             length = int(found[1])
     await sound.readexactly(length)
     took_ms = (time.perf_counter() - began_s) * 1000
+    heard()
     while (await reader.readline()).strip() != b"0":
         pass
     _close_all()
     return took_ms
 
 
+async def _serve_raw(stub: int) -> None:
+    """The raw pipeline as a service: one request in, the events of Luma's that matter out."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = re.search(rb"content-length: *(\d+)", head, re.IGNORECASE)
+        await reader.readexactly(int(length[1]) if length else 0)
+        speed = head.split(b" ", 2)[1].decode().split("/")[1]
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
+
+        def heard() -> None:
+            writer.write(b"event: audio\ndata: {}\n\n")
+
+        await raw_turn(stub, speed, heard)
+        writer.write(b"event: final\ndata: {}\n\n")
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await server.serve_forever()
+
+
+async def _watched(reader: asyncio.StreamReader, began_s: float) -> float:
+    """Milliseconds to the first audio event of a stream; returns when the turn is over."""
+    took_ms = 0.0
+    event = b""
+    while event != b"final":
+        name, value = await _lines(reader)
+        if not name and not value and reader.at_eof():
+            raise RuntimeError("the turn ended without its final event")
+        if name == "event":
+            event = value
+            if value == b"audio" and not took_ms:
+                took_ms = (time.perf_counter() - began_s) * 1000
+            if value == b"error":
+                raise RuntimeError(str(await _lines(reader)))
+    _close_all()
+    if not took_ms:
+        raise RuntimeError("the turn had no sound")
+    return took_ms
+
+
+async def service_turn(port: int, speed: str) -> float:
+    """The same through the raw service."""
+    began_s = time.perf_counter()
+    return await _watched(await _request(port, f"/{speed}/chat", {"message": "Hello"}), began_s)
+
+
 class Luma:
     """The real thing, asked as a client asks it."""
 
-    def __init__(self, backend: BackendThread, token: str) -> None:
-        self._port = backend.port
+    def __init__(self, port: int, token: str) -> None:
+        self._port = port
         self._headers = f"Authorization: Bearer {token}\r\n"
         self.conversation_id = ""
 
@@ -166,28 +222,8 @@ class Luma:
     async def turn(self) -> float:
         """Milliseconds to the first audio event; returns when the turn is over."""
         began_s = time.perf_counter()
-        reader = await _request(
-            self._port,
-            "/api/chat",
-            {"message": "Hello", "stream": True, "conversation_id": self.conversation_id},
-            self._headers,
-        )
-        took_ms = 0.0
-        event = b""
-        while event != b"final":
-            name, value = await _lines(reader)
-            if not name and not value and reader.at_eof():
-                raise RuntimeError("the turn ended without its final event")
-            if name == "event":
-                event = value
-                if value == b"audio" and not took_ms:
-                    took_ms = (time.perf_counter() - began_s) * 1000
-                if value == b"error":
-                    raise RuntimeError(str(await _lines(reader)))
-        _close_all()
-        if not took_ms:
-            raise RuntimeError("the turn had no sound")
-        return took_ms
+        body = {"message": "Hello", "stream": True, "conversation_id": self.conversation_id}
+        return await _watched(await _request(self._port, "/api/chat", body, self._headers), began_s)
 
     async def save(self, values: dict[str, object]) -> None:
         """Change settings."""
@@ -207,80 +243,114 @@ class Luma:
 # --- the comparison -----------------------------------------------------------------------------------------------
 
 
-async def _several(turn: Callable[[], Awaitable[float]], count: int) -> list[float]:
-    return [await turn() for _ in range(count)]
-
-
 def _row(name: str, values: list[float], ideal_ms: float) -> float:
     added = [value - ideal_ms for value in values]
     first, middle = added[0], statistics.median(added)
     slow = sorted(added)[int(len(added) * 0.95)]
     print(
-        f"  {name:<22} added p50 {middle:7.2f} ms   p95 {slow:7.2f} ms   first turn {first:7.2f} ms"
+        f"  {name:<12} added p50 {middle:7.2f} ms   p95 {slow:7.2f} ms   first turn {first:7.2f} ms"
     )
     return middle
 
 
-async def compare(stub: int, backend: BackendThread, folder: Path, turns: int) -> None:
+async def compare(stub: int, service: int, luma: Luma, turns: int, pairs: int) -> None:
     """Run both pipelines and print the ratios."""
-    token = (folder / "api_token").read_text().strip()
-    luma = Luma(backend, token)
     await asyncio.sleep(WARM_UP_S)
     await luma.open()
-    for speed, ideal_ms, count in (("slow", SENTENCE_TOKENS * 1000 / RATE, 12), ("fast", 0.0, 60)):
-        url = f"http://127.0.0.1:{stub}/{speed}/v1"
+    for speed, ideal_ms in (("slow", SENTENCE_TOKENS * 1000 / RATE), ("fast", 0.0)):
         if speed != "slow":
-            await luma.save({"openai_compatible_url": url})
+            await luma.save({"openai_compatible_url": f"http://127.0.0.1:{stub}/{speed}/v1"})
             await asyncio.sleep(1)
-        real = await _several(luma.turn, count)
-        raw = await _several(lambda speed=speed: raw_turn(stub, speed), count)  # type: ignore[misc]  # bound now
+        real: list[float] = []
+        raw: list[float] = []
+        served: list[float] = []
+        for _ in range(pairs // 5 if ideal_ms else pairs):
+            real.append(await luma.turn())
+            raw.append(await raw_turn(stub, speed))
+            served.append(await service_turn(service, speed))
         print(f"{RATE:g} tokens/s" if ideal_ms else "no delay")
-        ratio = _row("Luma", real, ideal_ms) / _row("raw asyncio", raw, ideal_ms)
+        middle = _row("Luma", real, ideal_ms)
+        ratio = middle / _row("raw pipeline", raw, ideal_ms)
+        beside = middle / _row("raw service", served, ideal_ms)
         first = (real[0] - ideal_ms) / (raw[0] - ideal_ms)
-        print(f"  ratio p50 {ratio:.2f} (at most 3)   first turns {first:.2f}\n")
-    await luma.open()
-    long = await _several(luma.turn, turns)
-    early, late = statistics.median(long[5:25]), statistics.median(long[-20:])
-    print(f"turn 10: {early:.2f} ms   turn {turns}: {late:.2f} ms   ratio {late / early:.2f} (1.2)")
+        print(
+            f"  Luma / raw pipeline: p50 {ratio:.2f} (at most 3), first turns {first:.2f};"
+            f"  Luma / raw service: p50 {beside:.2f}\n"
+        )
+    if turns:
+        await luma.open()
+        long = [await luma.turn() for _ in range(turns)]
+        early, late = statistics.median(long[5:25]), statistics.median(long[-20:])
+        print(
+            f"turn 10: {early:.2f} ms   turn {turns}: {late:.2f} ms   ratio {late / early:.2f} (at most 1.2)"
+        )
+
+
+def _serve_luma(stub: int, folder: Path) -> None:
+    """The backend, in this process, until standard input ends."""
+    settings = Settings(
+        api_port=0,
+        data_dir=folder / "data",
+        models_dir=folder / "models",
+        logs_dir=folder / "logs",
+        llm_provider="openai_compatible",
+        openai_compatible_url=f"http://127.0.0.1:{stub}/slow/v1",
+        openai_compatible_model="m",
+        tts_chain=("openai_compatible",),
+        tts_openai_url=f"http://127.0.0.1:{stub}/v1",
+        audio_sink="none",
+        api_requests_per_minute=1_000_000,
+    )
+    with BackendThread(settings) as backend:
+        print(backend.port, flush=True)
+        sys.stdin.read()
+
+
+@contextmanager
+def _process(*words: str) -> Iterator[int]:
+    """Another process of this file; yields the port it prints."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.turn_overhead", *words],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        try:
+            yield int(process.stdout.readline())
+        finally:
+            process.stdin.close()
+            try:
+                process.wait(5 if words[0] == "luma" else 0)
+            except subprocess.TimeoutExpired:
+                process.terminate()
 
 
 def main() -> None:
-    """Start the stubs and the backend, compare, stop both."""
+    """Start the stubs, the raw service and the backend, compare, stop them."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--turns", type=int, default=1000)
-    parser.add_argument("--stubs", action="store_true", help="only serve the stubs")
+    parser.add_argument("--turns", type=int, default=1000, help="length of the long conversation")
+    parser.add_argument("--pairs", type=int, default=100, help="turns compared without delay")
+    parser.add_argument("part", nargs="*", help=argparse.SUPPRESS)  # what _process starts
     given = parser.parse_args()
-    if given.stubs:
-        asyncio.run(_serve_stubs())
-        return
-    stubs = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.turn_overhead", "--stubs"],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert stubs.stdout is not None
-    port = int(stubs.stdout.readline())
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            data = Path(folder) / "data"
-            settings = Settings(
-                api_port=0,
-                data_dir=data,
-                models_dir=Path(folder) / "models",
-                logs_dir=Path(folder) / "logs",
-                llm_provider="openai_compatible",
-                openai_compatible_url=f"http://127.0.0.1:{port}/slow/v1",
-                openai_compatible_model="m",
-                tts_chain=("openai_compatible",),
-                tts_openai_url=f"http://127.0.0.1:{port}/v1",
-                audio_sink="none",
-                api_requests_per_minute=1_000_000,
-            )
-            with BackendThread(settings) as backend:
-                asyncio.run(compare(port, backend, data, given.turns))
-    finally:
-        stubs.terminate()
-        stubs.wait(5)
+    match given.part:
+        case ["stubs"]:
+            asyncio.run(_serve_stubs())
+        case ["raw", stub]:
+            asyncio.run(_serve_raw(int(stub)))
+        case ["luma", stub, folder]:
+            _serve_luma(int(stub), Path(folder))
+        case _:
+            with (
+                tempfile.TemporaryDirectory() as folder,
+                _process("stubs") as stub,
+                _process("raw", str(stub)) as service,
+                _process("luma", str(stub), folder) as port,
+            ):
+                token = (Path(folder) / "data" / "api_token").read_text().strip()
+                luma = Luma(port, token)
+                asyncio.run(compare(stub, service, luma, given.turns, given.pairs))
 
 
 if __name__ == "__main__":
