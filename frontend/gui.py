@@ -17,9 +17,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, runtime_checkable
 
+from backend.contracts.entities import STAGE, Turn
 from backend.contracts.events import (
     CharacterChanged,
-    ConversationChanged,
     DownloadFinished,
     DownloadProgress,
     ErrorOccurred,
@@ -31,7 +31,7 @@ from backend.contracts.events import (
 from frontend.client import BackendClient, Connection, Failure
 from frontend.commands import GROUPS, OTHER_KEYS, Command
 from frontend.pictures import Avatars
-from frontend.stage import Stage
+from frontend.stage import Stage, read_models
 from frontend.tabs import Notice, Tab
 from frontend.theme import (
     SCALES,
@@ -444,8 +444,6 @@ class MainWindow:
                 self.avatars.forget(event.character_id)
             case ErrorOccurred() if not event.turn_id:
                 self.notify(event.reason, "error")
-            case ConversationChanged():
-                pass
         if event.severity == "ERROR" and self.current != "logs":
             self._unseen_errors += 1
             self.set_badge("logs", self._unseen_errors)
@@ -529,11 +527,12 @@ class MainWindow:
         self.set_badge("voice", 0, progress=share if share is not None else 0.3)
 
     def _took_turns(self, value: Any) -> None:
-        from backend.contracts.entities import Turn
-        from frontend.stage import read_models
-
         known = {turn.turn_id for turn in self._turns}
-        for turn in reversed(read_models(Turn, value, "turns", "items")):
+        found = read_models(Turn, value, "turns", "items")
+        newest = next((turn for turn in found if turn.conversation_id == STAGE), None)
+        if newest is not None:
+            self.stage.note_engine(newest.spans)
+        for turn in reversed(found):
             if turn.id not in known:
                 self._turns.append(
                     TurnFinished(

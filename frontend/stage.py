@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from backend.contracts.entities import STAGE, Character, ServiceInfo
+from backend.contracts.entities import STAGE, Character, ServiceInfo, Span
 from backend.contracts.events import (
     AvatarChanged,
     CharacterChanged,
@@ -229,7 +229,7 @@ class Stage:
                 self._answer(event.turn_id, True)
             case TurnFinished(conversation_id=where) if where == STAGE:
                 self._answer(event.turn_id, False)
-                self._note_engine(event)
+                self.note_engine(event.spans)
             case PlaybackStarted(conversation_id=where) if where == STAGE:
                 self._answer(event.turn_id, True)
             case PlaybackPosition(conversation_id=where) if where == STAGE:
@@ -247,8 +247,9 @@ class Stage:
         self._tell("answering")
         self._tell("level")
 
-    def _note_engine(self, event: TurnFinished) -> None:
-        for span in event.spans:
+    def note_engine(self, spans: Iterable[Span]) -> None:
+        """Learn from a finished turn's stages who answered it."""
+        for span in spans:
             if span.stage == "llm" and span.detail and span.name != "writing":
                 name, _, model = span.detail.partition(", model ")
                 if (name, model) != self.answered_by:

@@ -27,6 +27,7 @@ sys.path.insert(0, str(ROOT))
 
 from frontend.client import BackendClient
 from frontend.gui import MainWindow
+from frontend.theme import DARK, LIGHT, rgb
 from frontend.window_state import write_state
 
 TABS = ("chat", "voice", "logs", "status")
@@ -108,13 +109,17 @@ class Photographer:
 
 
 def save(image: Image.Image, file: Path) -> int:
-    """Save as small as it must be: full colours first, then fewer."""
+    """Save as small as it must be: full colours first, then a palette that keeps the theme's own colours as they are."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    for colours in (0, 256, 128, 64):
-        picture = image.quantize(colours, dither=Image.Dither.NONE) if colours else image
-        picture.save(file, optimize=True)
+    image.save(file, optimize=True)
+    for colours in (256, 160, 96):
         if file.stat().st_size < LARGEST_BYTES:
             break
+        own = {rgb(colour) for palette in (DARK, LIGHT) for colour in palette.values()}
+        found = image.quantize(colours - len(own), dither=Image.Dither.NONE).getpalette() or []
+        chosen = Image.new("P", (1, 1))
+        chosen.putpalette([part for colour in sorted(own) for part in colour] + found)
+        image.quantize(palette=chosen, dither=Image.Dither.NONE).save(file, optimize=True)
     return file.stat().st_size
 
 
