@@ -596,8 +596,8 @@ class Backend:
 
     async def _inspect_voice(self, path: Path) -> VoiceInfo:
         """Look at a Piper voice in the engine's process."""
-        (facts,) = await self.host.call(
-            "backend.engines.tts.piper_host:inspect", [str(path)], timeout_s=INSPECT_S
+        facts = await self.host.call(
+            "backend.engines.tts.piper_host:inspect", str(path), timeout_s=INSPECT_S
         )
         return VoiceInfo(
             engine="piper",

@@ -46,9 +46,7 @@ async def shelf(tmp_path: Path) -> AsyncIterator[Shelf]:
     host = EngineHost()
 
     async def inspect(path: Path) -> VoiceInfo:
-        (facts,) = await host.call(
-            "backend.engines.tts.piper_host:inspect", [str(path)], timeout_s=60
-        )
+        facts = await host.call("backend.engines.tts.piper_host:inspect", str(path), timeout_s=60)
         return VoiceInfo(
             engine="piper", name=path.stem, title=path.stem, problem=facts.get("problem")
         )
