@@ -263,6 +263,8 @@ class SettingRow(tk.Frame):
         setting, theme = self.setting, self._theme
         secret = setting.kind == "secret"
         empty = shown_value(setting.default) or setting.allowed
+        if empty == "text":
+            empty = ""
         if secret:
             empty = str(setting.value) or "Not set. Paste the key here."
         field = Field(
@@ -465,6 +467,7 @@ class SettingsWindow(tk.Toplevel):
         self._show_group(WINDOW)
         self._count()
         self.deiconify()
+        self._search.entry.focus_force()  # the user asked for this window: typing searches at once
         self.load()
 
     # --- what others call -----------------------------------------------------------------------------------------
@@ -482,7 +485,7 @@ class SettingsWindow(tk.Toplevel):
             row = self.rows.get(name)
             if row is not None:
                 self._scroll.see(row)
-                (row.control.entry if isinstance(row.control, Field) else row.control).focus_set()
+                (row.control.entry if isinstance(row.control, Field) else row.control).focus_force()
             self._wanted = ""
 
     def save(self) -> None:

@@ -30,6 +30,7 @@ LONGEST_SHOWN = 20_000  # characters of one message
 COLUMN = 620
 PAD = 24
 INDENT = PAD + 46
+RIGHT = 52  # words keep clear of the button in the upper right corner
 AVATAR = 32
 BAR = 200
 BAR_MS = 1500  # a full stage bar
@@ -722,12 +723,13 @@ class ConversationView(tk.Frame):
         """Width of the text column, real pixels."""
         width = self.text.winfo_width()
         t = self._theme
-        return max(t.px(SMALLEST_COLUMN), min(t.px(COLUMN), width - t.px(INDENT + PAD)))
+        return max(t.px(SMALLEST_COLUMN), min(t.px(COLUMN), width - t.px(INDENT + RIGHT)))
 
     def _right_margin(self) -> int:
         width = self.text.winfo_width()
         t = self._theme
-        return max(t.px(PAD), width - t.px(INDENT) - t.px(COLUMN)) if width > 1 else t.px(PAD)
+        least = t.px(RIGHT)
+        return max(least, width - t.px(INDENT) - t.px(COLUMN)) if width > 1 else least
 
     def _resized(self, _event: object) -> None:
         if self._width_job is None:
