@@ -254,7 +254,8 @@ def test_the_header_names_who_is_on_and_her_mood(s: Scene) -> None:
 def test_another_character_is_chosen_from_the_list(s: Scene) -> None:
     s.window.header.character.open()
     s.settle()
-    assert [choice.title for choice in picker(s).shown] == ["Hoshi Kitsune", "Professor Sumi"]
+    titles = [choice.title for choice in picker(s).shown]
+    assert titles[:2] == ["Hoshi Kitsune", "Professor Sumi"]
     s.press("<Down>")
     s.press("<Return>")
     assert s.backend.bodies("POST /api/switch_character") == [
