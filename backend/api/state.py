@@ -97,8 +97,8 @@ class Services:
     voices: VoiceLibrary
 
 
-def services(request: Request) -> Services:
-    """The running backend, for a route."""
+async def services(request: Request) -> Services:
+    """The running backend, for a route; async, or every request would go through a worker thread for it."""
     found: Services = request.app.state.services
     return found
 

@@ -68,20 +68,28 @@ def build(
         left -= estimate_tokens(after) + MESSAGE_OVERHEAD_TOKENS
     kept: list[Message] = []
     for exchange in reversed(history):
-        said = _said(exchange.author, exchange.message)
-        cost = estimate_tokens(said) + estimate_tokens(exchange.reply) + 2 * MESSAGE_OVERHEAD_TOKENS
+        cost, lines = _lines(exchange)
         if cost > left:
             break
         left -= cost
-        if exchange.reply:
-            kept.append(Message("assistant", exchange.reply))
-        kept.append(Message("user", said))
+        kept += lines
     kept.reverse()
     messages = [Message("system", system), *kept]
     if after:
         messages.append(Message("system", after))
     messages.append(Message("user", question))
     return tuple(messages)
+
+
+@lru_cache(maxsize=1024)
+def _lines(exchange: Exchange) -> tuple[int, tuple[Message, ...]]:
+    """What an exchange costs, and its messages, newest first; the next turn asks for the same ones again."""
+    said = _said(exchange.author, exchange.message)
+    cost = estimate_tokens(said) + estimate_tokens(exchange.reply) + 2 * MESSAGE_OVERHEAD_TOKENS
+    question = Message("user", said)
+    if not exchange.reply:
+        return cost, (question,)
+    return cost, (Message("assistant", exchange.reply), question)
 
 
 def _said(author: str, text: str) -> str:

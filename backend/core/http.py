@@ -73,6 +73,10 @@ class Provider:
     secrets: tuple[str, ...] = field(default=(), repr=False)
 
 
+NOBODY = Provider("", "")
+"""For an address that belongs to no provider yet."""
+
+
 @dataclass(frozen=True, slots=True)
 class Timeouts:
     """Longest waits, in seconds.
@@ -209,7 +213,7 @@ class HttpClient:
             _, host, port = origin_of(url)
         except ValueError as error:
             raise EngineUnavailableError(
-                f"{url!r} cannot be used as an address: {error}."
+                f"{_bare(url, NOBODY)!r} cannot be used as an address: {error}."
             ) from error
         self._trusted.add((host, port))
 
@@ -264,7 +268,7 @@ class HttpClient:
             sent = _redirected(provider, method, url, target, sent, response.status)
             url = target
         raise ProviderError(
-            f"{provider.title} redirected more than {MAX_REDIRECTS} times, last to {_bare(url)}.",
+            f"{provider.title} redirected more than {MAX_REDIRECTS} times, last to {_bare(url, provider)}.",
             kind="malformed",
             provider=provider.name,
         )
@@ -311,7 +315,7 @@ class HttpClient:
             origin_of(url)
         except ValueError as error:
             raise EngineUnavailableError(
-                f"{provider.title} cannot be asked at {url!r}: {error}."
+                f"{provider.title} cannot be asked at {_bare(url, provider)!r}: {error}."
                 + (f" Correct {provider.url_setting}." if provider.url_setting else "")
             ) from error
         try:
@@ -327,7 +331,7 @@ class HttpClient:
             raise stalled(provider, str(error)) from error
         except ProtocolError as error:
             raise ProviderError(
-                f"{provider.title} does not speak HTTP at {_bare(url)}."
+                f"{provider.title} does not speak HTTP at {_bare(url, provider)}."
                 + _check(provider.url_setting),
                 kind="malformed",
                 provider=provider.name,
@@ -342,7 +346,7 @@ class HttpClient:
 
 def _check_headers(provider: Provider, headers: Mapping[str, str]) -> None:
     for value in headers.values():
-        if not value.isascii() or any(ord(letter) < 32 for letter in value):
+        if not (value.isascii() and value.isprintable()):
             raise EngineUnavailableError(
                 f"A header for {provider.title} has a line break or a letter outside ASCII in it."
                 + _check(provider.key_setting)
@@ -362,7 +366,7 @@ def _redirected(
         here, there = origin_of(url), origin_of(target)
     except ValueError as error:
         raise ProviderError(
-            f"{provider.title} redirected to {_bare(target)!r}: {error}.",
+            f"{provider.title} redirected to {_bare(target, provider)!r}: {error}.",
             kind="malformed",
             provider=provider.name,
         ) from error
@@ -375,7 +379,7 @@ def _redirected(
         f" If that is right, set {provider.url_setting} to it." if provider.url_setting else ""
     )
     raise ProviderError(
-        f"{provider.title} redirected to {_bare(target)} ({status}); a message is not sent on to"
+        f"{provider.title} redirected to {_bare(target, provider)} ({status}); a message is not sent on to"
         f" another place.{setting}",
         kind="request",
         provider=provider.name,
@@ -402,8 +406,9 @@ def cut(provider: Provider) -> ProviderError:
 def unreachable(provider: Provider, url: str, reason: str) -> ProviderError:
     """No connection."""
     what = f" Start it, or correct {provider.url_setting}." if provider.url_setting else ""
+    why = redact(reason, provider.secrets)
     return ProviderError(
-        f"{provider.title} cannot be reached at {_bare(url)} ({reason}).{what}",
+        f"{provider.title} cannot be reached at {_bare(url, provider)} ({why}).{what}",
         kind="unreachable",
         provider=provider.name,
     )
@@ -480,7 +485,9 @@ def failed(
         "stalled": (f"{title} hangs", ""),
     }[kind]
     shown = redact(said, provider.secrets)
-    details = ": ".join(part for part in (status, f"“{shown}”" if shown else "") if part)
+    # The status may be a word of the server's own too: an error code inside a stream.
+    code = redact(status, provider.secrets, 80)
+    details = ": ".join(part for part in (code, f"“{shown}”" if shown else "") if part)
     return ProviderError(
         f"{what}{f' ({details})' if details else ''}.{do}",
         kind=kind,
@@ -499,7 +506,9 @@ def said_in(body: bytes) -> str:
     if not found and "<" in text:
         title = re.search(r"<title[^>]*>(.{1,500}?)</title", text, re.IGNORECASE | re.DOTALL)
         text = title[1] if title else re.sub(r"<[^>]{0,500}>", " ", text)
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    # What has no width goes without a gap: in the middle of a key it would hide the key from who takes keys out.
+    seen = (c if c.isprintable() else "" if category(c) == "Cf" else " " for c in text)
+    return " ".join("".join(seen).split())
 
 
 def message_in(value: object) -> str:
@@ -522,8 +531,9 @@ def message_in(value: object) -> str:
 def redact(text: str, secrets: Sequence[str] = (), limit: int = QUOTED_CHARS) -> str:
     """``text`` without ``secrets`` and whatever looks like a key, cut to ``limit`` letters."""
     for secret in sorted(secrets, key=len, reverse=True):
-        if secret:
-            text = text.replace(secret, "[key]")
+        # Also as it reads in an address or a page.
+        for form in {secret, quote(secret), quote(secret, safe=""), escape(secret)} - {""}:
+            text = re.sub(re.escape(form), "[key]", text, flags=re.IGNORECASE)
     text = _SECRET_SHAPES.sub("[key]", text)
     return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
 
@@ -551,6 +561,7 @@ def _check(*settings: str) -> str:
     return f" Check {' and '.join(names)}." if names else ""
 
 
-def _bare(url: str) -> str:
+def _bare(url: str, provider: Provider) -> str:
     """The address without what may hold a secret."""
-    return redact(url.partition("?")[0].partition("#")[0], limit=200)
+    bare = re.sub(r"(?<=://)[^/]*@", "", url.partition("?")[0].partition("#")[0])
+    return redact(bare, provider.secrets, limit=200)

@@ -29,7 +29,7 @@ from backend.core.http import (
     retry_after_s,
 )
 from backend.core.patience import Patience, nothing_said, overlong
-from backend.core.sse import SseEvent, SseOverflowError, sse_events
+from backend.core.sse import SseEvent, SseOverflowError, sse_batches
 from backend.engines.llm.base import Delta, Message, Prompt
 from backend.engines.llm.options import RemoteOptions
 
@@ -227,11 +227,11 @@ def merged(messages: tuple[Message, ...], *, fold_system: bool = False) -> list[
     """
     lines: list[Message] = []
     for line in messages:
-        role = "user" if fold_system and line.role == "system" else line.role
-        if lines and lines[-1].role == role:
-            lines[-1] = Message(role, f"{lines[-1].text}\n\n{line.text}")
-        else:
-            lines.append(Message(role, line.text))
+        if fold_system and line.role == "system":
+            line = Message("user", line.text)
+        if lines and lines[-1].role == line.role:
+            line = Message(line.role, f"{lines.pop().text}\n\n{line.text}")
+        lines.append(line)
     return lines
 
 
@@ -255,28 +255,31 @@ async def _read(answer: Answer, reply: _Reply, patience: Patience) -> AsyncGener
             for delta in reply.whole(await _rest(provider, head, pieces, patience)):
                 yield delta
             return
-        async with aclosing(sse_events(_joined(head, pieces))) as events:
+        async with aclosing(sse_batches(_joined(head, pieces))) as batches:
             while not reply.done:
-                event = await _next_event(provider, events, patience, reply)
-                if event is None:
+                batch = await _next_batch(provider, batches, patience, reply)
+                if batch is None:
                     break
-                for delta in reply.event(event, answer):
-                    yield delta
-                if reply.progressed:
-                    patience.progress()
+                for event in batch:
+                    for delta in reply.event(event, answer):
+                        yield delta
+                    if reply.progressed:
+                        patience.progress()
+                    if reply.done:
+                        break
                 if reply.finish:
                     patience.hurry(TRAILER_S)
             for delta in reply.end():
                 yield delta
             if reply.done:
-                await _drain(events, patience)
+                await _drain(batches, patience)
 
 
-async def _next_event(
-    provider: Provider, events: AsyncIterator[SseEvent], patience: Patience, reply: _Reply
-) -> SseEvent | None:
+async def _next_batch(
+    provider: Provider, batches: AsyncIterator[list[SseEvent]], patience: Patience, reply: _Reply
+) -> list[SseEvent] | None:
     try:
-        return await patience.next(events)
+        return await patience.next(batches)
     except SseOverflowError as error:
         raise failed(provider, "malformed", str(error)) from error
     except ProviderError:
@@ -285,10 +288,10 @@ async def _next_event(
         raise
 
 
-async def _drain(events: AsyncIterator[SseEvent], patience: Patience) -> None:
+async def _drain(batches: AsyncIterator[list[SseEvent]], patience: Patience) -> None:
     patience.hurry(DRAIN_S)
     try:
-        while await patience.next(events) is not None:
+        while await patience.next(batches) is not None:
             pass
     except (ProviderError, SseOverflowError):
         logger.debug("the connection stays open after the reply; it is closed")
