@@ -181,7 +181,7 @@ class Art:
         paint = (
             self.gradient(colour, to, min(ys), max(ys))
             if to
-            else Image.new("RGB", (self.side, self.side), rgb(colour))  # type: ignore[arg-type]
+            else Image.new("RGB", (self.side, self.side), rgb(colour))
         )
         self.image.paste(paint, (0, 0), soft)
         return mask
@@ -205,7 +205,7 @@ class Art:
             draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=255)
         if clip is not None:
             mask = ImageChops.multiply(mask, clip)
-        self.image.paste(Image.new("RGB", mask.size, rgb(colour)), (0, 0), mask)  # type: ignore[arg-type]
+        self.image.paste(Image.new("RGB", mask.size, rgb(colour)), (0, 0), mask)
 
     def shape(
         self,
@@ -703,9 +703,9 @@ def sumi(mood: str) -> Art:
     art.stroke([*head, head[0], head[1]], ink, 7)
     for row, count in ((478, 4), (504, 5)):
         for n in range(count):
-            x = 256 + (n - (count - 1) / 2) * 46
+            at = 256 + (n - (count - 1) / 2) * 46
             art.stroke(
-                spline([(x - 15, row), (x, row + 15), (x + 15, row)], closed=False, steps=6),
+                spline([(at - 15, row), (at, row + 15), (at + 15, row)], closed=False, steps=6),
                 "#B58FCB",
                 5,
             )
@@ -1046,7 +1046,7 @@ def robot_face(art: Art, mood: str, light: str, screen: Image.Image) -> None:
             soft = ImageChops.multiply(
                 art.blurred(mask, 8).point([v * 6 // 10 for v in range(256)]), screen
             )
-            art.image.paste(Image.new("RGB", mask.size, rgb(light)), (0, 0), soft)  # type: ignore[arg-type]
+            art.image.paste(Image.new("RGB", mask.size, rgb(light)), (0, 0), soft)
             art.stroke(points, light, width, clip=screen)
 
     for side in (-1, 1):
@@ -1137,7 +1137,7 @@ def robot_face(art: Art, mood: str, light: str, screen: Image.Image) -> None:
                     5,
                     clip=screen,
                 )
-    y = 348.0
+    y = 348
     match mood:
         case "joy" | "love":
             lit(
