@@ -171,6 +171,7 @@ class CharacterWindow(tk.Toplevel):
 
     def save(self) -> None:
         """Send what was changed of the shown character."""
+        self.form.report()
         if not self.draft or not self.save_button.enabled:
             return
         character_id, sent = self.shown, dict(self.draft)
@@ -178,6 +179,8 @@ class CharacterWindow(tk.Toplevel):
         self.summary.show("Saving...")
 
         def saved(value: Any) -> None:
+            if self.winfo_exists():
+                self.form.report()
             kept = self._owner.drafts.get(character_id, {})
             for path, value_sent in sent.items():
                 if kept.get(path) == value_sent:  # what was typed meanwhile stays a change
@@ -241,13 +244,16 @@ class CharacterWindow(tk.Toplevel):
 
     def export_to(self, file: Path, kind: str, version: str) -> None:
         """Write the shown character to a card file."""
-        name = self._name()
+        name = self._shown_name()
 
         def took(data: bytes) -> None:
             try:
                 file.write_bytes(data)
             except OSError as error:
-                self._say(f"{file} cannot be written: {error.strerror or error}", "error")
+                self._say(
+                    f"{file.name} cannot be written to {file.parent}: {error.strerror or error}.",
+                    "error",
+                )
                 return
             self._say(f"{name} is in {file}", "ok")
 
@@ -367,6 +373,15 @@ class CharacterWindow(tk.Toplevel):
         )  # fmt: skip
         for button in (self.talk_button, self.copy_button, self.export_button):
             button.pack(side="left", padx=(0, px(2)))
+        self._worded = {
+            button: button.text
+            for button in (
+                self.copy_button, self.export_button, self.reset_button, self.delete_button,
+            )
+        }  # fmt: skip
+        for button, words in self._worded.items():
+            button.tooltip.text = button.tooltip.text or words
+        right.bind("<Configure>", lambda event: self._arrange_actions(event.width))
         self._question_words = Words(self._question, theme, "", "smallb", "text")
         self._question_words.pack(fill="x", pady=(px(4), 0))
         self.yes_button = Button(
@@ -426,6 +441,12 @@ class CharacterWindow(tk.Toplevel):
             self._question.pack_forget()
             self._actions.pack(fill="x", pady=(px(4), 0))
 
+    def _arrange_actions(self, width: int) -> None:
+        """Where words do not fit, the icons say it, and their tooltips."""
+        is_wide = width >= self._theme.px(450)
+        for button, words in self._worded.items():
+            button.set(words if is_wide else "")
+
     def _show_face(self) -> None:
         if self.shown:
             picture = self._owner.avatars.picture(self.shown, NEUTRAL, 72)
@@ -467,14 +488,14 @@ class CharacterWindow(tk.Toplevel):
             self._stage.switch_character(self.shown)
 
     def _do_asked(self) -> None:
-        what, character_id, name = self._asking, self.shown, self._name()
+        what, character_id, name = self._asking, self.shown, self._shown_name()
         self.ask("")
         if what == "delete":
 
             def deleted(_: Any) -> None:
                 self._owner.drafts.pop(character_id, None)
+                self._drop(character_id)
                 self._say(f"{name} was deleted.", "ok")
-                self._stage.load_characters()
 
             self._owner.backend.delete(_path(character_id), None, deleted, self._failed)
         elif what == "reset":
@@ -513,10 +534,10 @@ class CharacterWindow(tk.Toplevel):
 
     def _choose_place(self, chosen: str) -> None:
         kind, _, version = chosen.partition("/")
-        safe = re.sub(r"[^\w -]+", "", self._name()).strip() or "character"
+        safe = re.sub(r"[^\w -]+", "", self._shown_name()).strip() or "character"
         name = filedialog.asksaveasfilename(
             parent=self,
-            title=f"Export {self._name()}",
+            title=f"Export {self._shown_name()}",
             initialfile=f"{safe}.{kind}",
             defaultextension=f".{kind}",
         )
@@ -541,6 +562,15 @@ class CharacterWindow(tk.Toplevel):
             self._wanted = character.id
         if self.winfo_exists():
             self.show_character(character.id if show else self.shown)
+
+    def _drop(self, character_id: str) -> None:
+        """A character is gone: the next one in the list takes its place."""
+        ids = [each.id for each in self._stage.characters]
+        left = [each for each in self._stage.characters if each.id != character_id]
+        self._stage.characters = left
+        if self.winfo_exists() and self.shown == character_id and left:
+            at = ids.index(character_id) if character_id in ids else 0
+            self.show_character(left[min(at, len(left) - 1)].id)
 
     def _took_new(self, value: Any) -> None:
         self._take(value, show=True)
@@ -570,7 +600,7 @@ class CharacterWindow(tk.Toplevel):
         """What the voice is heard with: the greeting as it would be spoken."""
         text = str(self.draft.get(("greeting",), character.greeting))
         text = re.sub(r"\[[^\]\n]{1,40}\]|\*[^*\n]{1,80}\*", " ", text)
-        text = text.replace("{{char}}", self._name()).replace("{{user}}", "you")
+        text = text.replace("{{char}}", self._shown_name()).replace("{{user}}", "you")
         return " ".join(text.split())[:HEARD] or SAMPLE
 
     def _voice(self, character: Character) -> dict[str, Any]:
@@ -605,7 +635,7 @@ class CharacterWindow(tk.Toplevel):
     def _find(self, character_id: str) -> Character | None:
         return next((c for c in self._stage.characters if c.id == character_id), None)
 
-    def _name(self) -> str:
+    def _shown_name(self) -> str:
         character = self._find(self.shown)
         return character.name if character else self.shown
 

@@ -42,6 +42,7 @@ from frontend.theme import (
     system_theme,
 )
 from frontend.widgets.controls import Words, picture_label
+from frontend.widgets.focus import focused
 from frontend.widgets.header import Header
 from frontend.widgets.notices import Notices
 from frontend.widgets.popup import Choice, Picker
@@ -751,7 +752,7 @@ class MainWindow:
 
     def _run(self, run: Callable[[], object]) -> str | None:
         # Keys pressed in another toplevel (settings) or in an open list belong to it.
-        focus = self.root.focus_get()
+        focus = focused(self.root)
         if focus is not None and focus.winfo_toplevel() is not self.root:
             return None
         if str(self.root.tk.call("grab", "current", ".")):
@@ -836,7 +837,7 @@ class MainWindow:
             self.header.character,
             *(widget for widget in inner if widget is not None),
         ]
-        focus = self.root.focus_get()
+        focus = focused(self.root)
         at = -1
         for number, stop in enumerate(stops):
             if focus is not None and (focus is stop or str(focus).startswith(f"{stop}.")):
@@ -891,7 +892,7 @@ class MainWindow:
             find()
 
     def _copy(self) -> None:
-        focus = self.root.focus_get()
+        focus = focused(self.root)
         if focus is not None:
             focus.event_generate("<<Copy>>")
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from backend.contracts.entities import Character, VoiceChoice, VoiceInfo
 from frontend.theme import Theme
 from frontend.widgets.controls import RING, Button, Dropdown, Slider
+from frontend.widgets.focus import focused
 from frontend.widgets.panel import Panel
 from frontend.widgets.popup import Choice
 from frontend.widgets.voice_list import ENGINES, key_of, speaks_with
@@ -159,8 +160,8 @@ class AuditionCard(Panel):
             sub = "  \u00b7  ".join(part for part in parts if part)
             p.text(start, 21.5, sub, "small", "text3", clip=max(10.0, width - 16 - start))
         low = height - 78
-        focused = self.focus_displayof() is self.text
-        edge, line = ("accent", max(1, t.px(2))) if focused else ("line2", 1)
+        has_focus = focused(self) is self.text
+        edge, line = ("accent", max(1, t.px(2))) if has_focus else ("line2", 1)
         p.box(16, 42, width - 32, low - 42, "raised", edge, 6, line)
         self.text.place(
             x=t.px(20), y=t.px(45), width=t.px(width - 40), height=max(1, t.px(low - 48))

@@ -222,6 +222,11 @@ class CharacterForm(tk.Frame):
         ]
         self.voice.set_choices(choices)
 
+    def report(self) -> None:
+        """Report changes that Tk has not told of yet."""
+        for box in self.texts.values():
+            box.report()
+
     def focus_name(self) -> None:
         """Put the keyboard into the name, all of it selected."""
         self.name.entry.focus_force()
@@ -309,11 +314,11 @@ class CharacterForm(tk.Frame):
             width=220,
             height=30,
         )
-        self.new_trait.pack(side="left")
         self._adding = Button(
             line, theme, "Add", self._add_trait, icon="plus", surface="surface", height=26
         )
-        self._adding.pack(side="left", padx=px(6))
+        self._adding.pack(side="right", padx=(px(6), 0))
+        self.new_trait.pack(side="left", fill="x", expand=True)
         for path, label, ghost in LISTS:
             self._text(body, path, label, ghost, 2)
 
@@ -362,8 +367,7 @@ class CharacterForm(tk.Frame):
             width=220,
             height=30,
         )
-        self.new_face.pack(side="left")
-        Button(
+        choosing = Button(
             line,
             theme,
             "Choose a picture",
@@ -371,7 +375,9 @@ class CharacterForm(tk.Frame):
             icon="plus",
             surface="surface",
             height=26,
-        ).pack(side="left", padx=px(6))
+        )
+        choosing.pack(side="right", padx=(px(6), 0))
+        self.new_face.pack(side="left", fill="x", expand=True)
         self._face_trouble = Words(body, theme, "", "cap", "error", "surface")
         self._face_trouble.pack(fill="x")
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from frontend.draw import Painter
 from frontend.theme import FontName, Theme
+from frontend.widgets.focus import focused
 
 
 class Field(tk.Canvas):
@@ -131,9 +132,9 @@ class Field(tk.Canvas):
             return
         p.clear("art")  # the entry stays: taking it off the canvas would cost it the focus
         usable = self.entry.cget("state") == "normal"
-        focused = self.focus_get() is self.entry if self.winfo_exists() else False
-        outline = "error" if self.trouble else "accent" if focused else "line2"
-        line = max(1, t.px(2)) if focused else 1
+        has_focus = focused(self) is self.entry if self.winfo_exists() else False
+        outline = "error" if self.trouble else "accent" if has_focus else "line2"
+        line = max(1, t.px(2)) if has_focus else 1
         p.box(0, 0, p.width, p.height, "raised" if usable else "surface", outline, 6, line, "art")
         left = 10.0
         if self._icon:

@@ -9,6 +9,7 @@ from typing import Any
 
 from frontend.draw import Painter
 from frontend.theme import Theme
+from frontend.widgets.focus import focused
 from frontend.widgets.log_buffer import LogBuffer
 
 HEIGHT = 48
@@ -80,9 +81,16 @@ class LogHistogram(tk.Canvas):
         p.clear()
         self.configure(background=t.color("bg"))
         width, height = p.width, p.height
-        focused = self.focus_displayof() is self
+        has_focus = focused(self) is self
         p.box(
-            0, 0, width, height, "surface", "accent" if focused else "line", 8, 2 if focused else 1
+            0,
+            0,
+            width,
+            height,
+            "surface",
+            "accent" if has_focus else "line",
+            8,
+            2 if has_focus else 1,
         )
         inner = width - 24
         count = max(1, int(inner / PITCH))

@@ -14,6 +14,7 @@ from PIL import ImageTk
 
 from frontend.draw import shape
 from frontend.theme import FontName, Theme
+from frontend.widgets.focus import focused
 from frontend.widgets.log_buffer import LogRow, LogView, as_line
 
 ROW = 23
@@ -413,7 +414,7 @@ class LogList(tk.Canvas):
     def _draw_ring(self) -> None:
         self.delete("ring")
         t = self.theme
-        if not self.is_quiet and self.focus_displayof() is self:
+        if not self.is_quiet and focused(self) is self:
             line = max(2, t.px(2))
             self.create_rectangle(
                 line // 2,

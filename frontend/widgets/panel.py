@@ -16,6 +16,7 @@ from PIL import ImageTk
 
 from frontend.draw import Painter, shape
 from frontend.theme import FontName, Theme
+from frontend.widgets.focus import focused
 from frontend.widgets.tooltip import DELAY_MS, Tooltip
 
 Press = Callable[[], object]
@@ -425,7 +426,7 @@ class Panel(tk.Canvas):
     def _ring(self) -> None:
         """Draw the focus ring round the current zone, and bring it into sight."""
         self.delete("ring")
-        if self.is_quiet or self.focus_displayof() is not self:
+        if self.is_quiet or focused(self) is not self:
             return
         if self._current not in self._zones:
             stops = self._stops()

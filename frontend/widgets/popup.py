@@ -15,6 +15,7 @@ from PIL import ImageTk
 
 from frontend.draw import Painter
 from frontend.theme import Theme
+from frontend.widgets.focus import focused
 
 ROW = 30
 TALL_ROW = 46
@@ -79,7 +80,7 @@ class Picker(tk.Frame):
         self._command = command
         self._value = value
         self._owner = owner
-        self._before = top.focus_get()
+        self._before = focused(top)
         self._at = at
         self._offset = 0
         self._search: tk.Entry | None = None

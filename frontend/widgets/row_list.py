@@ -6,6 +6,7 @@ import tkinter as tk
 from typing import Any
 
 from frontend.theme import Theme
+from frontend.widgets.focus import focused
 from frontend.widgets.panel import Panel
 
 
@@ -89,7 +90,7 @@ class RowList(Panel):
                 fill=self.fill_of(number), tip=self.tip_of(number),
             )  # fmt: skip
             self.paint_row(number, y, width)
-            if number == self.current and self.focus_displayof() is self:
+            if number == self.current and focused(self) is self:
                 self.painter.rect(0, y, 3, high, "accent")
         if is_high:
             length = max(30.0, view * view / (count * high))
@@ -133,7 +134,7 @@ class RowList(Panel):
     def _ring(self) -> None:
         """The list as a whole has the focus; its current row is marked."""
         self.delete("ring")
-        if self.is_quiet or self.focus_displayof() is not self:
+        if self.is_quiet or focused(self) is not self:
             return
         line = max(2, self.theme.px(2))
         self.create_rectangle(

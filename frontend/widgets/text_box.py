@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from frontend.draw import Painter
 from frontend.theme import FontName, Theme
+from frontend.widgets.focus import focused
 
 PAD, SIDE = 8, 10
 
@@ -82,7 +83,7 @@ class TextBox(tk.Canvas):
         self.bind("<Destroy>", lambda _: self._stop(), add="+")
         for sequence in ("<FocusIn>", "<FocusOut>"):
             self.text.bind(sequence, lambda _: self._draw(), add="+")
-        self.text.bind("<<Modified>>", self._modified)
+        self.text.bind("<<Modified>>", lambda _: self.report())
         self.text.bind("<Tab>", lambda _: self._leave(self.text.tk_focusNext()))
         for sequence in ("<Shift-Tab>", "<ISO_Left_Tab>"):
             try:
@@ -112,7 +113,8 @@ class TextBox(tk.Canvas):
         self._show_ghost()
         self._measure_soon()
 
-    def _modified(self, _event: object) -> None:
+    def report(self) -> None:
+        """Report a change now; Tk tells of it only after the key's own handling."""
         if not self.text.edit_modified():
             return
         self.text.edit_modified(False)
@@ -166,8 +168,8 @@ class TextBox(tk.Canvas):
         if self.winfo_width() <= 1:
             return
         p.clear("art")  # the text stays: taking it off the canvas would cost it the focus
-        focused = self.focus_get() is self.text
-        outline, line = ("accent", max(1, t.px(2))) if focused else ("line2", 1)
+        has_focus = focused(self) is self.text
+        outline, line = ("accent", max(1, t.px(2))) if has_focus else ("line2", 1)
         p.box(0, 0, p.width, p.height, "raised", outline, 6, line, "art")
         side, edge = t.px(SIDE), t.px(PAD)
         self.coords(self._window, side, edge)
