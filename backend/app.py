@@ -22,7 +22,7 @@ from backend.avatar.state import AvatarState
 from backend.chat.characters import Characters
 from backend.chat.conversations import Chat
 from backend.chat.turn import SpeechEngine, TurnRunner
-from backend.contracts.entities import Cue, ServiceInfo, VoiceChoice, VoiceInfo
+from backend.contracts.entities import Audio, Cue, ServiceInfo, VoiceChoice, VoiceInfo
 from backend.contracts.errors import AppError, EngineUnavailableError
 from backend.contracts.events import ConfigChanged, ErrorOccurred, ServiceChanged, TurnRetried
 from backend.core import logs
@@ -46,6 +46,7 @@ from backend.library.downloads import Downloads
 from backend.library.voices import VoiceLibrary
 from backend.monitoring.system import SystemMonitor
 from backend.outputs import SINKS
+from backend.outputs.base import Sink, SpeakerOptions
 from backend.playback.player import Player
 from backend.playback.sounds import SoundStore
 from backend.storage import modules as module_rows
@@ -405,7 +406,9 @@ class Backend:
         self.bus = EventBus()
         self.http = HttpClient()
         self.host = EngineHost(on_change=self._tell_service)
-        self.database = Database(settings.database_url, settings.data_dir)
+        self.database = Database(
+            settings.database_url, settings.data_dir, keep_backups=settings.keep_backups
+        )
         self.events = EventStore(self.database, self.bus)
         self.characters = Characters(self.database, self.bus, settings.data_dir / "avatars")
         self.avatar = AvatarState(self.bus)
@@ -417,7 +420,7 @@ class Backend:
         )
         self.player = Player(
             self.bus,
-            SINKS.create("speaker" if settings.audio_sink == "speaker" else "none", None),
+            self._sink(_sink_name(settings)),
             self._show_cue,
         )
         self.speaking = Switch("speak", "Voice", self._voice_in_words)
@@ -521,6 +524,7 @@ class Backend:
     async def _warm(self) -> None:
         """Load what the first turn needs, in the background: a warm engine answers at once."""
         self.engines.speech.warm()
+        self.player.sink.warm()
         if self.engines.addresses:
             await self.http.warm(self.engines.addresses[0])
 
@@ -568,7 +572,7 @@ class Backend:
         self.monitor.interval_s = settings.metrics_interval_s
         self.monitor.gpu_interval_s = settings.gpu_metrics_interval_s
         self.player.set_volume(settings.output_volume, muted=settings.output_muted)
-        wanted = "speaker" if settings.audio_sink == "speaker" else "none"
+        wanted = _sink_name(settings)
         if self.player.sink.name != wanted:
             self._keep(self._change_sink(wanted), "changing the sound output")
         if self.player.device != settings.output_device:
@@ -576,9 +580,22 @@ class Backend:
 
     async def _change_sink(self, name: str) -> None:
         old = self.player.sink
-        self.player.sink = SINKS.create(name, None)
+        self.player.sink = self._sink(name)
         self.player.set_volume()
+        await self.player.set_device(self.player.device)
         await old.close()
+        self.player.sink.warm()
+
+    def _sink(self, name: str) -> Sink:
+        options = SpeakerOptions(convert=self._at_rate) if name == "speaker" else None
+        return SINKS.create(name, options)
+
+    async def _at_rate(self, audio: Audio, rate_hz: int) -> Audio:
+        """Sound at the rate a device insists on, made in the engine's process."""
+        pcm = await self.host.call(
+            "backend.audio.resample:resample_pcm16", audio.pcm, audio.rate_hz, rate_hz
+        )
+        return Audio(pcm, rate_hz)
 
     # --- callbacks ---
 
@@ -613,11 +630,10 @@ class Backend:
     def _tell_service(self, service: ServiceInfo) -> None:
         self.bus.publish(ServiceChanged(service=service))
 
-    def _show_cue(self, cue: Cue, turn_id: str) -> None:
-        turn = current_turn.get()
-        if cue.kind != "expression" or turn is None or not self.showing.is_on:
+    def _show_cue(self, cue: Cue, turn_id: str, conversation_id: str) -> None:
+        if cue.kind != "expression" or not self.showing.is_on:
             return
-        character_id = self.chat.active_character(turn.conversation_id)
+        character_id = self.chat.active_character(conversation_id)
         try:
             self.avatar.show(
                 character_id, cue.name, owner="chat", duration_ms=CUE_MS, turn_id=turn_id
@@ -673,6 +689,10 @@ def _aliases(words: tuple[str, ...]) -> dict[str, VoiceChoice]:
         if name and engine:
             found[name.strip()] = VoiceChoice(engine=engine.strip(), name=voice.strip())
     return found
+
+
+def _sink_name(settings: Settings) -> str:
+    return "speaker" if settings.audio_sink == "speaker" else "none"
 
 
 def _guard_options(settings: Settings) -> guard.Options:

@@ -60,14 +60,23 @@ class Database:
         url: SQLAlchemy URL; empty = SQLite at ``folder``/luma.db.
         folder: The data folder; backups go to its folder backups.
         versions: Where the migrations are.
+        keep_backups: Copies made before migrations that are kept; the oldest go.
     """
 
-    def __init__(self, url: str, folder: Path, *, versions: Path = VERSIONS) -> None:
+    def __init__(
+        self,
+        url: str,
+        folder: Path,
+        *,
+        versions: Path = VERSIONS,
+        keep_backups: int = schema.BACKUPS_KEPT,
+    ) -> None:
         self.notices: list[str] = []
         self.epoch = ""
         self._folder = folder
         self._url = url
         self._versions = versions
+        self._keep_backups = keep_backups
         self._path: Path | None = None
         self._lock: IO[bytes] | None = None
         self._writer_engine: Engine | None = None
@@ -182,7 +191,7 @@ class Database:
             return
         try:
             place = sqlite.back_up(
-                self._path, self._folder / "backups", revision, schema.BACKUPS_KEPT
+                self._path, self._folder / "backups", revision, self._keep_backups
             )
         except OSError as error:
             raise StorageError(

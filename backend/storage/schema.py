@@ -18,7 +18,7 @@ from backend.storage.migrations import revisions
 
 logger = logging.getLogger(__name__)
 
-BACKUPS_KEPT = 5
+BACKUPS_KEPT = 3
 
 # Alembic's own table, as it makes it.
 _stamp = Table(
