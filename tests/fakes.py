@@ -97,6 +97,9 @@ class ManualSink:
     async def devices(self) -> list[OutputDevice]:
         return [OutputDevice("Manual", True)]
 
+    def warm(self) -> None:
+        return None
+
     async def close(self) -> None:
         return None
 

@@ -1,6 +1,7 @@
 """Cut a reply into sentences that can be spoken, while it is still being written.
 
-A sentence leaves as soon as its end mark and what follows it have arrived. The first clause of a reply leaves even
+A sentence leaves as soon as its end mark and the space after it have arrived, where both may mean something else
+("am 3. Oktober", "'Why?' he asked") with the character after that. The first clause of a reply leaves even
 earlier, at a comma, so that the voice starts while the model writes. Nothing is lost or changed: the pieces joined give
 the text back, but for white space.
 """
@@ -15,21 +16,45 @@ FIRST_CLAUSE_CHARS = 24
 LONGEST_CHARS = 280
 """A piece longer than this is cut at a comma or space: no engine should wait for, or choke on, an endless sentence."""
 
+LONGEST_CODE_CHARS = 2000
+"""A block of code is one piece, which is shown and not spoken; longer is taken for text."""
+
+SHORT_CHARS = 40
+"""A hesitation ("Hmm... let me think...") shorter than this goes on."""
+
 ABBREVIATIONS = frozenset(
     # English, German, French, Spanish: words that end in a dot and do not end a sentence.
-    """mr mrs ms mx dr prof sr jr st vs etc approx dept est fig gen gov hon inc ltd co corp no vol pp ed rev sgt capt
-    lt col cmdr messrs mt ave blvd rd jan feb mar apr jun jul aug sep sept oct nov dec mon tue wed thu fri sat sun
-    e.g i.e a.m p.m u.s u.k u.s.a ph.d b.a m.a cf al resp viz ca
-    bzw z.b d.h u.a usw evtl ggf nr str vgl inkl sog bspw hr fr
+    """mr mrs ms mx dr prof sr jr st vs etc approx dept est fig gen gov hon inc ltd co corp ed rev sgt capt
+    lt col cmdr messrs mt ave blvd rd jan feb mar apr jun jul aug sep sept oct nov dec
+    e.g i.e u.s u.k u.s.a ph.d b.a m.a cf al resp viz ca
+    bzw z.b d.h u.a evtl ggf str vgl inkl sog bspw hr fr
     mme mlle env p.ex c.-à-d sra srta ud uds pág""".split()
 )
 
+BEFORE_NUMBERS = frozenset("no nos nr vol pp p fig art op bd kap abs".split())
+"""Abbreviations only when a number follows: "No. 5" is one, "No. Never." is not."""
+
+MAYBE_LAST = frozenset("etc usw u.s.w a.m p.m".split())
+"""Abbreviations that end a sentence when a capital letter follows."""
+
+AFTER_ORDINALS = frozenset(
+    """januar jänner februar märz april mai juni juli august september oktober november dezember jahrhundert klasse
+    stock platz mal tag woche""".split()
+)
+"""What follows a number whose dot does not end the sentence, as in "am 3. Oktober" (German)."""
+
 _CLOSERS = "\"'”’»)]}」』）】〉》"
-_ENDS = ".!?…"
+_ENDS = ".!?…\u061f\u06d4\u0964"  # the last three: Arabic, Urdu, Hindi
 _WIDE_ENDS = "。！？｡"
 _CLAUSE = re.compile(r"[,;:—–、，；：]")
 _WORD_BEFORE = re.compile(r"(\S+)$")
 _SPEAKABLE = re.compile(r"\w", re.UNICODE)
+_NEXT_WORD = re.compile(r"\w*", re.UNICODE)
+_EMOJI = re.compile(
+    "[\U0001f000-\U0001faff\u2600-\u27bf\u2b00-\u2bff\u2190-\u21ff\ufe0e\ufe0f\u200d\u20e3\U000e0020-\U000e007f]+"
+)
+_EMOJI_AFTER = re.compile(rf"(?:[ \t]*{_EMOJI.pattern})+[ \t]*")
+_FENCE = "```"
 
 
 class SentenceSplitter:
@@ -57,6 +82,16 @@ class SentenceSplitter:
             self._is_first = False
         return found
 
+    def pause(self) -> list[str]:
+        """Return what is complete if nothing but what has come belongs to it: a tag or stage direction follows."""
+        text = self._text.rstrip()
+        bare = text.rstrip(_CLOSERS)
+        if not bare or bare[-1] not in _ENDS + _WIDE_ENDS or not _SPEAKABLE.search(bare):
+            return []
+        if bare[-1] == "." and not self._is_full_stop(len(bare) - 1, len(text)):
+            return []
+        return self.feed("\n")
+
     def finish(self) -> list[str]:
         """Return what is left, when the reply has ended."""
         found = self.feed("\n") if self._text.strip() else []
@@ -66,22 +101,25 @@ class SentenceSplitter:
     def _next_cut(self) -> int | None:
         """Where the first complete sentence ends, None when none is complete yet."""
         text = self._text
+        if text.startswith(_FENCE) and len(text) < LONGEST_CODE_CHARS:
+            return self._end_of_code()
         index = self._scanned
         while index < len(text):
             char = text[index]
             if char == "\n":
                 return index + 1
-            if char in _WIDE_ENDS:
-                end = self._after_closers(index + 1)
-                if end < len(text):
-                    return end
-                break  # a closing quote may still come
-            if char in _ENDS:
+            if char in _WIDE_ENDS or char in _ENDS:
                 end = self._after_closers(index + 1)
                 if end >= len(text):
-                    break  # "3." may become "3.5"
-                if text[end].isspace() and not self._is_abbreviation(index):
-                    return end
+                    break  # "3." may become "3.5", and a closing quote may still come
+                is_wide = char in _WIDE_ENDS or text[end - 1] in _WIDE_ENDS
+                if is_wide or text[end].isspace() or _EMOJI.match(text[end]):
+                    is_end = self._is_end(index, end)
+                    cut = self._after_emoji(end) if is_end else None
+                    if is_end is None or (cut is not None and cut >= len(text)):
+                        break
+                    if cut is not None:
+                        return cut
                 index = end
                 continue
             if (
@@ -97,6 +135,67 @@ class SentenceSplitter:
             return self._forced_cut()
         return None
 
+    def _end_of_code(self) -> int | None:
+        close = self._text.find(_FENCE, len(_FENCE))
+        line_end = self._text.find("\n", close) if close >= 0 else -1
+        return line_end + 1 if line_end >= 0 else None
+
+    def _is_end(self, mark: int, end: int) -> bool | None:
+        """Whether the mark at ``mark``, whose closing quotes reach to ``end``, ends a sentence; None = not known yet."""
+        text = self._text
+        after = end
+        while after < len(text) and text[after].isspace():
+            if text[after] == "\n":
+                return True
+            after += 1
+        following = text[after] if after < len(text) else ""
+        closer = text[end - 1] in _CLOSERS
+        if text[mark] in _WIDE_ENDS:
+            # 「いいよ」と言った: the quotation goes on.
+            return not (text[end - 1] in "」』" and following and following in "とっ")
+        if closer:
+            # "Why?" he asked
+            return not following.islower() if following else None
+        hesitates = text[mark] == "…" or text[mark : mark + 2] == ".."
+        if hesitates and mark < SHORT_CHARS:
+            return not following.islower() if following else None
+        if text[mark] != "." or hesitates:
+            return True
+        return self._is_full_stop(mark, after)
+
+    def _is_full_stop(self, dot: int, after: int) -> bool | None:
+        """Whether a single dot followed by a space ends a sentence rather than an abbreviation or a number."""
+        text = self._text + " "
+        found = _WORD_BEFORE.search(text[max(0, dot - 24) : dot])
+        if found is None:
+            return True
+        word = found[1].lstrip("(\"'“‘«[„")
+        plain = word.lower()
+        following = text[after : after + 1].strip()
+        if len(word) == 1 and word.isalpha() and word != "I":
+            return False  # an initial, "J. R. R.", or "z. B."
+        if word.isdigit() and len(word) <= 2:
+            if text[: dot - len(word)].strip() == "":
+                return False  # "1. First" numbers a list
+            if not following:
+                return None
+            if following.islower():
+                return False
+            next_word = _NEXT_WORD.match(text, after)
+            if next_word is not None and next_word.end() >= len(self._text):
+                return None
+            return next_word is None or next_word[0].lower() not in AFTER_ORDINALS
+        if plain in BEFORE_NUMBERS:
+            return not following.isdigit() if following else None
+        if plain in MAYBE_LAST:
+            return following.isupper() if following else None
+        return plain not in ABBREVIATIONS
+
+    def _after_emoji(self, end: int) -> int:
+        """Past the emoji that follow an end: they belong to the sentence they comment."""
+        found = _EMOJI_AFTER.match(self._text, end)
+        return found.end() if found is not None else end
+
     def _after_closers(self, index: int) -> int:
         text = self._text
         while index < len(text) and (text[index] in _CLOSERS or text[index] in _ENDS + _WIDE_ENDS):
@@ -109,19 +208,6 @@ class SentenceSplitter:
             return True
         return index + 1 < len(text) and text[index + 1].isspace()
 
-    def _is_abbreviation(self, dot: int) -> bool:
-        if self._text[dot] != ".":
-            return False
-        match = _WORD_BEFORE.search(self._text[max(0, dot - 24) : dot])
-        if match is None:
-            return False
-        word = match[1].lstrip("(\"'“‘«[")
-        if len(word) == 1 and word.isalpha() and word.isupper() and word != "I":
-            return True  # an initial: "J. R. R."
-        if word.isdigit() and len(word) <= 2 and self._text[: dot - len(word)].strip() == "":
-            return True  # "1. First" numbers a list
-        return word.lower() in ABBREVIATIONS
-
     def _forced_cut(self) -> int:
         window = self._text[:LONGEST_CHARS]
         for pattern in (r".*[,;:—–、，；：]", r".*\s"):
@@ -131,12 +217,20 @@ class SentenceSplitter:
         return LONGEST_CHARS
 
 
-_URL = re.compile(r"\b(?:https?://|www\.)\S+")
+_URL = re.compile(r"\b(?:https?://|www\.)[^\s<>\"'、。，）」]*[^\s<>\"'、。，）」.,;:!?)\]]")
+_CODE = re.compile(r"```.*?(?:```|\Z)", re.DOTALL)
+_EMOTICON = re.compile(
+    r"(?<![\w(])(?:[:;=][-'^]?[)(DPpO3/|*]+|[xX]D+|</?3|\\?o/|>[_.]<|[Tt;]_[Tt;]|[\^oO0]_+[\^oO0])(?!\w)"
+)
+_LIST_MARK = re.compile(r"^\s*(?:[-•▪*+]|>+)\s+")
+_TIMES = re.compile(r"(?<=\w) \* (?=\w)")
+_TILDE = re.compile(r"(?<=\w)~+(?=\s|$)")
+_WITH = re.compile(r"(?<!\S)w/(?=\s)")
+_WITHOUT = re.compile(r"(?<!\S)w/o(?=\s)")
+_EMPTY = re.compile(r"[(\[{]\s*[)\]}]")
+_LOOSE_COMMA = re.compile(r",(?=\s*[,.!?…])")
 _LINK = re.compile(r"\[([^\]\n]{0,200})\]\([^)\s]{0,500}\)")
 _MARKS = re.compile(r"[*_`#~|<>\\^]+")
-_EMOJI = re.compile(
-    "[\U0001f000-\U0001faff\u2600-\u27bf\u2b00-\u2bff\u2190-\u21ff\ufe0e\ufe0f\u200d\u20e3\U000e0020-\U000e007f]+"
-)
 _SPACES = re.compile(r"\s+")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
 
@@ -144,12 +238,21 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u
 def speakable(text: str) -> str:
     """What a voice should say for a sentence that is shown as ``text``; empty when there is nothing to say.
 
-    Addresses become "link", marks of Markdown and emoji are left out.
+    Addresses become "link"; code, marks of Markdown, emoji and emoticons are left out. Numbers, units, currencies and
+    abbreviations stay as they are: the voice's own language reads them better than rules for English could.
     """
+    text = _CODE.sub(" ", text)
     text = _LINK.sub(r"\1", text)
     text = _URL.sub("link", text)
+    text = _LIST_MARK.sub("", text)
+    text = _EMOTICON.sub(" ", text)
     text = _EMOJI.sub(" ", text)
     text = _CONTROL.sub("", text)
+    text = _WITHOUT.sub("without", _WITH.sub("with", text))
+    text = _TIMES.sub(" × ", text).replace("^2", "²").replace("^3", "³")
+    text = _TILDE.sub(",", text)
     text = _MARKS.sub(" ", text)
+    text = _EMPTY.sub(" ", text)
+    text = _LOOSE_COMMA.sub("", text)
     text = _SPACES.sub(" ", text).strip()
     return text if _SPEAKABLE.search(text) else ""

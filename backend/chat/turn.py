@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from backend.chat import prompt
 from backend.chat.sentences import SentenceSplitter, speakable
-from backend.chat.tags import TagReader
+from backend.chat.tags import Part, TagReader
 from backend.chat.trace import Trace
 from backend.contracts.entities import (
     Audio,
@@ -39,10 +39,13 @@ from backend.contracts.events import (
 from backend.core.bus import EventBus
 from backend.core.clock import monotonic_s
 from backend.engines.llm.base import LLM, Prompt
-from backend.playback.player import Performance, Player, SpokenPiece
+from backend.playback.player import Performance, Player, SpokenPiece, join
 from backend.playback.sounds import SoundStore
 
 logger = logging.getLogger(__name__)
+
+NEUTRAL = "neutral"
+"""The face at rest, which every character has."""
 
 SENTENCES_AHEAD = 64
 """Sentences that may wait for their voice: text goes on to the screen while the voice is behind."""
@@ -226,6 +229,18 @@ class TurnRunner:
                 await out.put(_Sentence(count, text, tuple(cues)))
                 cues = []
 
+        async def take(part: Part) -> None:
+            if not isinstance(part, Cue):
+                await emit(splitter.feed(part))
+                return
+            # What was complete before the tag does not show its feeling.
+            await emit(splitter.pause())
+            if part.kind == "motion":
+                cues.append(part)
+            elif (expression := _known(part.name, request.character)) is not None:
+                cues.append(Cue("expression", expression))
+                answer.emotion = expression
+
         try:
             async with aclosing(llm.stream(asked)) as deltas:
                 async for delta in deltas:
@@ -244,12 +259,7 @@ class TurnRunner:
                         )
                     )
                     for part in tags.feed(piece):
-                        if isinstance(part, Cue):
-                            cues.append(part)
-                            if part.kind == "expression":
-                                answer.emotion = part.name
-                        else:
-                            await emit(splitter.feed(part))
+                        await take(part)
                     if length > LONGEST_REPLY_CHARS:
                         logger.warning(
                             "turn %s: reply cut at %d characters", request.turn_id, length
@@ -258,12 +268,7 @@ class TurnRunner:
         except AppError as error:
             self._fail(request, answer, error)
         for part in tags.finish():
-            if isinstance(part, Cue):
-                cues.append(part)
-                if part.kind == "expression":
-                    answer.emotion = part.name
-            else:
-                await emit(splitter.feed(part))
+            await take(part)
         await emit(splitter.finish())
         if not count and not answer.error:
             self._fail(request, answer, _nothing_written(llm))
@@ -372,6 +377,16 @@ class TurnRunner:
         )
 
 
+def _known(name: str, character: Character) -> str | None:
+    """The character's own spelling of an expression; None for one it does not have, as "[laughs]" or "[1:23]"."""
+    if name.casefold() == NEUTRAL:
+        return NEUTRAL
+    for expression in character.expressions:
+        if expression.casefold() == name.casefold():
+            return expression
+    return None
+
+
 def _who(llm: LLM) -> str:
     return llm.name + (f", model {llm.model}" if llm.model else "")
 
@@ -382,15 +397,3 @@ def _nothing_written(llm: LLM) -> ProviderError:
         kind="malformed",
         provider=llm.name,
     )
-
-
-_NO_SPACE_AFTER = "。！？｡、，；："
-
-
-def join(sentences: Iterable[str]) -> str:
-    """Sentences as one text; no space after Japanese and Chinese marks."""
-    text = ""
-    for sentence in sentences:
-        gap = "" if not text or text[-1] in _NO_SPACE_AFTER else " "
-        text += gap + sentence
-    return text

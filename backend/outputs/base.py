@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -21,6 +21,14 @@ class OutputDevice:
     host_api: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class SpeakerOptions:
+    """What the computer's sound output is given."""
+
+    convert: Callable[[Audio, int], Awaitable[Audio]] | None = None
+    """Sound at another rate, for a device that plays no other."""
+
+
 class Sink(Protocol):
     """Plays one sound at a time."""
 
@@ -28,6 +36,8 @@ class Sink(Protocol):
 
     async def play(self, audio: Audio, progress: Progress) -> float:
         """Play to the end, or until `stop`; return the seconds that were heard.
+
+        ``progress`` is called when the first of it sounds, then 10-20 times a second; never after the return.
 
         Raises:
             EngineUnavailableError: There is no such device, or it cannot be opened, with what to do.
@@ -48,6 +58,10 @@ class Sink(Protocol):
 
     async def devices(self) -> list[OutputDevice]:
         """What can be played on now."""
+        ...
+
+    def warm(self) -> None:
+        """Have everything loaded soon, in the background; never raises."""
         ...
 
     async def close(self) -> None:

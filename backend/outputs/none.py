@@ -34,5 +34,8 @@ class NoSound:
         """There is none."""
         return []
 
+    def warm(self) -> None:
+        """Nothing to load."""
+
     async def close(self) -> None:
         """Nothing to let go of."""

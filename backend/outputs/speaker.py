@@ -1,13 +1,15 @@
 """The computer's sound output, through PortAudio.
 
-One thread owns the device and feeds it 20 ms at a time with blocking writes: a stop or a new volume is heard with the
-next piece, and a busy event loop cannot make the sound stutter. The thread ends when nothing was played for a while, so
-that an idle program holds no device.
+One thread owns the device and feeds it 10 ms at a time with blocking writes, never more than about 40 ms ahead: a new
+volume is heard soon, a stop throws away what the device still holds, and a busy event loop cannot make the sound
+stutter. Between two sentences it goes on with silence, so that they follow each other without a gap; after a while
+without sound the device rests, later it is freed.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
 import queue
@@ -15,19 +17,41 @@ import threading
 from array import array
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from operator import mul
 from typing import Any
 
+from backend.clients import portaudio
 from backend.contracts.entities import Audio
-from backend.contracts.errors import EngineUnavailableError
-from backend.outputs.base import OutputDevice, Progress
+from backend.contracts.errors import EngineFailedError, EngineUnavailableError
+from backend.core.clock import monotonic_s
+from backend.outputs.base import OutputDevice, Progress, SpeakerOptions
 
 logger = logging.getLogger(__name__)
 
-PIECE_S = 0.02
+PIECE_S = 0.01
+PROGRESS_EVERY = 6  # pieces: about 17 times a second, as a meter wants
+
+LATENCY_S = 0.03
+"""Sound the device holds ready. 10 ms ran dry under load, 30 ms did not; a new volume has to be heard within 50 ms."""
+
+LONGEST_LATENCY_S = 0.12
+"""On a computer that is too busy to keep up, whole sentences matter more than a quick volume."""
+
+LEAD_S = 0.02
+"""A sound is over for its caller when this much of it is left, so that the next one is there before the device is dry."""
+
+TAIL_S = 0.25
+"""Silence goes on this long for a next sentence, then the device rests."""
+
 IDLE_S = 20.0
-PROGRESS_EVERY = 3  # pieces: about 17 times a second, as a meter wants
-FALLBACK_RATES = (48_000, 44_100)
+"""The device is freed when nothing was played this long."""
+
+HANGS_S = 0.5
+"""A device that does not come back from 10 ms of sound this long after a stop hangs."""
+
+MOST_HANGING = 3
+"""Threads left behind in hanging devices before no more are tried."""
 
 
 @dataclass(slots=True)
@@ -35,8 +59,13 @@ class _Job:
     audio: Audio
     device: str
     report: Callable[[float, float], None]
-    done: Future[float]
-    stop: threading.Event
+    done: Future[float] = field(default_factory=Future)
+    stop: threading.Event = field(default_factory=threading.Event)
+    left: threading.Event = field(default_factory=threading.Event)
+    """Set when the thread has finished with it."""
+
+
+_Jobs = queue.SimpleQueue[_Job | None]
 
 
 class Speaker:
@@ -44,35 +73,32 @@ class Speaker:
 
     name = "speaker"
 
-    def __init__(self, options: Any = None) -> None:
-        self._device = str(getattr(options, "device", "") or "")
+    def __init__(self, options: SpeakerOptions | None = None) -> None:
+        self._convert = (options or SpeakerOptions()).convert
+        self._device = ""
         self._volume = 1.0
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._latency_s = LATENCY_S
+        self._rates: dict[int, int] = {}
+        self._jobs: _Jobs = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._current: _Job | None = None
+        self._hanging = 0
 
     async def play(self, audio: Audio, progress: Progress) -> float:
         """Play one sound; see `Sink.play`."""
-        loop = asyncio.get_running_loop()
-
-        def report(position_s: float, level_dbfs: float) -> None:
-            loop.call_soon_threadsafe(progress, position_s, level_dbfs)
-
-        job = _Job(audio, self._device, report, Future(), threading.Event())
-        self._current = job
-        if self._thread is None or not self._thread.is_alive():
-            self._thread = threading.Thread(target=self._run, name="speaker", daemon=True)
-            self._thread.start()
-        self._jobs.put(job)
+        length_s = audio.duration_s
+        if (rate := self._rates.get(audio.rate_hz)) is not None:
+            audio = await self._at_rate(audio, rate)
         try:
-            return await asyncio.wrap_future(job.done)
-        finally:
-            job.stop.set()
-            if self._current is job:
-                self._current = None
+            heard_s = await self._play(audio, progress)
+        except portaudio.RateRefusedError as refused:
+            logger.info("the sound output wants %d Hz, not %d", refused.rate_hz, audio.rate_hz)
+            self._rates[audio.rate_hz] = refused.rate_hz
+            heard_s = await self._play(await self._at_rate(audio, refused.rate_hz), progress)
+        return min(length_s, heard_s)
 
     def stop(self) -> None:
-        """Fade out the running sound within one piece."""
+        """Fall silent with the next piece."""
         if self._current is not None:
             self._current.stop.set()
 
@@ -83,167 +109,230 @@ class Speaker:
     async def set_device(self, name: str) -> None:
         """Use another device from the next sound on."""
         self._device = name
+        self._rates.clear()
 
     async def devices(self) -> list[OutputDevice]:
-        """The output devices PortAudio knows."""
-        return await asyncio.to_thread(list_devices)
+        """What can be played on; looked for anew unless something plays."""
+        return await asyncio.to_thread(_devices)
+
+    def warm(self) -> None:
+        """Start PortAudio in the background: the first time takes up to two seconds."""
+        threading.Thread(target=_warm, name="starting PortAudio", daemon=True).start()
 
     async def close(self) -> None:
         """End the thread and free the device."""
         self.stop()
-        if self._thread is not None:
+        thread, self._thread = self._thread, None
+        if thread is not None:
             self._jobs.put(None)
-            await asyncio.to_thread(self._thread.join, 2)
-            self._thread = None
+            await asyncio.to_thread(thread.join, 2)
+
+    async def _at_rate(self, audio: Audio, rate_hz: int) -> Audio:
+        if self._convert is None:
+            raise EngineUnavailableError(
+                f"The sound output plays {rate_hz} Hz only, and the voice has {audio.rate_hz} Hz. Choose another one in"
+                " the Chat tab."
+            )
+        return await self._convert(audio, rate_hz)
+
+    async def _play(self, audio: Audio, progress: Progress) -> float:
+        await self._have_thread()
+        loop = asyncio.get_running_loop()
+
+        def report(position_s: float, level_dbfs: float) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended: nobody listens
+                loop.call_soon_threadsafe(arrive, position_s, level_dbfs)
+
+        def arrive(position_s: float, level_dbfs: float) -> None:
+            if self._current is job:
+                progress(position_s, level_dbfs)
+
+        job = self._current = _Job(audio, self._device, report)
+        self._jobs.put(job)
+        try:
+            return await asyncio.wrap_future(job.done)
+        finally:
+            job.stop.set()
+
+    async def _have_thread(self) -> None:
+        """A thread that takes the next sound; one that hangs in its device is left behind."""
+        last = self._current
+        if last is not None and not last.left.is_set() and self._thread is not None:
+            last.stop.set()
+            if not await asyncio.to_thread(last.left.wait, HANGS_S):
+                self._leave_thread()
+        if self._thread is None or not self._thread.is_alive():
+            # One queue each: a thread that comes back from a hanging device must not take our sounds.
+            self._jobs = queue.SimpleQueue()
+            self._thread = threading.Thread(
+                target=self._run, args=(self._jobs,), name="speaker", daemon=True
+            )
+            self._thread.start()
+
+    def _leave_thread(self) -> None:
+        if self._hanging >= MOST_HANGING:
+            raise EngineFailedError(
+                "The sound output hangs again and again. Choose another one in the Chat tab, or restart Luma."
+            )
+        self._hanging += 1
+        logger.warning("the sound output hangs; it is opened anew")
+        self._jobs.put(None)
+        self._thread = None
 
     # --- on the speaker's thread ---
 
-    def _run(self) -> None:
-        stream: Any = None
-        opened: tuple[str, int] | None = None
+    def _run(self, jobs: _Jobs) -> None:
+        stream: portaudio.OutputStream | None = None
+        opened: tuple[str, int, float] | None = None
         try:
-            while True:
+            while (job := _next(jobs, stream)) is not None:
+                if not job.done.set_running_or_notify_cancel():
+                    job.left.set()
+                    continue
                 try:
-                    job = self._jobs.get(timeout=IDLE_S)
-                except queue.Empty:
-                    return
-                if job is None:
-                    return
-                try:
-                    wanted = (job.device, job.audio.rate_hz)
+                    wanted = (job.device, job.audio.rate_hz, self._latency_s)
                     if stream is None or opened != wanted:
-                        if stream is not None:
-                            stream.close()
-                            stream = None
-                        stream = _open(job.device, job.audio.rate_hz)
-                        opened = wanted
-                    self._feed(stream, job)
-                except Exception as error:  # noqa: BLE001  a device can fail in any way; the caller decides
-                    if stream is not None:
                         _close(stream)
                         stream = None
-                    if not job.done.cancelled():
-                        job.done.set_exception(_unavailable(job.device, error))
+                        stream = _open(*wanted)
+                        opened = wanted
+                    heard_s = self._feed(stream, job)
+                except Exception as error:  # noqa: BLE001  a device can fail in any way; the caller decides
+                    _close(stream)
+                    stream = None
+                    job.left.set()
+                    job.done.set_exception(_unavailable(job.device, error))
+                else:
+                    job.left.set()
+                    job.done.set_result(heard_s)
         finally:
-            if stream is not None:
-                _close(stream)
+            _close(stream)
 
-    def _feed(self, stream: Any, job: _Job) -> None:
-        rate = stream.samplerate
+    def _feed(self, stream: portaudio.OutputStream, job: _Job) -> float:
+        """Play a sound; return the seconds heard."""
+        rate = job.audio.rate_hz
         samples = array("h", job.audio.pcm)
-        if round(rate) != job.audio.rate_hz:
-            samples = _stretch(samples, job.audio.rate_hz, rate)
-        step = max(1, int(rate * PIECE_S))
-        position = 0
-        count = 0
-        heard = 0
-        while position < len(samples):
-            piece = samples[position : position + step]
-            is_last = job.stop.is_set()
-            piece, level = _scaled(piece, self._volume, fade=is_last)
-            stream.write(piece.tobytes())
-            position += len(piece)
-            heard = position
-            if count % PROGRESS_EVERY == 0 or is_last:
-                job.report(max(0.0, position / rate - stream.latency), level)
-            count += 1
-            if is_last:
-                # What the device still holds would sound on for its whole latency: throw it away.
-                heard = max(0, position - int(stream.latency * rate))
-                stream.abort()
-                stream.start()
-                break
-        else:
-            # The last piece is written, not yet heard.
-            job.stop.wait(stream.latency)
-        if not job.done.cancelled():
-            job.done.set_result(heard / rate)
-
-
-def list_devices() -> list[OutputDevice]:
-    """Names of what can be played on; empty without PortAudio. Takes up to a second: not for the loop.
-
-    Raises:
-        EngineUnavailableError: PortAudio is not installed.
-    """
-    sounddevice = _sounddevice()
-    default = sounddevice.default.device[1]
-    found: dict[str, OutputDevice] = {}
-    for index, device in enumerate(sounddevice.query_devices()):
-        if device["max_output_channels"] > 0 and device["name"] not in found:
-            api = sounddevice.query_hostapis(device["hostapi"])["name"]
-            found[device["name"]] = OutputDevice(device["name"], index == default, api)
-    return list(found.values())
-
-
-def _sounddevice() -> Any:
-    try:
-        import sounddevice
-    except (ImportError, OSError) as error:
-        raise EngineUnavailableError(
-            "Sound output needs PortAudio: on Debian or Ubuntu run `apt install libportaudio2`."
-        ) from error
-    return sounddevice
-
-
-def _open(device: str, rate_hz: int) -> Any:
-    sounddevice = _sounddevice()
-    last: Exception | None = None
-    for rate in (rate_hz, *FALLBACK_RATES):
-        try:
-            stream = sounddevice.RawOutputStream(
-                samplerate=rate,
-                channels=1,
-                dtype="int16",
-                device=device or None,
-                latency="low",
-                blocksize=0,
-            )
+        view = memoryview(samples)
+        step = max(1, round(rate * PIECE_S))
+        written = count = dry = 0
+        volume = self._volume
+        if not stream.is_running:
             stream.start()
-        except (sounddevice.PortAudioError, ValueError) as error:
-            last = error
-            continue
-        return stream
-    assert last is not None
-    raise last
+        while written < len(samples) and not job.stop.is_set():
+            piece = view[written : written + step]
+            before, volume = volume, self._volume
+            sound = piece if before == volume == 1.0 else scaled(piece, before, volume)
+            # The first piece finds a device that was idle, which is no fault.
+            dry += stream.write(sound) and written > 0
+            written += len(piece)
+            if count % PROGRESS_EVERY == 0:
+                position = max(0, written - stream.held())
+                job.report(position / rate, level_dbfs(sound))
+            count += 1
+        _wait_for_the_end(stream, job)
+        if job.stop.is_set():
+            heard = max(0, written - stream.held())
+            stream.abort()
+        else:
+            heard = written
+        if dry > 1:
+            self._hold_more(dry)
+        return heard / rate
+
+    def _hold_more(self, dry: int) -> None:
+        if self._latency_s < LONGEST_LATENCY_S:
+            self._latency_s = min(LONGEST_LATENCY_S, self._latency_s * 2)
+            logger.info(
+                "the sound output ran dry %d times; it holds %.0f ms from now on",
+                dry,
+                self._latency_s * 1000,
+            )
 
 
-def _close(stream: Any) -> None:
+def _next(jobs: _Jobs, stream: portaudio.OutputStream | None) -> _Job | None:
+    """The next sound; None when it is time to end. Keeps a running device in silence for a while."""
+    if stream is not None and stream.is_running:
+        with contextlib.suppress(queue.Empty):
+            return jobs.get(timeout=LEAD_S / 2)
+        silence = bytes(2 * round(stream.rate_hz * PIECE_S))
+        try:
+            for _ in range(round(TAIL_S / PIECE_S)):
+                stream.write(silence)
+                with contextlib.suppress(queue.Empty):
+                    return jobs.get_nowait()
+            stream.stop()
+        except Exception as error:  # noqa: BLE001  the next sound will say it, if there is one
+            logger.debug("the sound output failed between two sounds: %s", error)
+            stream.abandon()
     try:
-        stream.abort()
+        return jobs.get(timeout=IDLE_S)
+    except queue.Empty:
+        return None
+
+
+def _wait_for_the_end(stream: portaudio.OutputStream, job: _Job) -> None:
+    """Wait until no more than the lead is left to be heard, or for a stop."""
+    lead = round(LEAD_S * stream.rate_hz)
+    until_s = monotonic_s() + stream.waiting() / stream.rate_hz + 1.0
+    while not job.stop.is_set() and stream.waiting() > max(0, lead - stream.beyond):
+        if monotonic_s() > until_s:
+            raise EngineFailedError("The sound output took a sound and does not play it.")
+        job.stop.wait(0.004)
+    if stream.beyond > lead:
+        job.stop.wait((stream.beyond - lead) / stream.rate_hz)
+
+
+def _close(stream: portaudio.OutputStream | None) -> None:
+    if stream is not None:
         stream.close()
-    except Exception as error:  # noqa: BLE001  it is being thrown away
-        logger.debug("closing the sound device: %s", error)
 
 
-def _unavailable(device: str, error: Exception) -> EngineUnavailableError:
-    if isinstance(error, EngineUnavailableError):
+def _open(device: str, rate_hz: int, latency_s: float) -> portaudio.OutputStream:
+    """Open a device; when that fails, once more after looking for devices anew."""
+    try:
+        return portaudio.OutputStream(portaudio.find_output(device), rate_hz, latency_s)
+    except portaudio.RateRefusedError:
+        raise
+    except Exception as error:
+        if not portaudio.refresh():
+            raise
+        logger.debug("the sound output %r: %s; looking for devices anew", device, error)
+        return portaudio.OutputStream(portaudio.find_output(device), rate_hz, latency_s)
+
+
+def _devices() -> list[OutputDevice]:
+    portaudio.refresh()
+    return [
+        OutputDevice(device.name, device.is_default, device.host_api)
+        for device in portaudio.outputs()
+    ]
+
+
+def _warm() -> None:
+    try:
+        portaudio.load()
+    except EngineUnavailableError as error:
+        logger.info("%s", error.message)
+
+
+def _unavailable(device: str, error: Exception) -> Exception:
+    if isinstance(error, EngineUnavailableError | EngineFailedError | portaudio.RateRefusedError):
         return error
     name = f"The sound output {device!r}" if device else "The system's sound output"
     return EngineUnavailableError(
-        f"{name} cannot be opened ({error}). Choose another one in the Chat tab, or set AUDIO_SINK=none."
+        f"{name} cannot be played on ({error}). Choose another one in the Chat tab, or set AUDIO_SINK=none."
     )
 
 
-def _scaled(piece: array[int], volume: float, *, fade: bool) -> tuple[array[int], float]:
-    """A piece at ``volume``, faded to silence if asked, and its level in dBFS (RMS)."""
-    count = len(piece)
-    if fade:
-        piece = array("h", (int(s * volume * (1 - i / count)) for i, s in enumerate(piece)))
-    elif volume != 1.0:
-        piece = array("h", (int(s * volume) for s in piece))
-    power = sum(s * s for s in piece[::4]) / max(1, len(piece[::4]))
-    return piece, 10 * math.log10(power / 32768**2) if power > 0 else -120.0
+def scaled(piece: memoryview[int] | array[int], before: float, after: float) -> array[int]:
+    """PCM16 at volume ``after``, gliding there from ``before`` so that a change does not click."""
+    if before == after:
+        return array("h", map(int, map(after.__mul__, piece)))
+    slope = (after - before) / len(piece)
+    return array("h", (int(s * (before + slope * i)) for i, s in enumerate(piece)))
 
 
-def _stretch(samples: array[int], from_hz: float, to_hz: float) -> array[int]:
-    """Linear interpolation, for the rare device that takes neither the sound's rate nor converts by itself."""
-    ratio = from_hz / to_hz
-    last = len(samples) - 1
-    out = array("h", bytes(2 * int(len(samples) / ratio)))
-    for i in range(len(out)):
-        place = i * ratio
-        left = int(place)
-        right = min(last, left + 1)
-        out[i] = int(samples[left] + (samples[right] - samples[left]) * (place - left))
-    return out
+def level_dbfs(piece: Any) -> float:
+    """RMS level of PCM16; -120 for silence."""
+    power = sum(map(mul, piece, piece)) / max(1, len(piece))
+    return 10 * math.log10(power / 32768**2) if power > 0 else -120.0

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from backend.contracts.entities import Audio, Cue
@@ -31,6 +31,9 @@ AHEAD = 6
 STUCK_S = 5.0
 """A sound that has not ended this long after its length never will."""
 
+ENDS_S = 0.25
+"""How long a stopped sink has to say what was heard; the silence itself does not wait for it."""
+
 RETRY_DEVICE_S = 10.0
 """After a device failed, sentences go unheard this long before it is tried again; text goes on meanwhile."""
 
@@ -51,7 +54,7 @@ class Performance:
     """One turn's sentences on the sink.
 
     Attributes:
-        first_sound_s: Monotonic time at which the first sample left, None before.
+        first_sound_s: Monotonic time at which the sink began to sound, None before.
         heard: Texts of the sentences that were heard whole, and the heard words of one cut short.
     """
 
@@ -63,12 +66,13 @@ class Performance:
         default_factory=lambda: asyncio.Queue(maxsize=AHEAD)
     )
     task: asyncio.Task[None] | None = None
-    error: str = ""
+    is_sounding: bool = False
+    is_stopping: bool = False
 
     @property
     def heard_text(self) -> str:
         """What was heard, as one text."""
-        return " ".join(self.heard)
+        return join(self.heard)
 
 
 class Player:
@@ -77,10 +81,10 @@ class Player:
     Args:
         bus: Where `playback.*` goes.
         sink: The output.
-        on_cue: Called when the sentence with the cue starts to play.
+        on_cue: Called with cue, turn and conversation when the sentence with the cue starts to play.
     """
 
-    def __init__(self, bus: EventBus, sink: Sink, on_cue: Callable[[Cue, str], None]) -> None:
+    def __init__(self, bus: EventBus, sink: Sink, on_cue: Callable[[Cue, str, str], None]) -> None:
         self._bus = bus
         self.sink = sink
         self._on_cue = on_cue
@@ -147,9 +151,13 @@ class Player:
 
     async def stop(self, performance: Performance) -> None:
         """Fall silent now; afterwards ``performance.heard`` is final."""
-        self.sink.stop()
         task = performance.task
         assert task is not None
+        performance.is_stopping = True
+        if performance.is_sounding:
+            # The sink knows best what was heard: it says so when it has fallen silent.
+            self.sink.stop()
+            await asyncio.wait([task], timeout=ENDS_S)
         if not task.done():
             task.cancel()
             await asyncio.wait([task], timeout=1)
@@ -190,13 +198,15 @@ class Player:
         sounded = False
         try:
             while (piece := await performance.pieces.get()) is not None:
-                for cue in piece.cues:
-                    self._on_cue(cue, performance.turn_id)
                 if piece.audio is None or not self._device_works():
+                    self._fire(performance, piece)
                     performance.heard.append(piece.text)
                     continue
                 sounded = True
                 await self._play(performance, piece, piece.audio)
+                if performance.is_stopping:
+                    interrupted = True
+                    break
         except asyncio.CancelledError:
             interrupted = True
         finally:
@@ -211,15 +221,41 @@ class Player:
                     )
                 )
 
+    def _fire(self, performance: Performance, piece: SpokenPiece) -> None:
+        for cue in piece.cues:
+            self._on_cue(cue, performance.turn_id, performance.conversation_id)
+
     def _device_works(self) -> bool:
         return self._failed_at_s is None or monotonic_s() - self._failed_at_s > RETRY_DEVICE_S
 
     async def _play(self, performance: Performance, piece: SpokenPiece, audio: Audio) -> None:
-        position_s = 0.0
+        """One sentence on the sink; what was heard of it is in ``performance.heard`` afterwards, whatever happens."""
+        heard_s = 0.0
+        has_begun = False
+
+        def begin() -> None:
+            nonlocal has_begun
+            has_begun = True
+            if performance.first_sound_s is None:
+                performance.first_sound_s = monotonic_s()
+            self._bus.publish(
+                PlaybackStarted(
+                    n=piece.n,
+                    text=piece.text,
+                    url=piece.url,
+                    duration_s=round(audio.duration_s, 3),
+                    sink=self.sink.name,
+                    turn_id=performance.turn_id,
+                    conversation_id=performance.conversation_id,
+                )
+            )
+            self._fire(performance, piece)
 
         def progress(position: float, level: float) -> None:
-            nonlocal position_s
-            position_s = position
+            nonlocal heard_s
+            if not has_begun:
+                begin()
+            heard_s = position
             self._bus.publish(
                 PlaybackPosition(
                     n=piece.n,
@@ -231,34 +267,43 @@ class Player:
                 )
             )
 
-        if performance.first_sound_s is None:
-            performance.first_sound_s = monotonic_s()
-        self.is_playing = True
-        self._bus.publish(
-            PlaybackStarted(
-                n=piece.n,
-                text=piece.text,
-                url=piece.url,
-                duration_s=round(audio.duration_s, 3),
-                sink=self.sink.name,
-                turn_id=performance.turn_id,
-                conversation_id=performance.conversation_id,
-            )
-        )
+        self.is_playing = performance.is_sounding = True
+        is_cut = False
         try:
             async with asyncio.timeout(audio.duration_s + STUCK_S):
-                await self.sink.play(audio, progress)
+                heard_s = await self.sink.play(audio, progress)
+            # A sink that returns early for another reason (it was exchanged) has not interrupted anybody.
+            is_cut = performance.is_stopping and heard_s < audio.duration_s
+            if not has_begun and not is_cut:
+                begin()
+            self._works_again()
         except asyncio.CancelledError:
-            part = heard_words(piece.text, position_s, audio.duration_s)
-            if part:
-                performance.heard.append(part)
+            is_cut = True
             raise
         except (AppError, TimeoutError) as raised:
-            error = raised if isinstance(raised, AppError) else _stuck(self.device)
-            # The show goes on without sound; the operator is told once, not at every sentence.
-            self._failed_at_s = monotonic_s()
-            self.problem = performance.error = error.message
-            logger.warning("turn %s: %s", performance.turn_id, error.message)
+            if not has_begun:
+                self._fire(performance, piece)
+            self._failed(
+                performance, raised if isinstance(raised, AppError) else _stuck(self.device)
+            )
+        finally:
+            performance.is_sounding = False
+            said = heard_words(piece.text, heard_s, audio.duration_s) if is_cut else piece.text
+            if said:
+                performance.heard.append(said)
+
+    def _failed(self, performance: Performance, error: AppError) -> None:
+        """The show goes on without sound; the operator is told once, not at every sentence or try."""
+        self._failed_at_s = monotonic_s()
+        is_news = self.problem != error.message
+        self.problem = error.message
+        logger.log(
+            logging.WARNING if is_news else logging.DEBUG,
+            "turn %s: %s",
+            performance.turn_id,
+            error.message,
+        )
+        if is_news:
             self._bus.publish(
                 ErrorOccurred(
                     source="playback",
@@ -269,10 +314,28 @@ class Player:
                     conversation_id=performance.conversation_id,
                 )
             )
-        else:
-            self._failed_at_s = None
-            self.problem = ""
-        performance.heard.append(piece.text)
+
+    def _works_again(self) -> None:
+        if self.problem:
+            logger.info("the sound is back")
+        self._failed_at_s = None
+        self.problem = ""
+
+
+_NO_SPACE_AFTER = "。！？｡、，；：…"
+
+
+def join(sentences: Iterable[str]) -> str:
+    """Sentences as one text; no space after Japanese and Chinese marks."""
+    text = ""
+    for sentence in sentences:
+        gap = "" if not text or _is_tight(text) else " "
+        text += gap + sentence
+    return text
+
+
+def _is_tight(text: str) -> bool:
+    return text[-1] in _NO_SPACE_AFTER
 
 
 def _stuck(device: str) -> EngineFailedError:

@@ -47,7 +47,7 @@ async def build(folder: Path) -> House:
     llm, voice = WritesText(["Hello there. ", "I am here."]), Beeps()
     sounds = SoundStore(folder / "turns", max_bytes=10**9, max_age_days=1)
     house: House
-    player = Player(bus, NoSound(), lambda cue, turn_id: None)
+    player = Player(bus, NoSound(), lambda cue, turn_id, conversation_id: None)
     runner = TurnRunner(bus, lambda: house.llm, lambda: house.voice, sounds, player)
     chat = Chat(bus=bus, database=database, characters=characters, runner=runner)
     house = House(bus, database, characters, chat, llm, voice, sounds)

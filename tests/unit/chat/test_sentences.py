@@ -24,15 +24,28 @@ def split(text: str, *, by: int = 3, first_clause_chars: int = 10_000) -> list[s
         ("Dr. Smith met Mrs. Jones at 3.5 km.", ["Dr. Smith met Mrs. Jones at 3.5 km."]),
         ("It costs 1,000.50 dollars. Really.", ["It costs 1,000.50 dollars.", "Really."]),
         ("See https://a.io/b.c?d=1. Then go.", ["See https://a.io/b.c?d=1.", "Then go."]),
-        ("Well... maybe. Wait, what?!", ["Well...", "maybe.", "Wait, what?!"]),
+        ("Well... maybe. Wait, what?!", ["Well... maybe.", "Wait, what?!"]),
+        ("Hmm... Okay! Let's go.", ["Hmm...", "Okay!", "Let's go."]),
+        ("No. Never. See no. 5, or No. 6.", ["No.", "Never.", "See no. 5, or No. 6."]),
+        ("Das ist z. B. gut, d. h. ja. Nein.", ["Das ist z. B. gut, d. h. ja.", "Nein."]),
+        ("Am 3. Oktober um 18.30 Uhr. Ja.", ["Am 3. Oktober um 18.30 Uhr.", "Ja."]),
+        ("The answer is 42. Yay!", ["The answer is 42.", "Yay!"]),
+        ("At 5 p.m. Don't be late, i.e. run.", ["At 5 p.m.", "Don't be late, i.e. run."]),
+        ("At 10 a.m. or later, usw. und so.", ["At 10 a.m. or later, usw. und so."]),
+        ("'Why?' he asked. “Go.” She left.", ["'Why?' he asked.", "“Go.”", "She left."]),
+        ("うん、ほんと！😊 よかった。", ["うん、ほんと！😊", "よかった。"]),
+        ("Yes! 😂😂 😊 So good!! 🎉", ["Yes! 😂😂 😊", "So good!! 🎉"]),
+        ("Look:\n```py\na = [1]. B\n```\nNice.", ["Look:", "```py\na = [1]. B\n```", "Nice."]),
+        ("ok. sure. whatever.", ["ok.", "sure.", "whatever."]),
+        ("क्या हाल है। ठीक है।", ["क्या हाल है।", "ठीक है।"]),
         ("I like e.g. tea, i.e. all of it. You?", ["I like e.g. tea, i.e. all of it.", "You?"]),
         ("J. R. R. Tolkien wrote it. I know.", ["J. R. R. Tolkien wrote it.", "I know."]),
         (
             'She said "Stop!" and left. Then "Bye."',
-            ['She said "Stop!"', "and left.", 'Then "Bye."'],
+            ['She said "Stop!" and left.', 'Then "Bye."'],
         ),
         ("おはよう。元気ですか？はい！", ["おはよう。", "元気ですか？", "はい！"]),
-        ("「行こう。」と言った。終わり", ["「行こう。」", "と言った。", "終わり"]),
+        ("「行こう。」と言った。終わり", ["「行こう。」と言った。", "終わり"]),
         ("你好，世界。今天天气很好！", ["你好，世界。", "今天天气很好！"]),
         ("Great! 🎉 Next one.", ["Great! 🎉", "Next one."]),
         ("1. First thing\n2. Second thing", ["1. First thing", "2. Second thing"]),
@@ -44,16 +57,20 @@ def split(text: str, *, by: int = 3, first_clause_chars: int = 10_000) -> list[s
 )
 @pytest.mark.parametrize("by", [1, 3, 1000])
 def test_sentences_end_where_a_reader_would_say(text: str, expected: list[str], by: int) -> None:
-    if by == 1 and "🎉" in text:
-        expected = [
-            "Great!",
-            "🎉 Next one.",
-        ]  # nobody can know yet what follows; both keep the emoji
-    found = split(text, by=by)
-    if "🎉" in text:
-        assert " ".join(found) == text
+    if by == 1 and "! " in text and not text.isascii():
+        # Nobody waits for an emoji that may come: then it is in front of the next sentence.
+        assert " ".join(split(text, by=by)) == text
     else:
-        assert found == expected
+        assert split(text, by=by) == expected
+
+
+def test_a_sentence_is_complete_when_a_tag_follows_it() -> None:
+    splitter = SentenceSplitter()
+    assert splitter.feed("Oh... ") == []
+    assert splitter.pause() == ["Oh..."]
+    assert splitter.feed("I like Dr. ") == []
+    assert splitter.pause() == []
+    assert splitter.feed("Who") + splitter.finish() == ["I like Dr. Who"]
 
 
 def test_the_first_clause_leaves_before_the_sentence_has_ended() -> None:
@@ -106,6 +123,17 @@ def test_the_way_of_arriving_hardly_changes_the_sentences() -> None:
         ("Nice 🎉✨", "Nice"),
         ("🎉", ""),
         ("...", ""),
+        ("Read https://a.io/x?y=1, or www.b.de/c. Ok?", "Read link, or link. Ok?"),
+        ("```py\nx = 2\n```", ""),
+        ("- apples", "apples"),
+        ("> so they said", "so they said"),
+        ("xD that's fun :D <3", "that's fun"),
+        ("(^_^) Hi! f(x) and (see 8)", "Hi! f(x) and (see 8)"),
+        ("w/ you, w/o me", "with you, without me"),
+        ("Ehehe~ so silly~!", "Ehehe, so silly !"),
+        ("E = mc^2, and 2 * 3 = 6", "E = mc², and 2 × 3 = 6"),
+        ("50% of $3.50 at 10:30, -5°C", "50% of $3.50 at 10:30, -5°C"),
+        ("mail me@example.com", "mail me@example.com"),
         ("zero\u200bwidth\u202e", "zerowidth"),
         ("<b>hi</b>", "b hi /b"),
     ],

@@ -10,13 +10,13 @@ import pytest
 
 from backend.chat.prompt import Exchange
 from backend.chat.trace import Trace
-from backend.chat.turn import Answer, Request, TurnRunner, join
+from backend.chat.turn import Answer, Request, TurnRunner
 from backend.contracts.entities import Audio, Speech, VoiceChoice
 from backend.contracts.errors import ProviderError
 from backend.core.bus import EventBus
 from backend.core.clock import monotonic_s
 from backend.outputs.none import NoSound
-from backend.playback.player import Player, heard_words
+from backend.playback.player import Player, heard_words, join
 from backend.playback.sounds import SoundStore
 from tests.fakes import Beeps, ManualSink, Watch, WritesText, character
 
@@ -33,7 +33,7 @@ class Stage:
         self.player = Player(
             self.bus,
             sink or NoSound(),  # type: ignore[arg-type]
-            lambda cue, turn_id: self.cues.append(cue.name),
+            lambda cue, turn_id, conversation_id: self.cues.append(cue.name),
         )
         self.sounds = SoundStore(tmp_path, max_bytes=10**9, max_age_days=1)
         self.runner = TurnRunner(
@@ -46,7 +46,7 @@ class Stage:
             turn_id="ab" * 16,
             conversation_id="stage" if on_stage else "other",
             number=1,
-            character=character(),
+            character=character(expressions=("joy", "Smug")),
             text="hi",
             author="you",
             origin="test",
@@ -107,8 +107,8 @@ async def test_thoughts_and_stage_directions_are_never_spoken_or_stored(tmp_path
         answer = await stage.run()
     assert answer.reply == "Hi!"
     assert stage.voice.said == ["Hi!"]
-    assert stage.cues == ["waves", "smug"]
-    public = [e.text for e in seen.events if e.type == "chat.sentence"]  # type: ignore[union-attr]
+    assert stage.cues == ["waves", "Smug"]
+    public = [e.text for e in seen.events if e.type == "chat.sentence"]
     assert public == ["Hi!"]
 
 
@@ -177,7 +177,7 @@ async def test_an_interrupted_turn_remembers_only_what_was_heard(
         await seen.until("playback.started")
         await sink.playing.wait()
         await seen.until("speech.ready", 2)
-        total_s = sum(e.duration_s for e in seen.of("speech.ready"))  # type: ignore[union-attr]
+        total_s = sum(e.duration_s for e in seen.of("speech.ready"))  # type: ignore[union-attr,misc]
         await sink.advance(cut * total_s)
         await seen.settle()
         await seen.settle()

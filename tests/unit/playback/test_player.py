@@ -25,7 +25,7 @@ def player(sink: ManualSink) -> tuple[EventBus, Player, list[str]]:
     bus = EventBus()
     bus.bind(asyncio.get_running_loop())
     cues: list[str] = []
-    return bus, Player(bus, sink, lambda cue, turn_id: cues.append(cue.name)), cues
+    return bus, Player(bus, sink, lambda cue, turn_id, conversation_id: cues.append(cue.name)), cues
 
 
 async def test_a_cue_fires_when_its_sentence_plays_and_not_before() -> None:

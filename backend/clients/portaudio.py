@@ -1,0 +1,285 @@
+"""PortAudio: the computer's sound devices, listed, opened, and looked for again.
+
+PortAudio knows the devices of the moment it was started. To see one that was plugged in later it has to be started
+again, which would cut every open stream: `refresh` does so only while none is open. Everything here blocks (the first
+call for up to two seconds) and may be called from any thread, never from the backend's loop.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import logging
+import sys
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+from backend.contracts.errors import EngineUnavailableError
+
+logger = logging.getLogger(__name__)
+
+COMMON_RATES = (48_000, 44_100)
+_INVALID_RATE = -9997
+_INVALID_CHANNELS = -9998
+
+_lock = threading.Lock()
+
+
+class _Library:
+    """What there is once a process, guarded by the lock."""
+
+    open_streams = 0
+    alsa_silencer: Any = None
+
+
+class RateRefusedError(Exception):
+    """The device plays no sound of this rate, but of ``rate_hz``."""
+
+    def __init__(self, rate_hz: int) -> None:
+        super().__init__(f"the device wants {rate_hz} Hz")
+        self.rate_hz = rate_hz
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A device as PortAudio lists it; ``index`` None stands for the system's own choice."""
+
+    index: int | None
+    name: str
+    host_api: str
+    is_default: bool
+    rate_hz: int
+
+
+def load() -> Any:
+    """The binding, started.
+
+    Raises:
+        EngineUnavailableError: The library is not installed.
+    """
+    with _lock:
+        return _load()
+
+
+def refresh() -> bool:
+    """Look for devices again, unless a stream is open; return whether that was done."""
+    with _lock:
+        binding = _load()
+        if _Library.open_streams:
+            return False
+        try:
+            binding._terminate()
+            binding._initialize()
+        except binding.PortAudioError as error:
+            logger.warning("the sound devices could not be listed again: %s", error)
+            return False
+        return True
+
+
+def outputs() -> list[Device]:
+    """What can be played on, one entry a name; the system's choice first among equals."""
+    with _lock:
+        binding = _load()
+        try:
+            default = binding.default.device[1]
+            apis = [api["name"] for api in binding.query_hostapis()]
+            found = list(binding.query_devices())
+        except binding.PortAudioError as error:
+            raise EngineUnavailableError(
+                f"The sound devices cannot be listed ({error})."
+            ) from error
+    devices: dict[str, Device] = {}
+    for index, device in enumerate(found):
+        if device["max_output_channels"] <= 0:
+            continue
+        # Windows lists a device once for each of its sound systems.
+        if device["name"] not in devices or index == default:
+            devices[device["name"]] = Device(
+                index,
+                device["name"],
+                apis[device["hostapi"]],
+                index == default,
+                round(device["default_samplerate"]),
+            )
+    return list(devices.values())
+
+
+def find_output(name: str) -> Device:
+    """The device of a name; empty = the system's choice.
+
+    Raises:
+        EngineUnavailableError: There is none, with those that there are.
+    """
+    there = outputs()
+    if not there:
+        raise EngineUnavailableError(
+            "This computer has no sound output. Plug one in, or set AUDIO_SINK=none."
+        )
+    for device in there:
+        if device.name == name or (not name and device.is_default):
+            return device
+    if not name:
+        return there[0]
+    names = ", ".join(device.name for device in there)
+    raise EngineUnavailableError(
+        f"The sound output {name!r} is not there; there are: {names}. Plug it in, or choose another one in the Chat tab."
+    )
+
+
+class OutputStream:
+    """An open device that takes mono PCM16; for one thread.
+
+    Args:
+        device: Which, as `find_output` gave it.
+        rate_hz: Of the sound.
+        latency_s: How much sound the device may hold ready.
+
+    Raises:
+        RateRefusedError: The device wants another rate.
+        EngineUnavailableError: PortAudio is not installed.
+        Exception: Whatever the binding raises when it cannot be opened.
+    """
+
+    def __init__(self, device: Device, rate_hz: int, latency_s: float) -> None:
+        self.rate_hz = rate_hz
+        self._is_running = False
+        with _lock:
+            binding = _load()
+            self._channels, self._stream = _open(binding, device, rate_hz, latency_s)
+            _Library.open_streams += 1
+        self._capacity = 0
+        self.beyond = 0
+        """Frames the device holds in addition to the buffer that can be looked into."""
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the device is asking for sound."""
+        return self._is_running
+
+    def start(self) -> None:
+        """Begin to play what is written."""
+        self._stream.start()
+        self._is_running = True
+        self._capacity = self._room()
+        self.beyond = max(0, round(self._stream.latency * self.rate_hz) - self._capacity)
+
+    def write(self, pcm: Any) -> bool:
+        """Hand over PCM16 mono, waiting for room; return whether the device ran dry before it."""
+        if self._channels == 2:
+            pcm = _doubled(pcm)
+        return bool(self._stream.write(pcm))
+
+    def waiting(self) -> int:
+        """Frames in the buffer that can be looked into."""
+        return max(0, self._capacity - self._room())
+
+    def held(self) -> int:
+        """Frames that were written and not heard yet."""
+        return self.waiting() + self.beyond
+
+    def stop(self) -> None:
+        """Play what is held, then rest."""
+        if self._is_running:
+            self._is_running = False
+            self._stream.stop()
+
+    def abort(self) -> None:
+        """Rest at once; what is held is thrown away."""
+        if self._is_running:
+            self._is_running = False
+            self._stream.abort()
+
+    def abandon(self) -> None:
+        """Rest without asking a device that has failed; never raises."""
+        with contextlib.suppress(Exception):
+            self.abort()
+
+    def close(self) -> None:
+        """Free the device; never raises."""
+        with _lock:
+            _Library.open_streams -= 1
+            try:
+                self._stream.close()
+            except Exception as error:  # noqa: BLE001  it is being thrown away
+                logger.debug("closing a sound device: %s", error)
+
+    def _room(self) -> int:
+        return int(self._stream.write_available)
+
+
+def _open(binding: Any, device: Device, rate_hz: int, latency_s: float) -> tuple[int, Any]:
+    """Open with one channel, with two where one is refused; say which rate to use where the rate is."""
+
+    def stream(channels: int) -> Any:
+        return binding.RawOutputStream(
+            samplerate=rate_hz,
+            channels=channels,
+            dtype="int16",
+            device=device.index,
+            latency=latency_s,
+            blocksize=0,
+        )
+
+    try:
+        try:
+            return 1, stream(1)
+        except binding.PortAudioError as error:
+            if _code(error) != _INVALID_CHANNELS:
+                raise
+            return 2, stream(2)
+    except binding.PortAudioError as error:
+        if _code(error) != _INVALID_RATE:
+            raise
+        for rate in (device.rate_hz, *COMMON_RATES):
+            if rate != rate_hz and _takes(binding, device, rate):
+                raise RateRefusedError(rate) from error
+        raise
+
+
+def _takes(binding: Any, device: Device, rate_hz: int) -> bool:
+    for channels in (1, 2):
+        with contextlib.suppress(binding.PortAudioError, ValueError):
+            binding.check_output_settings(
+                device=device.index, channels=channels, dtype="int16", samplerate=rate_hz
+            )
+            return True
+    return False
+
+
+def _code(error: Exception) -> int:
+    code = error.args[1] if len(error.args) > 1 else 0
+    return code if isinstance(code, int) else 0
+
+
+def _doubled(pcm: Any) -> bytes:
+    """Mono as two equal channels."""
+    mono = memoryview(pcm).cast("B")
+    both = bytearray(2 * len(mono))
+    both[0::4] = both[2::4] = mono[0::2]
+    both[1::4] = both[3::4] = mono[1::2]
+    return bytes(both)
+
+
+def _load() -> Any:
+    _silence_alsa()
+    try:
+        import sounddevice
+    except (ImportError, OSError) as error:
+        raise EngineUnavailableError(
+            "Sound needs the library PortAudio: on Debian or Ubuntu run `sudo apt install libportaudio2`."
+        ) from error
+    return sounddevice
+
+
+def _silence_alsa() -> None:
+    """Keep libasound from printing a line for every device of its configuration that this computer lacks."""
+    if _Library.alsa_silencer is not None or not sys.platform.startswith("linux"):
+        return
+    kind = ctypes.CFUNCTYPE(
+        None, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p
+    )
+    # Kept: libasound calls it as long as the process lives.
+    _Library.alsa_silencer = kind(lambda *_: None)
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL("libasound.so.2").snd_lib_error_set_handler(_Library.alsa_silencer)
