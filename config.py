@@ -141,11 +141,6 @@ class Settings(BaseSettings):
     cors_origins: Words = setting(
         (), "Web origins (https://example.org) that may call the API; never *."
     )
-    local_clients: bool = setting(
-        False,
-        "Let Open-LLM-VTuber clients on this machine connect without the token.",
-        live=True,
-    )
     api_max_body_kb: int = setting(1024, "Largest JSON request, in KiB.", ge=16, le=65536)
     api_max_upload_mb: int = setting(200, "Largest uploaded file, in MiB.", ge=1, le=4096)
     api_max_connections: int = setting(200, "Sockets open at once.", ge=4, le=10000)

@@ -372,6 +372,7 @@ class Engines:
                 host=self._host,
                 folder=settings.models_dir / "whisper",
                 model=settings.whisper_model,
+                language=settings.stt_language,
                 timeout_s=settings.stt_timeout_s,
             )
         elif name == "sphinx":
@@ -389,6 +390,7 @@ class Engines:
                 base_url=settings.stt_openai_url,
                 api_key=key.get_secret_value() if key else "",
                 model=settings.stt_openai_model,
+                language=settings.stt_language,
                 timeout_s=settings.stt_timeout_s,
             )
         else:
@@ -452,7 +454,11 @@ class Backend:
             temperature=settings.llm_temperature,
         )
         self.chat = Chat(
-            bus=self.bus, database=self.database, characters=self.characters, runner=self.runner
+            bus=self.bus,
+            database=self.database,
+            characters=self.characters,
+            runner=self.runner,
+            user_name=lambda: self.engines.settings.user_name,
         )
         self.downloads = Downloads(self.bus, self.http, settings.models_dir)
         self.voices = VoiceLibrary(

@@ -111,12 +111,14 @@ class Chat:
         characters: Characters,
         runner: TurnRunner,
         default_character: str = "",
+        user_name: Callable[[], str] = lambda: "you",
     ) -> None:
         self._bus = bus
         self._database = database
         self._characters = characters
         self._runner = runner
         self._default_character = default_character
+        self._user_name = user_name
         self._lanes: OrderedDict[str, _Lane] = OrderedDict()
         self._opening: dict[str, asyncio.Lock] = {}
         self._unstored: OrderedDict[str, Turn] = OrderedDict()
@@ -161,6 +163,8 @@ class Chat:
             raise InvalidInputError(
                 f"The message has {len(text):,} characters; at most {LONGEST_MESSAGE_CHARS:,} are taken."
             )
+        if author == "you":
+            author = self._user_name()
         author = clean(author).replace("\n", " ")[:LONGEST_AUTHOR_CHARS] or "you"
         lane = await self._lane_for(conversation_id, client_uid, character_id)
         if character_id and character_id != lane.conversation.character_id:
