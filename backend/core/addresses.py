@@ -17,7 +17,13 @@ _METADATA = frozenset(
     ip_address(text)
     for text in ("fd00:ec2::254", "100.100.100.200", "168.63.129.16", "192.0.0.192")
 )
-_NAT64 = IPv6Network("64:ff9b::/96")
+# Networks whose addresses carry an IPv4 one in their last 32 bits: NAT64 (RFC 6052, RFC 8215), SIIT, and the old
+# IPv4-compatible ones.
+_CARRIERS = tuple(
+    IPv6Network(text) for text in ("64:ff9b::/96", "64:ff9b:1::/48", "::ffff:0:0:0/96", "::/96")
+)
+_GLOBAL_V6 = IPv6Network("2000::/3")
+"""All that is given out on the internet; Python calls more of the rest global than is (fec0::/10)."""
 
 
 def reach_of(address: str) -> Reach:
@@ -34,6 +40,8 @@ def reach_of(address: str) -> Reach:
         return "forbidden"
     if ip.version == 4 and ip.is_reserved:  # for IPv6 the tables call ::1 reserved as well
         return "forbidden"
+    if isinstance(ip, IPv6Address) and ip not in _GLOBAL_V6:
+        return "private"
     # What is not global counts as private, so also carrier-grade NAT (100.64/10), where VPNs such as Tailscale live.
     return "public" if ip.is_global else "private"
 
@@ -44,7 +52,8 @@ def _unwrapped(ip: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
         inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
         if inner is not None:
             return inner
-        if ip in _NAT64:
+        is_own = ip.is_loopback or ip.is_unspecified
+        if not is_own and any(ip in network for network in _CARRIERS):
             return IPv4Address(int(ip) & 0xFFFFFFFF)
     return ip
 

@@ -16,10 +16,12 @@ from contextlib import contextmanager
 import orjson
 
 from backend.contracts.events import AnyEvent, Event, wire_time
+from backend.core.logs import redact
 
 logger = logging.getLogger(__name__)
 
 LEVELS = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40}
+TROUBLE = ("WARNING", "ERROR")
 DEFAULT_LIMIT = 2000
 BATCH = 512
 """Events stored and handed on in one step: one statement of the database, well below a reader's limit, a few ms of the loop's time with 100 readers."""
@@ -77,6 +79,17 @@ class Published:
                 }
             )
         return self._wire
+
+
+def _without_secrets(event: AnyEvent) -> AnyEvent:
+    changed = {
+        name: clean
+        for name in type(event).model_fields
+        if name not in ("id", "type")
+        and isinstance(text := getattr(event, name), str)
+        and (clean := redact(text)) != text
+    }
+    return event.model_copy(update=changed) if changed else event
 
 
 def _valid(text: str) -> str:
@@ -248,8 +261,14 @@ class EventBus:
         self._persist = persist
 
     def publish(self, event: AnyEvent) -> Published:
-        """Hand ``event`` to every subscriber. Call from the owning loop only."""
+        """Hand ``event`` to every subscriber. Call from the owning loop only.
+
+        Trouble is told in words that may come from a provider or a library: secrets are taken out of it here, before it
+        is stored or sent to anybody.
+        """
         self.published += 1
+        if event.severity in TROUBLE:
+            event = _without_secrets(event)
         if event.durable:
             self._seq += 1
             item = Published(event, self._seq)

@@ -13,8 +13,10 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from html import escape
 from typing import Any
-from urllib.parse import urljoin
+from unicodedata import category
+from urllib.parse import quote, urljoin
 
 import orjson
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, TextIO
+from typing import Literal, Protocol, TextIO
 from urllib.parse import quote, quote_plus
 
 import orjson
@@ -25,9 +25,6 @@ import orjson
 from backend.contracts.events import LogLine, Severity
 from backend.core import clock
 from backend.core.context import current_turn
-
-if TYPE_CHECKING:
-    from backend.core.bus import EventBus
 
 HIDDEN = "[hidden]"
 SHORTEST_SECRET = 6
@@ -101,6 +98,14 @@ def redact(text: str) -> str:
     return REDACTOR.redact(text)
 
 
+class Publishes(Protocol):
+    """Where lines go as events: the bus, which itself needs the redactor from here."""
+
+    def publish_from_thread(self, event: LogLine) -> None:
+        """Hand a line on, from any thread."""
+        ...
+
+
 class Logs:
     """The files and the terminal that `start_logging` opened; closed at the end."""
 
@@ -137,7 +142,7 @@ def set_level(level: str, *, debug: bool) -> None:
         logging.getLogger(name).setLevel(logging.INFO if debug else logging.WARNING)
 
 
-def attach(bus: EventBus) -> Callable[[], None]:
+def attach(bus: Publishes) -> Callable[[], None]:
     """Publish every line as a `log.line` event from now on; call what it returns to end that."""
     handler = _BusHandler(bus)
     logging.getLogger().addHandler(handler)
@@ -199,14 +204,15 @@ def _message(record: logging.LogRecord) -> str:
         text = record.getMessage()
     except Exception:  # noqa: BLE001 - wrong arguments of a log call must not lose the line
         text = f"{record.msg} {record.args!r}"
-    return redact(text[:LONGEST_LINE])
+    # Cut after redaction: half a secret at the cut would not be recognised.
+    return redact(text[: 4 * LONGEST_LINE])[:LONGEST_LINE]
 
 
 def _traceback(record: logging.LogRecord) -> str:
     if record.exc_info and not record.exc_text:
         record.exc_text = _PLAIN.formatException(record.exc_info)
     parts = [record.exc_text or "", record.stack_info or ""]
-    return redact("\n".join(part for part in parts if part)[-LONGEST_LINE:])
+    return redact("\n".join(part for part in parts if part)[-4 * LONGEST_LINE :])[-LONGEST_LINE:]
 
 
 _PLAIN = logging.Formatter()
@@ -261,7 +267,7 @@ class _Console(logging.StreamHandler[TextIO]):
 class _BusHandler(logging.Handler):
     """Publishes lines, at most `LINES_PER_S` for long; what is left out is counted and said."""
 
-    def __init__(self, bus: EventBus) -> None:
+    def __init__(self, bus: Publishes) -> None:
         super().__init__()
         self._bus = bus
         self._busy = threading.local()

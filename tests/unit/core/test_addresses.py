@@ -16,6 +16,9 @@ from backend.core.addresses import origin_of, reach_of
         "fe80::1%eth0",
         "::ffff:169.254.169.254",
         "64:ff9b::a9fe:a9fe",
+        "64:ff9b:1::a9fe:a9fe",
+        "::169.254.169.254",
+        "::ffff:0:169.254.169.254",
         "2002:a9fe:a9fe::1",
         "fd00:ec2::254",
         "100.100.100.200",
@@ -32,7 +35,7 @@ def test_link_local_and_metadata_are_forbidden_in_every_disguise(address: str) -
 @pytest.mark.parametrize(
     "address",
     ["127.0.0.1", "127.9.9.9", "::1", "0.0.0.0", "::", "10.1.2.3", "192.168.0.9", "172.20.0.1",
-     "fd12::1", "100.64.1.1", "::ffff:127.0.0.1"],
+     "fd12::1", "fec0::1", "4000::1", "100.64.1.1", "::ffff:127.0.0.1"],
 )  # fmt: skip
 def test_this_machine_and_its_networks_are_private(address: str) -> None:
     assert reach_of(address) == "private"
