@@ -2,7 +2,7 @@
 
 The list lives in memory and is written through to the database: a character is read on every turn. The characters Luma
 ships with are rows like all others; one nobody has edited follows the shipped version, and `reset` brings it back.
-Pictures of one's own lie in ``<avatars_dir>/<id>/<expression>.png`` and hide the shipped ones.
+Pictures of one's own lie in ``<avatars_dir>/<id>/<expression>.png`` and come before the shipped ones.
 """
 
 from __future__ import annotations
@@ -172,7 +172,7 @@ class Characters:
         checked = _checked(copied)
         new_id = self._free_id(str(checked["name"]))
         has_pictures = await asyncio.to_thread(
-            _copy_pictures, self._picture_folder(original.id), self._avatars_dir / new_id
+            _copy_pictures, self._picture_folders(original.id), self._avatars_dir / new_id
         )
         now = clock.now()
         copy = _validated(
@@ -270,7 +270,7 @@ class Characters:
     async def set_picture(
         self, character_id: str, data: bytes, expression: str = NEUTRAL, filename: str = ""
     ) -> Character:
-        """Give the character a picture for one expression; the first own picture hides the shipped ones.
+        """Give the character a picture for one expression; an own neutral one hides the shipped ones.
 
         Raises:
             InvalidInputError, TooLargeError: If the picture or the expression's name cannot be used.
@@ -287,16 +287,20 @@ class Characters:
         """The PNG to show; an expression without one of its own shows the neutral face. None if there is no picture."""
         if character_id not in self._all or not _ID.fullmatch(expression):
             return None
-        folder = self._picture_folder(character_id)
+        folders = self._picture_folders(character_id)
         for name in (expression, NEUTRAL):
-            path = folder / f"{name}.png"
-            if path.is_file():
-                return path
+            for folder in folders:
+                path = folder / f"{name}.png"
+                if path.is_file():
+                    return path
         return None
 
-    def _picture_folder(self, character_id: str) -> Path:
+    def _picture_folders(self, character_id: str) -> tuple[Path, ...]:
+        """Where pictures are looked for, the first first; a neutral face of one's own is a new look altogether."""
         own = self._avatars_dir / character_id
-        return own if own.is_dir() else AVATARS / character_id
+        if (own / f"{NEUTRAL}.png").is_file():
+            return (own,)
+        return (own, AVATARS / character_id)
 
     async def _keep_picture(
         self, character: Character, picture: cards.Picture, expression: str
@@ -359,11 +363,11 @@ def _write_whole(path: Path, data: bytes) -> None:
     part.replace(path)
 
 
-def _copy_pictures(source: Path, target: Path) -> bool:
-    if not source.is_dir():
-        return False
-    shutil.copytree(source, target, dirs_exist_ok=True)
-    return True
+def _copy_pictures(sources: tuple[Path, ...], target: Path) -> bool:
+    found = [source for source in sources if source.is_dir()]
+    for source in reversed(found):  # the first is copied last: its pictures win
+        shutil.copytree(source, target, dirs_exist_ok=True)
+    return bool(found)
 
 
 def _own_values(character: Character) -> dict[str, Any]:

@@ -350,7 +350,7 @@ class CharacterForm(tk.Frame):
 
     def _build_faces(self) -> None:
         theme, px = self._theme, self._theme.px
-        body = self._card("Pictures", "one per expression; kept as soon as chosen")
+        body = self._card("Pictures", "one per expression; without one it shows the neutral face")
         self._face_grid = tk.Frame(body)
         theme.tint(self._face_grid, background="surface")
         self._face_grid.pack(fill="x")

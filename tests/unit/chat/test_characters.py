@@ -244,7 +244,21 @@ async def test_a_character_without_a_picture_is_exported_with_a_monogram(
         assert image.size == (512, 512)
 
 
-async def test_an_own_picture_hides_the_shipped_ones(characters: Characters) -> None:
+async def test_an_own_picture_of_one_expression_leaves_the_others_as_they_were(
+    characters: Characters,
+) -> None:
+    await characters.set_picture("hoshi", picture("#FF0000"), "joy")
+    copy = await characters.duplicate("hoshi")
+    for who in ("hoshi", copy.id):
+        joy, smug = characters.avatar_path(who, "joy"), characters.avatar_path(who, "smug")
+        assert joy is not None
+        assert smug is not None
+        with Image.open(joy) as image:
+            assert image.convert("RGB").getpixel((200, 200)) == (255, 0, 0)
+        assert smug.read_bytes() == (AVATARS / "hoshi" / "smug.png").read_bytes()
+
+
+async def test_an_own_neutral_picture_hides_the_shipped_ones(characters: Characters) -> None:
     changed = await characters.set_picture("hoshi", picture("#FF0000"))
     path = characters.avatar_path("hoshi", "joy")
     assert path is not None
