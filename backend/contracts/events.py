@@ -342,6 +342,8 @@ class PlaybackStarted(Event):
     conversation_id: str
 
     def sentence(self) -> str:
+        if self.sink == "none":
+            return f"sentence {self.n} is shown, not heard: AUDIO_SINK is none"
         return f"speaking sentence {self.n} on {self.sink}"
 
 

@@ -189,7 +189,7 @@ class ChatTab(tk.Frame):
                 if not message.reply.ended:
                     message.reply.play(event.n)
                     words = f"Speaking sentence {event.n}  \u00b7  {HEARD_HINT}"
-                    message.state = words
+                    message.state = words if event.sink != "none" else "Writing"
                 else:
                     message.state = "Playing again"
                 self.view.touch(message.key)

@@ -912,14 +912,15 @@ class Strip(tk.Canvas):
 
 
 def breaks_anywhere(text: str) -> bool:
-    """Whether lines may break between any two letters: Chinese and Japanese, or a word too long for a line.
+    """Whether lines may break between any two letters: mostly Chinese and Japanese, or words too long for a line.
 
     Tk breaks at spaces only, so such a text would leave a hole behind the name and then break anywhere all the same.
     """
     wide = sum(1 for letter in text if "\u2e80" <= letter <= "\u9fff" or "\uff00" <= letter)
     if wide * 2 > len(text):
         return True
-    return any(len(word) > LONGEST_WORD for word in text.split())
+    # One long link in a message must not cut all its other words.
+    return 2 * sum(len(word) for word in text.split() if len(word) > LONGEST_WORD) > len(text)
 
 
 def before_sound(spans: Iterable[Span]) -> list[Span]:
