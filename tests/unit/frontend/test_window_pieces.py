@@ -171,7 +171,12 @@ def test_speaking_is_not_part_of_the_wait() -> None:
         ("我想听一个关于灯笼的故事", True),
         ("Right! In the evening you say こんばんは.", False),
         ("x" * 100, True),
-        ("Look, I found it after a very long search, here it is: https://" + "x" * 60, False),
+        (
+            "Look, I found it after a very long search: https://"
+            + "x" * 60
+            + " and it is lovely, is it not?",
+            False,
+        ),
         ("", False),
     ],
 )
