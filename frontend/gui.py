@@ -49,6 +49,7 @@ from frontend.widgets.popup import Choice, Picker
 from frontend.widgets.rail import Rail, RailTab
 from frontend.widgets.status_bar import HEIGHT as STATUS_HEIGHT
 from frontend.widgets.status_bar import StatusBar
+from frontend.widgets.text_keys import teach_text_keys
 from frontend.window_state import read_state, write_state
 
 logger = logging.getLogger(__name__)
@@ -733,6 +734,7 @@ class MainWindow:
         return made
 
     def _bind_keys(self) -> None:
+        teach_text_keys(self.root)
         for command in self.commands:
             for sequence in command.bind:
                 self.root.bind(sequence, lambda _, run=command.run: self._run(run))  # type: ignore[misc]
