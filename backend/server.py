@@ -34,6 +34,21 @@ STOP_TIMEOUT_S = 4.0
 PORTS_TRIED = 20
 
 
+HEAD_S = 10.0
+"""Longest wait for a request's head: who connects and says nothing holds no connection for long."""
+MAX_HEAD_BYTES = 128 * 1024
+"""Of a head that is still incomplete; the guard refuses smaller ones with words."""
+SPARE_CONNECTIONS = 300
+"""Connections besides the sockets; below the 1,024 files a process may open on most systems."""
+
+STRANGERS_LINES = (
+    "Invalid HTTP request received.",
+    "Unsupported upgrade request.",
+    "ASGI callable returned without completing handshake.",  # said of each socket that the guard refuses
+)
+"""What uvicorn logs because of what anybody sent: any web page could fill the log with it."""
+
+
 class BackendError(Exception):
     """The backend cannot run; the message says why and what to do."""
 
@@ -234,8 +249,10 @@ class BackendThread:
 
         application = self._make_app()
         settings = self.settings
+        logging.getLogger("uvicorn.error").addFilter(_is_ours_to_tell)
         config = uvicorn.Config(
             self._noting_failure(application),
+            http=_patient_protocol(settings.api_max_connections + SPARE_CONNECTIONS),
             log_config=None,
             access_log=False,
             lifespan="on",
@@ -279,6 +296,73 @@ class BackendThread:
                 raise
 
         return run
+
+
+def _is_ours_to_tell(record: logging.LogRecord) -> bool:
+    return record.msg not in STRANGERS_LINES
+
+
+def _patient_protocol(most: int) -> type[asyncio.Protocol]:
+    """Uvicorn's HTTP/1.1 with bounds on what happens before a request is there, which the guard cannot see.
+
+    Args:
+        most: Connections open at once; more are closed unheard.
+    """
+    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+    class Patient(HttpToolsProtocol):
+        _deadline: asyncio.TimerHandle | None = None
+        _head_bytes = 0
+        _in_head = False
+
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
+            super().connection_made(transport)
+            if len(self.connections) > most:
+                transport.abort()
+                return
+            self._expect_head()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._head_is_there()
+            super().connection_lost(exc)
+
+        def data_received(self, data: bytes) -> None:
+            self._head_bytes += len(data)
+            super().data_received(data)
+            if self.transport.is_closing() or self.transport.get_protocol() is not self:
+                return
+            if self._in_head and self._head_bytes > MAX_HEAD_BYTES:
+                self.transport.abort()
+            elif not self._in_head and (self.cycle is None or self.cycle.response_complete):
+                self._expect_head()  # empty lines between requests keep nothing open
+
+        def on_message_begin(self) -> None:
+            super().on_message_begin()
+            self._in_head = True
+            self._head_bytes = 0
+            self._expect_head()
+
+        def on_headers_complete(self) -> None:
+            self._in_head = False
+            self._head_is_there()
+            super().on_headers_complete()
+
+        def handle_websocket_upgrade(self) -> None:
+            super().handle_websocket_upgrade()
+            # A header that is too long for it leaves it waiting for ever.
+            if not getattr(self.transport.get_protocol(), "handshake_initiated", True):
+                self.transport.abort()
+
+        def _expect_head(self) -> None:
+            if self._deadline is None:
+                self._deadline = self.loop.call_later(HEAD_S, self.transport.abort)
+
+        def _head_is_there(self) -> None:
+            if self._deadline is not None:
+                self._deadline.cancel()
+                self._deadline = None
+
+    return Patient
 
 
 def _reason(error: BaseException) -> str:

@@ -28,6 +28,9 @@ logger = logging.getLogger(__name__)
 SHOWN_CHARS = 60
 """How much of a wrong value is repeated in the message about it."""
 
+DEEPEST = 100
+"""Levels of a value that are repeated; orjson writes 254, and a wrong value may have a thousand."""
+
 SECRET_WORDS = ("key", "token", "secret", "password")
 
 UNEXPECTED = {
@@ -63,17 +66,19 @@ def encode(content: object) -> bytes:
     """``content`` as JSON; text that is no Unicode is repaired rather than refused."""
     try:
         return orjson.dumps(content, option=orjson.OPT_NON_STR_KEYS)
-    except orjson.JSONEncodeError:
+    except (orjson.JSONEncodeError, RecursionError):
         return orjson.dumps(_repaired(content), option=orjson.OPT_NON_STR_KEYS)
 
 
-def _repaired(value: object) -> object:
+def _repaired(value: object, depth: int = 0) -> object:
+    if depth > DEEPEST:
+        return None
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode()
     if isinstance(value, Mapping):
-        return {_repaired(key): _repaired(item) for key, item in value.items()}
+        return {_repaired(key): _repaired(item, depth + 1) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_repaired(item) for item in value]
+        return [_repaired(item, depth + 1) for item in value]
     if isinstance(value, int) and not -(2**63) <= value < 2**64:
         # Readers of JSON would lose its digits anyway; beyond a float's range there is no number to give.
         return float(value) if abs(value) < 2**1000 else None

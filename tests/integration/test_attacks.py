@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
+import socket
+import threading
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
+from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
+from backend import server
 from tests.integration.conftest import Served, serve
 from tests.servers.thread import ServerThread
 from tests.servers.wire import Request, Wire, WireServer
@@ -139,3 +145,129 @@ def test_a_provider_that_repeats_the_key_gets_it_nowhere(
     for file in folder.rglob("*"):
         if file.is_file():
             assert b"zqx7" not in file.read_bytes().lower(), file
+
+
+# --- before a request is there ---
+
+
+def raw(served: Served) -> socket.socket:
+    """A bare connection."""
+    return socket.create_connection(("127.0.0.1", served.backend.port), timeout=10)
+
+
+def is_closed(connection: socket.socket) -> bool:
+    """Whether the backend ends the connection, within the connection's timeout."""
+    try:
+        while connection.recv(65536):
+            pass
+    except ConnectionError:
+        return True
+    except TimeoutError:
+        return False
+    return True
+
+
+@pytest.fixture(scope="module")
+def impatient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A backend that waits only half a second for a request's head."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(server, "HEAD_S", 0.5)
+        patch.setattr(server, "SPARE_CONNECTIONS", 40)
+        yield from serve(tmp_path_factory.mktemp("impatient"), api_max_connections=10)
+
+
+@pytest.mark.parametrize("said", [b"", b"GET /api/health HT", b"GET / HTTP/1.1\r\nHost: a\r\nX: "])
+def test_who_does_not_finish_a_request_is_not_waited_for(impatient: Served, said: bytes) -> None:
+    with raw(impatient) as connection:
+        connection.sendall(said)
+        assert is_closed(connection)
+
+
+def test_a_kept_connection_is_not_kept_by_empty_lines(impatient: Served) -> None:
+    with raw(impatient) as connection:
+        connection.sendall(
+            f"GET /api/health HTTP/1.1\r\nHost: {impatient.url[7:]}\r\n\r\n".encode()
+        )
+        assert b"200 OK" in connection.recv(4096)
+        connection.sendall(b"\r\n")
+        assert is_closed(connection)
+
+
+def test_a_slow_answer_and_an_open_socket_are_not_taken_for_silence(impatient: Served) -> None:
+    with (
+        impatient.client() as api,
+        connect(impatient.socket_url, additional_headers=impatient.bearer) as ws,
+    ):
+        ws.send(json.dumps({"hello": {"types": ["no.such"]}}))
+        for _ in range(3):
+            assert api.get("/api/health").status_code == 200
+            threading.Event().wait(0.3)
+        ws.send(json.dumps({"ping": 1}))
+        assert "hello" in str(ws.recv(5))
+        assert "pong" in str(ws.recv(5))
+
+
+def test_a_head_without_end_is_cut_off_before_it_fills_the_memory(impatient: Served) -> None:
+    with raw(impatient) as connection:
+        sent = 0
+        with contextlib.suppress(ConnectionError):
+            connection.sendall(b"GET /api/health HTTP/1.1\r\n")
+            while sent < 64 << 20:
+                connection.sendall(b"X: " + b"a" * 65536 + b"\r\n")
+                sent += 65536
+        assert sent < 16 << 20
+        assert is_closed(connection)
+
+
+def test_a_socket_with_a_header_that_is_too_long_is_closed(impatient: Served) -> None:
+    with raw(impatient) as connection:
+        connection.sendall(
+            f"GET /ws HTTP/1.1\r\nHost: {impatient.url[7:]}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+            f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nX: {'a' * 20000}\r\n\r\n".encode()
+        )
+        assert is_closed(connection)
+
+
+def test_more_connections_than_there_is_room_for_are_closed_and_room_comes_back(
+    impatient: Served,
+) -> None:
+    with contextlib.ExitStack() as stack:
+        crowd = [stack.enter_context(raw(impatient)) for _ in range(80)]
+        assert all(is_closed(connection) for connection in crowd)
+    with impatient.client() as api:
+        assert api.get("/api/status").status_code == 200
+
+
+def test_refused_sockets_and_broken_requests_fill_no_log(
+    impatient: Served, caplog: pytest.LogCaptureFixture
+) -> None:
+    with raw(impatient) as connection:
+        connection.sendall(b"\x16\x03\x01 no HTTP at all\r\n\r\n")
+        assert is_closed(connection)
+    with pytest.raises(InvalidStatus):
+        connect(impatient.socket_url)
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+# --- inside one ---
+
+
+@pytest.mark.parametrize("depth", [300, 900, 5000])
+def test_deeply_nested_json_is_the_callers_mistake(impatient: Served, depth: int) -> None:
+    body = '{"message": ' + "[" * depth + "]" * depth + "}"
+    with impatient.client() as api:
+        answer = api.post("/api/chat", content=body, headers={"Content-Type": "application/json"})
+    assert 400 <= answer.status_code < 500
+    assert answer.json()["code"] in ("input.invalid", "request.malformed")
+
+
+@pytest.mark.parametrize("key", ["ping", "id"])
+def test_deeply_nested_json_does_not_end_a_socket(impatient: Served, key: str) -> None:
+    with connect(impatient.socket_url, additional_headers=impatient.bearer) as ws:
+        ws.send(json.dumps({"hello": {"types": ["no.such"]}}))
+        ws.recv(5)
+        deep = "[" * 900 + "]" * 900
+        ws.send(f'{{"do": "nothing", "{key}": {deep}}}')
+        assert json.loads(ws.recv(5))
+        ws.send(json.dumps({"ping": 1}))
+        assert json.loads(ws.recv(5)) == {"pong": 1}
