@@ -47,6 +47,8 @@ def main(arguments: list[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # a C locale must not end the program
+    # What is said, and what is kept of it, is nobody else's on this machine: every file and folder made from here on.
+    os.umask(0o077)
     try:
         overrides = {
             "api_host": given.host,
@@ -89,13 +91,14 @@ def _run(loaded: LoadedSettings, *, headless: bool) -> int:
     from backend.contracts.errors import AppError
     from backend.core import logs
     from backend.core.auth_token import load_or_create_token
-    from backend.core.instance import AlreadyRunningError, Instance
+    from backend.core.instance import AlreadyRunningError, Instance, make_private
 
     settings = loaded.settings
     _check_address(loaded)
     try:
         instance = Instance(settings.data_dir)
         with instance:
+            make_private(settings.data_dir)
             token = load_or_create_token(settings.data_dir)
             for secret in (token, *settings.secrets().values()):
                 logs.REDACTOR.add(secret)

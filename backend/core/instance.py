@@ -6,8 +6,10 @@ and a second start where the backend is.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import stat
 import sys
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -17,6 +19,8 @@ from typing import IO
 
 LOCK_NAME = "luma.lock"
 ADDRESS_NAME = "backend.json"
+OURS = ("luma.db", "audio", "avatars", "backups", "settings.yaml", "secrets.yaml", "window")
+"""How the names of what we keep in a data folder begin."""
 
 
 class AlreadyRunningError(Exception):
@@ -81,6 +85,20 @@ class Instance:
         new = self.data_dir / f".{ADDRESS_NAME}.new"
         new.write_text(json.dumps(asdict(address), indent=2) + "\n", encoding="utf-8")
         new.replace(self.data_dir / ADDRESS_NAME)
+
+
+def make_private(data_dir: Path) -> None:
+    """Take other users' rights from what is in the data folder, where an older start or a copy left them some.
+
+    The folder itself stays as it is: somebody may have chosen one that others need.
+    """
+    for path in data_dir.iterdir():
+        if not path.name.startswith(OURS) or path.is_symlink():
+            continue
+        with contextlib.suppress(OSError):
+            mode = stat.S_IMODE(path.stat().st_mode)
+            if mode & 0o077:
+                path.chmod(mode & 0o700)
 
 
 def read_address(data_dir: Path) -> Address | None:

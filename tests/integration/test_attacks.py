@@ -6,6 +6,7 @@ import contextlib
 import json
 import logging
 import socket
+import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from websockets.sync.client import connect
 
 from backend import server
 from tests.integration.conftest import Served, serve
+from tests.integration.program import Program
 from tests.servers.thread import ServerThread
 from tests.servers.wire import Request, Wire, WireServer
 
@@ -271,3 +273,19 @@ def test_deeply_nested_json_does_not_end_a_socket(impatient: Served, key: str) -
         assert json.loads(ws.recv(5))
         ws.send(json.dumps({"ping": 1}))
         assert json.loads(ws.recv(5)) == {"pong": 1}
+
+
+# --- other users of this machine ---
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such modes")
+def test_nothing_that_is_kept_can_be_read_by_other_users(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    environment = {"TTS_CHAIN": "tone", "LLM_PROVIDER": "echo", "LUMA_ENV_FILE": ""}
+    with Program(data, "--headless", "--port", "0", environment=environment) as program:
+        assert program.ask("POST", "/api/chat", {"message": "a secret"})[0] == 200
+        assert program.ask("POST", "/api/config", {"values": {"USER_NAME": "me"}})[0] == 200
+        program.stop()
+    kept = [data, *data.rglob("*"), *(tmp_path / "logs").rglob("*")]
+    assert {path.name for path in kept} >= {"luma.db", "settings.yaml", "api_token", "audio"}
+    assert [path for path in kept if path.stat().st_mode & 0o077] == []

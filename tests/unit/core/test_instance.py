@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from backend.core.instance import AlreadyRunningError, Instance, read_address
+from backend.core.instance import AlreadyRunningError, Instance, make_private, read_address
 
 HOLD = """
 import sys
@@ -62,3 +62,16 @@ def test_another_process_is_refused_until_the_first_has_ended(tmp_path: Path) ->
 def test_a_damaged_address_is_none(tmp_path: Path, text: str) -> None:
     (tmp_path / "backend.json").write_text(text)
     assert read_address(tmp_path) is None
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such modes")
+def test_what_an_older_start_left_open_is_closed_and_the_rest_stays(tmp_path: Path) -> None:
+    (tmp_path / "audio").mkdir(mode=0o755)
+    for name in ("luma.db", "luma.db-wal", "settings.yaml", "holiday.png"):
+        (tmp_path / name).touch(mode=0o644)
+    elsewhere = tmp_path / "holiday.png"
+    (tmp_path / "luma.db-link").symlink_to(elsewhere)
+    make_private(tmp_path)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    assert modes.pop("holiday.png") == modes.pop("luma.db-link") == 0o644
+    assert modes == {"audio": 0o700, "luma.db": 0o600, "luma.db-wal": 0o600, "settings.yaml": 0o600}
