@@ -42,6 +42,7 @@ APT = {
     "portaudio": "libportaudio2",
     "xvfb": "xvfb",
     "fonts": "fonts-dejavu-core fonts-noto-cjk fonts-noto-color-emoji",
+    "sound": "pulseaudio pulseaudio-utils libasound2-plugins",
 }
 DNF = {
     "tkinter": "python3-tkinter",
@@ -49,6 +50,7 @@ DNF = {
     "portaudio": "portaudio",
     "xvfb": "xorg-x11-server-Xvfb",
     "fonts": "dejavu-sans-fonts google-noto-sans-cjk-fonts google-noto-color-emoji-fonts",
+    "sound": "pulseaudio pulseaudio-utils alsa-plugins-pulseaudio",
 }
 PACMAN = {
     "tkinter": "tk",
@@ -56,6 +58,7 @@ PACMAN = {
     "portaudio": "portaudio",
     "xvfb": "xorg-server-xvfb",
     "fonts": "ttf-dejavu noto-fonts-cjk noto-fonts-emoji",
+    "sound": "pulseaudio pulseaudio-alsa",
 }
 
 
@@ -420,6 +423,10 @@ def _test(python: str, rest: List[str]) -> int:
     missing = [] if shutil.which("Xvfb") else ["xvfb"]
     if not _has_fonts():
         missing.append("fonts")
+    if not shutil.which("pulseaudio") and not shutil.which("pipewire"):
+        missing.append(
+            "sound"
+        )  # the tests of the loudspeaker; a computer with PipeWire keeps it, and skips them
     check_system(missing)
     if not shutil.which("Xvfb"):
         raise Problem("The tests of the window need Xvfb: sudo apt install xvfb.")

@@ -295,7 +295,7 @@ class Player:
     def _failed(self, performance: Performance, error: AppError) -> None:
         """The show goes on without sound; the operator is told once, not at every sentence or try."""
         self._failed_at_s = monotonic_s()
-        is_news = self.problem != error.message
+        is_news = not self.problem
         self.problem = error.message
         logger.log(
             logging.WARNING if is_news else logging.DEBUG,
