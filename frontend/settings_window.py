@@ -526,7 +526,9 @@ class SettingsWindow(tk.Toplevel):
             return
         self.settings = read_models(SettingInfo, value, "settings", "items")
         self._show_groups()
-        self._show_group(self.shown_group)
+        scrolled = self._scroll.scrolled
+        self._show_again()
+        self._scroll.scroll_to(scrolled)
         if self._wanted:
             self.show_setting(self._wanted)
 
@@ -547,7 +549,7 @@ class SettingsWindow(tk.Toplevel):
                 self._side,
                 self._theme,
                 name,
-                partial(self._show_group, name),
+                partial(self._choose_group, name),
                 icon=ICONS.get(name, "gear"),
                 kind="plain",
                 surface="rail",
@@ -557,6 +559,18 @@ class SettingsWindow(tk.Toplevel):
             )
             button.pack(padx=px(9), anchor="w")
             self._groups[name] = button
+
+    def _choose_group(self, name: str) -> None:
+        """A group was pressed: that ends a search."""
+        self._search.set("")
+        self._show_group(name)
+
+    def _show_again(self) -> None:
+        """What is shown, with the settings as they are now."""
+        if self._search.text:
+            self._searched(self._search.text)
+        else:
+            self._show_group(self.shown_group)
 
     def _show_group(self, name: str) -> None:
         """Rows of one group."""
@@ -689,10 +703,7 @@ class SettingsWindow(tk.Toplevel):
 
     def _revert(self) -> None:
         self.pending.clear()
-        if self._search.text:
-            self._searched(self._search.text)
-        else:
-            self._show_group(self.shown_group)
+        self._show_again()
         self._count()
 
     def _count(self) -> None:
@@ -721,6 +732,7 @@ class SettingsWindow(tk.Toplevel):
         if self.winfo_exists():
             self.pending.clear()
             self._count()
+            self._summary.show("Saved.", "ok")
             self.load()
 
     def _refused(self, failure: Failure) -> None:

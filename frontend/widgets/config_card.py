@@ -134,14 +134,14 @@ class _Rows(Panel):
         middle = y + ROW / 2
         value_x = x + name_width + 4
         room = width - name_width - 4
-        press: Callable[[], object] | None = None
+        # A locked one is opened in the settings window, which says what locks it and where.
+        press: Callable[[], object] = partial(self._open_settings, setting.name)
         if not setting.locked:
             press = partial(self._edit, setting, value_x, y, room)
         why = setting.locked or f"{setting.allowed}\nSet by: {setting.origin}"
         tip = f"{setting.name}: {setting.meaning}\n{why}"
         zone = self.zone(f"set:{setting.name}", x - 6, y, width + 8, ROW, press, tip=tip, radius=4)
-        if press is not None:
-            self._backing(zone, None, None, 4)
+        self._backing(zone, None, None, 4)
         p.text(x, middle, name_in_words(setting.name), "small", "text3", clip=name_width - 4)
         chips: list[tuple[str, str]] = []
         if setting.restart_needed:

@@ -48,6 +48,16 @@ class ScrollFrame(tk.Frame):
         """Scroll to the beginning."""
         self._canvas.yview_moveto(0.0)
 
+    @property
+    def scrolled(self) -> float:
+        """Pixels scrolled away at the top."""
+        return float(self._canvas.canvasy(0))
+
+    def scroll_to(self, scrolled: float) -> None:
+        """Scroll to where it was `scrolled` before, once the content put in since has its size."""
+        self.update_idletasks()
+        self._canvas.yview_moveto(scrolled / max(1, self.inner.winfo_reqheight()))
+
     def _fit(self, width: int) -> None:
         self._canvas.itemconfigure(self._window, width=width)
         self._measure()

@@ -193,6 +193,22 @@ def test_search_finds_by_name_and_meaning(s: Scene) -> None:
     assert window.shown_group == "Window"
 
 
+def test_saving_keeps_what_was_searched_and_says_so_and_a_group_ends_the_search(s: Scene) -> None:
+    s.backend.answers["POST /api/config"] = {"restart_needed": []}
+    window = opened(s)
+    window._search.entry.insert(0, "max tokens")
+    s.settle()
+    type_into(s, window, "LLM_MAX_TOKENS", "256")
+    window.save()
+    s.settle()
+    assert list(window.rows) == ["LLM_MAX_TOKENS"]
+    assert window._summary.cget("text") == "Saved."
+    window._groups["Server"].invoke()
+    s.settle()
+    assert window._search.text == ""
+    assert list(window.rows) == ["API_PORT", "LOCAL_CLIENTS"]
+
+
 def test_closing_with_changes_says_they_are_lost(s: Scene) -> None:
     window = opened(s, "LLM_MAX_TOKENS")
     type_into(s, window, "LLM_MAX_TOKENS", "600")

@@ -274,7 +274,9 @@ def test_a_locked_setting_cannot_be_changed_here(stand: Stand) -> None:
     stand.settle()
     assert not [body for name, body in stand.backend.asked if name.startswith("POST")]
     tab.settings.rows.invoke("set:OPENAI_API_KEY")
-    assert stand.settings == ["OPENAI_API_KEY"], "a key is typed in the settings window"
+    assert stand.settings == ["LOG_LEVEL", "OPENAI_API_KEY"], (
+        "the settings window says what locks a setting, and is where a key is typed"
+    )
 
 
 def test_a_setting_changed_elsewhere_is_read_again(stand: Stand) -> None:
