@@ -77,7 +77,11 @@ async def status(request: Request, running: Running) -> Status:
         stage_busy=running.chat.is_busy(STAGE),
         stage_queue=running.chat.queue_length(STAGE),
         speech=running.engines.speech.name,
-        services=[*running.modules.list(), *await running.engines.health()],
+        services=[
+            *running.modules.list(),
+            *await running.engines.health(),
+            *await running.monitor.advice(),
+        ],
         load=running.monitor.latest,
         notices=list(running.database.notices),
     )

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
+
+from backend.contracts.entities import ServiceInfo
 
 logger = logging.getLogger(__name__)
 
@@ -23,6 +26,34 @@ class GpuLoad:
     busy: float
     memory_bytes: int
     memory_total_bytes: int
+
+
+def torch_advice(gpu_name: str, torch_version: str) -> ServiceInfo | None:
+    """A row for the status page when the GPU lies idle because torch was installed for the CPU; None when all is well.
+
+    Args:
+        gpu_name: The GPU there is, empty without one.
+        torch_version: As installed ("2.13.0+cpu"), empty without torch.
+    """
+    if not gpu_name or not torch_version.endswith("+cpu"):
+        return None
+    return ServiceInfo(
+        name="torch",
+        title="PyTorch",
+        kind="system",
+        state="degraded",
+        detail=f"{gpu_name} is not used",
+        error=f"PyTorch {torch_version} is the build for the CPU, and this machine has {gpu_name}.",
+        fix="Close Luma and run `python3 launch.py` again: it installs the build for the GPU.",
+    )
+
+
+def installed_torch() -> str:
+    """Version of torch as installed, without importing it; empty when it is not."""
+    try:
+        return version("torch")
+    except PackageNotFoundError:
+        return ""
 
 
 class Gpu:

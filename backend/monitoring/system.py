@@ -7,10 +7,11 @@ import contextlib
 import logging
 from pathlib import Path
 
+from backend.contracts.entities import ServiceInfo
 from backend.contracts.events import SystemStatus
 from backend.core.bus import EventBus
 from backend.core.clock import monotonic_s
-from backend.monitoring.gpu import Gpu, GpuLoad
+from backend.monitoring.gpu import Gpu, GpuLoad, installed_torch, torch_advice
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +54,12 @@ class SystemMonitor:
                 await asyncio.sleep(self.interval_s)
         finally:
             self._gpu.close()
+
+    async def advice(self) -> list[ServiceInfo]:
+        """What about this machine could be better, as rows of the status page."""
+        name = self.latest.gpu_name if self.latest is not None else ""
+        found = torch_advice(name, await asyncio.to_thread(installed_torch)) if name else None
+        return [found] if found is not None else []
 
     def _event_rate(self) -> float:
         at_s, count = monotonic_s(), self._bus.published

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from backend.core.bus import EventBus
-from backend.monitoring.gpu import Gpu
+from backend.monitoring.gpu import Gpu, torch_advice
 from backend.monitoring.system import SystemMonitor
 from tests.fakes import Watch
 
@@ -60,3 +60,19 @@ def test_no_driver_means_no_gpu_and_no_error(monkeypatch: pytest.MonkeyPatch) ->
     assert gpu.measure() is None
     assert gpu.measure() is None
     gpu.close()
+
+
+def test_a_gpu_that_torch_cannot_use_is_pointed_out() -> None:
+    advice = torch_advice("RTX 4070", "2.13.0+cpu")
+    assert advice is not None
+    assert advice.state == "degraded"
+    assert "launch.py" in advice.fix
+
+
+@pytest.mark.parametrize(
+    ("gpu", "torch"), [("", "2.13.0+cpu"), ("RTX 4070", "2.13.0"), ("RTX 4070", "")]
+)
+def test_without_a_gpu_or_with_its_build_there_is_nothing_to_point_out(
+    gpu: str, torch: str
+) -> None:
+    assert torch_advice(gpu, torch) is None
