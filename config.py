@@ -11,11 +11,13 @@ import difflib
 import ipaddress
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
+from urllib.parse import unquote
 
 from pydantic import (
     BeforeValidator,
@@ -57,6 +59,13 @@ TTS_ENGINES = ("piper", "openai_compatible", "embedded", "tone")
 STT_ENGINES = ("whisper", "openai_compatible", "sphinx", "script")
 MODULES = ("hear", "speak", "see", "memory", "avatar", "twitch", "autonomy")
 ROLES = ("main", "memory", "vision", "internet", "autonomy")
+
+
+DATABASE_PASSWORD = re.compile(
+    r"(://[^/@:?#]*:(?=.+@)|[?&](?:password|passwd|pwd|sslpassword)=)(.+(?=@)|[^&#]+)",
+    re.IGNORECASE,
+)
+"""Group 2 is the password in a SQLAlchemy URL; up to the last @, because SQLAlchemy allows a slash in it."""
 
 
 def split_words(value: object) -> object:
@@ -303,7 +312,9 @@ class Settings(BaseSettings):
         "Address of a server with OpenAI's /audio/speech (ends in /v1); empty = OPENAI_BASE_URL.",
         live=True,
     )
-    tts_openai_key: Secret = setting(None, "Its key; empty = OPENAI_API_KEY.", live=True)
+    tts_openai_key: Secret = setting(
+        None, "Its key; empty = OPENAI_API_KEY if it is OPENAI_BASE_URL's host.", live=True
+    )
     tts_openai_model: str = setting("tts-1", "Its model.", live=True)
     tts_openai_voice: str = setting("alloy", "Its voice.", live=True)
     audio_sink: AudioSink = setting("speaker", "Where the stage is heard.", live=True)
@@ -330,7 +341,9 @@ class Settings(BaseSettings):
         "Address of a server with OpenAI's /audio/transcriptions; empty = OPENAI_BASE_URL.",
         live=True,
     )
-    stt_openai_key: Secret = setting(None, "Its key; empty = OPENAI_API_KEY.", live=True)
+    stt_openai_key: Secret = setting(
+        None, "Its key; empty = OPENAI_API_KEY if it is OPENAI_BASE_URL's host.", live=True
+    )
     stt_openai_model: str = setting("whisper-1", "Its model.", live=True)
     sample_rate: int = setting(
         16000, "Rate of microphone sound inside Luma, in Hz.", ge=8000, le=48000
@@ -435,9 +448,12 @@ class Settings(BaseSettings):
         )
 
     def secrets(self) -> dict[str, str]:
-        """Every key that is set, by field name; for the redactor."""
+        """Every key that is set, by field name, and the database's password; for the redactor."""
         found = {name: getattr(self, name) for name in type(self).model_fields if is_secret(name)}
-        return {name: value.get_secret_value() for name, value in found.items() if value}
+        values = {name: value.get_secret_value() for name, value in found.items() if value}
+        if password := DATABASE_PASSWORD.search(self.database_url):
+            values["database_url"] = unquote(password[2])
+        return values
 
 
 GROUPS = {

@@ -11,6 +11,7 @@ from pathlib import Path
 from backend.contracts.errors import ConflictError, InvalidInputError
 from backend.contracts.settings import SettingInfo, SettingsSaved, SettingValue
 from config import (
+    DATABASE_PASSWORD,
     LoadedSettings,
     Origin,
     Settings,
@@ -167,8 +168,10 @@ def _shown(name: str, value: object) -> SettingValue:
         return mask(value.get_secret_value()) if hasattr(value, "get_secret_value") else ""
     if isinstance(value, Path):
         return str(value)
+    if name == "database_url":
+        return DATABASE_PASSWORD.sub(r"\1••••", str(value))
     if isinstance(value, str):
-        return re.sub(r"(://[^/@:]*):[^/@]+@", r"\1:••••@", value)  # a database's password
+        return re.sub(r"(://[^/@:]*):[^/@]+@", r"\1:••••@", value)  # a password in an address
     if value is None or isinstance(value, int | float | bool | tuple):
         return value
     return str(value)

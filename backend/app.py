@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from fastapi import FastAPI
+from pydantic import SecretStr
 
 from backend import guard
 from backend.api import ROUTERS, errors
@@ -26,6 +27,7 @@ from backend.contracts.entities import Audio, Cue, ServiceInfo, VoiceChoice, Voi
 from backend.contracts.errors import AppError, EngineUnavailableError
 from backend.contracts.events import ConfigChanged, ErrorOccurred, ServiceChanged, TurnRetried
 from backend.core import logs
+from backend.core.addresses import origin_of
 from backend.core.auth_token import load_or_create_token, rotate_token
 from backend.core.bus import EventBus
 from backend.core.context import current_turn
@@ -310,7 +312,7 @@ class Engines:
         elif name == "embedded":
             options = tts_options.EmbeddedOptions(host=self._host, timeout_s=settings.tts_timeout_s)
         elif name == "openai_compatible":
-            key = settings.tts_openai_key or settings.openai_api_key
+            key = settings.tts_openai_key or _openai_key_for(settings.tts_openai_url, settings)
             url = settings.tts_openai_url
             if not url:
                 raise EngineUnavailableError(
@@ -378,7 +380,7 @@ class Engines:
         elif name == "sphinx":
             options = stt_options.SphinxOptions(host=self._host, timeout_s=settings.stt_timeout_s)
         elif name == "openai_compatible":
-            key = settings.stt_openai_key or settings.openai_api_key
+            key = settings.stt_openai_key or _openai_key_for(settings.stt_openai_url, settings)
             if not settings.stt_openai_url:
                 raise EngineUnavailableError(
                     "STT_OPENAI_URL is not set: give the address of a server."
@@ -648,6 +650,15 @@ class Backend:
             logger.debug("turn %s: %s", turn_id, error.message)
 
 
+def _openai_key_for(url: str, settings: Settings) -> SecretStr | None:
+    """OpenAI's own key, for the host that it is meant for: any other server would learn it."""
+    try:
+        is_same = origin_of(url) == origin_of(settings.openai_base_url)
+    except ValueError:
+        return None
+    return settings.openai_api_key if is_same else None
+
+
 def _engine_info(kind: str, name: str, trouble: str, problem: str, absent: str = "") -> ServiceInfo:
     """An engine as a row of the status page; one that only lacks a file is off, not broken."""
     what = problem or trouble
@@ -717,10 +728,16 @@ def create_app(loaded: LoadedSettings) -> FastAPI:
     """The backend as an ASGI application; its parts live from the first request's start-up to shut-down."""
     settings = loaded.settings
     data_dir = settings.data_dir
+
+    def new_overlay_token() -> str:
+        token = rotate_token(data_dir, "overlay_token")
+        logs.REDACTOR.add(token)
+        return token
+
     access = guard.Access(
         load_or_create_token(data_dir),
         load_or_create_token(data_dir, "overlay_token"),
-        lambda: rotate_token(data_dir, "overlay_token"),
+        new_overlay_token,
     )
 
     for name in ("api_token", "overlay_token"):

@@ -250,6 +250,10 @@ class _File(logging.handlers.RotatingFileHandler):
         return os.fdopen(handle, "a", encoding="utf-8")
 
 
+_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+"""What a terminal obeys instead of showing it; a viewer's or a provider's text may hold it."""
+
+
 class _Console(logging.StreamHandler[TextIO]):
     """One readable line each; tracebacks only for who asked for them."""
 
@@ -260,6 +264,10 @@ class _Console(logging.StreamHandler[TextIO]):
             text += redact(f" ({record.exc_info[0].__name__}: {record.exc_info[1]})")
         elif _DETAIL.tracebacks and (traceback := _traceback(record)):
             text += f"\n{traceback}"
+        text = _UNSEEN.sub(lambda found: ascii(found[0])[1:-1], text)
+        text = text.replace(
+            "\n", "\n  "
+        )  # what goes on in the next line cannot pose as a line of ours
         encoding = getattr(self.stream, "encoding", None) or "utf-8"
         return text.encode(encoding, "backslashreplace").decode(encoding)
 

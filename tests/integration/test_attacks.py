@@ -149,6 +149,19 @@ def test_a_provider_that_repeats_the_key_gets_it_nowhere(
             assert b"zqx7" not in file.read_bytes().lower(), file
 
 
+def test_openais_key_goes_to_nobody_elses_speech_server(parrot: Parrot, tmp_path: Path) -> None:
+    parrot.how = "a 401 in JSON"
+    parrot.requests.clear()
+    url = f"{parrot.url}/v1"
+    for served in serve(
+        tmp_path, openai_api_key=KEY, tts_openai_url=url, tts_chain=("openai_compatible", "tone")
+    ):
+        with served.client() as api:
+            assert api.post("/api/tts", json={"text": "hello"}).status_code == 200
+    assert parrot.requests
+    assert not any(KEY in str(request.headers) for request in parrot.requests)
+
+
 # --- before a request is there ---
 
 

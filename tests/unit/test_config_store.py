@@ -14,7 +14,7 @@ import yaml
 
 from backend.contracts.errors import ConflictError, InvalidInputError
 from backend.contracts.settings import SettingInfo
-from config import Settings, load_settings
+from config import LoadedSettings, Settings, load_settings
 from config_secrets import SecretStore, write_private
 from config_store import SettingsStore
 
@@ -257,3 +257,30 @@ def test_a_damaged_key_file_is_a_notice(data: Path) -> None:
     (data / "secrets.yaml").write_text("keys: [")
     loaded = load_settings({"data_dir": data})
     assert "type the keys again" in loaded.notices[0]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://luma:s3cret@db/luma",
+        "postgresql://luma:s3cret/with@signs?@db:5432/luma",
+        "postgresql://:s3cret@db/luma",
+        "postgresql://db:5432/luma?user=luma&password=s3cret",
+    ],
+)
+def test_the_databases_password_is_shown_to_nobody_and_known_to_the_redactor(
+    tmp_path: Path, url: str
+) -> None:
+    loaded = LoadedSettings.of(Settings(data_dir=tmp_path, database_url=url))
+    (shown,) = [one for one in SettingsStore(loaded).describe() if one.name == "DATABASE_URL"]
+    assert "s3cret" not in str(shown.value)
+    assert "db" in str(shown.value)
+    assert loaded.settings.secrets()["database_url"].startswith("s3cret")
+
+
+@pytest.mark.parametrize("url", ["sqlite:///C:/a/b.db", "postgresql://db:5432/luma", ""])
+def test_an_address_without_a_password_is_shown_whole(tmp_path: Path, url: str) -> None:
+    loaded = LoadedSettings.of(Settings(data_dir=tmp_path, database_url=url))
+    (shown,) = [one for one in SettingsStore(loaded).describe() if one.name == "DATABASE_URL"]
+    assert shown.value == url
+    assert "database_url" not in loaded.settings.secrets()

@@ -269,3 +269,21 @@ async def test_logging_while_publishing_does_not_go_round() -> None:
     detach()
     log.close()
     assert console.getvalue().count("\n") == 2
+
+
+def test_nobodys_text_commands_the_terminal_or_poses_as_a_line() -> None:
+    opened, console = log_to(None)
+    logging.getLogger("x").warning("hi \x1b[2J\x9b\u202e\r12:00:00 ERROR\n12:00:00 ERROR forged")
+    opened.close()
+    said = console.getvalue()
+    assert not any(sign in said for sign in "\x1b\x9b\u202e\r")
+    assert "\\x1b[2J" in said
+    assert [line[:2] for line in said.splitlines()[1:]] == ["  "]
+
+
+def test_a_secret_at_the_place_where_a_long_line_is_cut_leaves_no_half(tmp_path: Path) -> None:
+    opened, _ = log_to(tmp_path / "log")
+    logging.getLogger("x").warning("%s", "a" * (logs.LONGEST_LINE - 6) + SECRET)
+    opened.close()
+    (line,) = lines_of(tmp_path / "log")
+    assert line["message"].endswith("a" + HIDDEN[:6])
