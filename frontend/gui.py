@@ -42,6 +42,7 @@ from frontend.theme import (
     system_theme,
 )
 from frontend.widgets.controls import Words, picture_label
+from frontend.widgets.conversation import seconds_in_words
 from frontend.widgets.focus import focused
 from frontend.widgets.header import Header
 from frontend.widgets.notices import Notices
@@ -503,13 +504,13 @@ class MainWindow:
         firsts = [t.first_audio_ms for t in self._turns if t.first_audio_ms is not None]
         if not firsts:
             totals = [t.total_ms for t in self._turns if t.outcome == "done"]
-            self.status.put("turn", f"Last turn {totals[-1] / 1000:.2f} s" if totals else "")
+            self.status.put("turn", f"Last turn {seconds_in_words(totals[-1])}" if totals else "")
             return
         recent = sorted(firsts[-50:])
         p95 = recent[min(len(recent) - 1, round(0.95 * (len(recent) - 1)))]
         self.status.put(
             "turn",
-            f"Last turn {firsts[-1] / 1000:.2f} s  \u00b7  p95 {p95 / 1000:.2f} s",
+            f"Last turn {seconds_in_words(firsts[-1])}  \u00b7  p95 {seconds_in_words(p95)}",
             tip="From message to first sound; p95 over the last 50 turns",
         )
 

@@ -98,6 +98,8 @@ class Stage:
         self.volume = 1.0
         self.muted = False
         self.level_db = SILENCE_DB
+        self.is_lost = False
+        """Whether the backend is out of reach, so that nothing known of it is sure."""
         self.answered_by = ("", "")
         """Engine and model of the last reply."""
         self.answering: set[str] = set()
@@ -133,6 +135,7 @@ class Stage:
 
     def load(self) -> None:
         """Ask for everything."""
+        self.is_lost = False
         self.load_characters()
         self._client.get(f"/api/conversations/{STAGE}", self._took_conversation, self._quiet)
         self.load_settings()
@@ -242,6 +245,8 @@ class Stage:
 
     def lost(self) -> None:
         """The connection is gone: nothing is being said as far as we know."""
+        self.is_lost = True
+        self._tell("provider")
         self.answering.clear()
         self.level_db = SILENCE_DB
         self._tell("answering")

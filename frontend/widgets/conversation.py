@@ -657,7 +657,7 @@ class ConversationView(tk.Frame):
             if not message.spans:
                 what, figure = message.outcome, ""
             else:
-                figure = f" {total / 1000:.2f} s"
+                figure = f" {seconds_in_words(total)}"
             self._put(f"   {what}{figure}", "foot", "figure", "act", f"act:open:{key}")
             count = len(parts)
             mark = "" if message.outcome in ("", "done") else f"   {message.outcome}"
@@ -926,6 +926,11 @@ def breaks_anywhere(text: str) -> bool:
 def before_sound(spans: Iterable[Span]) -> list[Span]:
     """The spans up to the first sound: what a listener waited for."""
     return [span for span in spans if span.name not in ("speaking", "remaining_speech")]
+
+
+def seconds_in_words(ms: float) -> str:
+    """How long somebody waited: "0.85 s", or "8 ms" where two digits of a second say nothing."""
+    return f"{ms / 1000:.2f} s" if ms >= 100 else f"{ms:.0f} ms"
 
 
 def _chip_end(side: str, high: int, fill: str) -> Image.Image:

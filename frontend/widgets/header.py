@@ -139,6 +139,8 @@ class ProviderChip(Control):
         return self._stage.provider or "Starting"
 
     def _state(self) -> str:
+        if self._stage.is_lost:
+            return "text3"
         services = self._stage.services
         service = services.get("llm") or services.get("chat")
         if service is None or not self._stage.provider:
@@ -146,6 +148,7 @@ class ProviderChip(Control):
         return {"ready": "ok", "degraded": "warn", "failed": "error"}.get(service.state, "text3")
 
     def _changed(self) -> None:
+        self.redraw_soon()
         service = self._stage.services.get("llm")
         trouble = service.error or service.detail if service else ""
         self.tooltip.text = trouble or "Who writes the replies"

@@ -11,7 +11,7 @@ from datetime import datetime
 from backend.contracts.entities import Span
 from frontend.draw import Painter
 from frontend.theme import Theme
-from frontend.widgets.conversation import before_sound
+from frontend.widgets.conversation import before_sound, seconds_in_words
 from frontend.widgets.tooltip import Tooltip
 
 PAD = 20
@@ -174,7 +174,7 @@ class TurnPanel(tk.Canvas):
             return y
         heard = view.first_audio_ms is not None
         p.text(PAD, y, "First audio" if heard else "Until the reply", "cap", "text3")
-        p.text(PAD, y + 24, f"{total / 1000:.2f} s", "big")
+        p.text(PAD, y + 24, seconds_in_words(total), "big")
         self._difference(right, y)
         y += 58
         if view.first_audio_ms is not None:

@@ -192,7 +192,9 @@ class VoiceCard(Panel):
         if low == FOOT:
             p.line(0, height - FOOT, width, height - FOOT)
             who = self.character.name if self.character else "the character"
-            words = self.busy or f"Space hear   Enter give to {who}   Del delete"
+            current = self.current
+            delete = "   Del delete" if current is not None and current.engine == "piper" else ""
+            words = self.busy or f"Space hear   Enter give to {who}{delete}"
             p.text(
                 16,
                 height - FOOT / 2,
@@ -241,6 +243,7 @@ class _Rows(RowList):
     def chosen(self, number: int) -> None:
         self.card.asking = None
         self.card.choose_voice(self.card.shown[number])
+        self.card.changed()  # its foot names the keys that this voice takes
 
     def tip_of(self, number: int) -> str:
         voice = self.card.shown[number]

@@ -562,3 +562,13 @@ def test_no_widget_takes_a_name_that_tk_uses_itself() -> None:
 
 def test_time_is_kept_in_local_hours() -> None:
     assert AT.astimezone().utcoffset() is not None
+
+
+def test_while_the_backend_is_away_who_answers_is_not_shown_as_well(s: Scene) -> None:
+    assert s.window.header.provider._state() == "ok"
+    s.backend.lose()
+    s.settle()
+    assert s.window.header.provider._state() == "text3"
+    s.backend.connect()
+    s.settle()
+    assert s.window.header.provider._state() == "ok"

@@ -14,7 +14,7 @@ from frontend.draw import ICONS, icon_image, round_picture, rounded_box
 from frontend.settings_window import heading_of, read_value, shown_value, title_of
 from frontend.stage import read_model, read_models
 from frontend.theme import DARK, LIGHT, STAGES, mix, rgb
-from frontend.widgets.conversation import before_sound, breaks_anywhere
+from frontend.widgets.conversation import before_sound, breaks_anywhere, seconds_in_words
 from frontend.widgets.turn_panel import TurnView, compare
 from frontend.window_state import LARGEST_BYTES, read_state, write_state
 from tests.gui.scene import SLOW, USUAL, face
@@ -158,6 +158,12 @@ def test_two_turns_are_too_few_to_call_anything_usual() -> None:
 
 def test_speaking_is_not_part_of_the_wait() -> None:
     assert [span.name for span in before_sound(USUAL)][-1] == "first_audio"
+
+
+def test_a_wait_too_short_for_seconds_is_told_in_milliseconds() -> None:
+    assert [seconds_in_words(ms) for ms in (4.4, 99, 100, 851, 12_340)] == [
+        "4 ms", "99 ms", "0.10 s", "0.85 s", "12.34 s",
+    ]  # fmt: skip
 
 
 # --- lines ---
