@@ -195,29 +195,38 @@ class TurnStream(Response):
             await self._give_up()
 
     async def _write(self, send: Send) -> None:
-        async for name, data in self._events():
-            text = b"event: " + name.encode() + b"\ndata: " + encode(data) + b"\n\n"
-            if not name:
-                text = b": still here\n\n"
-            await send({"type": "http.response.body", "body": text, "more_body": True})
+        async for told in self._events():
+            text = b"".join(
+                b"event: " + name.encode() + b"\ndata: " + encode(data) + b"\n\n"
+                for name, data in told
+            )
+            await send(
+                {
+                    "type": "http.response.body",
+                    "body": text or b": still here\n\n",
+                    "more_body": True,
+                }
+            )
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _events(self) -> AsyncIterator[tuple[str, dict[str, object]]]:
+    async def _events(self) -> AsyncIterator[list[tuple[str, dict[str, object]]]]:
+        """What is to be told, as much at a time as there is; nothing as a sign of life."""
         ids: dict[str, object] = {
             "turn_id": self._handle.turn_id,
             "conversation_id": self._handle.conversation_id,
         }
-        yield "start", ids
+        yield [("start", ids)]
         is_over = False
         while not is_over:
             try:
                 async with asyncio.timeout(KEEPALIVE_S):
                     items = await self._subscription.take()
             except TimeoutError:
-                yield "", {}
+                yield []
                 continue
             if not items:
                 break  # this client reads too slowly for the pieces; the whole still comes
+            batch: list[tuple[str, dict[str, object]]] = []
             for item in items:
                 event = item.event
                 if isinstance(event, TurnStarted):
@@ -225,13 +234,15 @@ class TurnStream(Response):
                 if isinstance(event, TurnFinished):
                     is_over = True
                 elif (told := _told(event)) is not None:
-                    yield told
+                    batch.append(told)
+            if batch:
+                yield batch
             if self._handle.done.done():
                 is_over = True  # a message that was dropped while it waited never begins
         turn = await self._handle.result()
         if turn.outcome == "failed" and not turn.error:
-            yield "error", {"code": "engine.failed", "message": "No engine could answer."}
-        yield "final", reply_of(turn).model_dump()
+            yield [("error", {"code": "engine.failed", "message": "No engine could answer."})]
+        yield [("final", reply_of(turn).model_dump())]
 
     async def _give_up(self) -> None:
         if self._handle.conversation_id == STAGE or self._handle.done.done():

@@ -10,8 +10,8 @@ dropped when a subscriber is slow.
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from secrets import token_hex
 from typing import Annotated, Any, ClassVar, Literal, get_args
-from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
@@ -52,7 +52,7 @@ class Event(BaseModel):
     durable: ClassVar[bool] = True
 
     type: str
-    id: str = Field(default_factory=lambda: uuid4().hex)
+    id: str = Field(default_factory=lambda: token_hex(16))
     at: datetime = Field(default_factory=lambda: datetime.now(UTC))
     severity: Severity = "INFO"
     source: str = ""
