@@ -152,6 +152,10 @@ class Engines:
         """The language model of a role ("memory", "vision", "internet", "autonomy"); main's unless set apart."""
         return self._language_model(role)
 
+    async def close(self) -> None:
+        """Wait until what was spoken is in the cache."""
+        await self.speech.close()
+
     async def health(self) -> list[ServiceInfo]:
         """Every engine, in the order it is asked; one that cannot be used or failed lately says why."""
         troubles = self.llm.troubles() if isinstance(self.llm, Chooses) else {}
@@ -509,6 +513,7 @@ class Backend:
             if task.get_name() != "events to disk and sockets":
                 task.cancel()
         await self.sounds.close()
+        await self.engines.close()
         await self.player.sink.close()
         await self.host.stop()
         await self.http.close()

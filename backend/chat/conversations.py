@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from uuid import uuid4
+from weakref import WeakValueDictionary
 
 from backend.chat.characters import Characters
 from backend.chat.history import KEPT_EXCHANGES, History
@@ -85,6 +86,9 @@ class _Lane:
     current: _Waiting | None = None
     heard: str | None = None
     """What the client that interrupted says was heard."""
+    still: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while the conversation changes character, is cleared or deleted: no turn begins meanwhile."""
+    is_deleted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +124,7 @@ class Chat:
         self._default_character = default_character
         self._user_name = user_name
         self._lanes: OrderedDict[str, _Lane] = OrderedDict()
-        self._opening: dict[str, asyncio.Lock] = {}
+        self._opening: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._unstored: OrderedDict[str, Turn] = OrderedDict()
         self._closing = False
 
@@ -169,6 +173,8 @@ class Chat:
         lane = await self._lane_for(conversation_id, client_uid, character_id)
         if character_id and character_id != lane.conversation.character_id:
             await self.switch_character(lane.conversation.id, character_id)
+            # It may have been put away and opened again meanwhile.
+            lane = await self._lane(lane.conversation.id)
         if self._closing:
             raise ConflictError("Luma is stopping; nothing new is answered.")
         conversation = lane.conversation
@@ -241,12 +247,15 @@ class Chat:
             while lane.waiting:
                 self._skip(lane, lane.waiting.pop())
         turn, item = lane.turn, lane.current
-        if turn is None or turn.done() or item is None:
+        if item is None:
             return False
-        lane.heard = clean(heard) if heard is not None else None
-        turn.cancel()
+        runs = turn is not None and not turn.done()
+        if turn is not None and runs:
+            lane.heard = clean(heard) if heard is not None else None
+            turn.cancel()
+        # A turn that has ended already is still being stored: what follows may rely on it.
         await asyncio.wait([item.done], timeout=2)
-        return True
+        return runs
 
     def is_busy(self, conversation_id: str = STAGE) -> bool:
         """Whether a turn runs there."""
@@ -309,12 +318,13 @@ class Chat:
     async def clear(self, conversation_id: str) -> None:
         """Forget what was said, its turns included; the conversation stays."""
         lane = await self._lane(conversation_id)
-        await self.interrupt(conversation_id, waiting_too=True)
-        lane.history.clear()
-        await self._database.write(
-            lambda c: conversation_rows.clear(c, conversation_id), durable=True
-        )
-        self._forget_unstored(conversation_id)
+        async with lane.still:
+            await self.interrupt(conversation_id, waiting_too=True)
+            lane.history.clear()
+            await self._database.write(
+                lambda c: conversation_rows.clear(c, conversation_id), durable=True
+            )
+            self._forget_unstored(conversation_id)
         self._bus.publish(ConversationChanged(conversation_id=conversation_id, change="cleared"))
 
     async def delete(self, conversation_id: str) -> None:
@@ -322,13 +332,17 @@ class Chat:
         if conversation_id == STAGE:
             await self.clear(STAGE)
             return
-        await self.conversation(conversation_id)
-        await self.interrupt(conversation_id, waiting_too=True)
-        self._lanes.pop(conversation_id, None)
-        await self._database.write(
-            lambda c: conversation_rows.delete(c, conversation_id), durable=True
-        )
-        self._forget_unstored(conversation_id)
+        lane = await self._lane(conversation_id)
+        async with lane.still:
+            lane.is_deleted = True  # nothing new is taken from here on
+            try:
+                await self.interrupt(conversation_id, waiting_too=True)
+                await self._database.write(
+                    lambda c: conversation_rows.delete(c, conversation_id), durable=True
+                )
+            finally:
+                self._lanes.pop(conversation_id, None)
+            self._forget_unstored(conversation_id)
         self._bus.publish(ConversationChanged(conversation_id=conversation_id, change="deleted"))
 
     async def switch_character(self, conversation_id: str, character_id: str) -> Conversation:
@@ -339,15 +353,18 @@ class Chat:
         """
         character = await self._characters.get(character_id)
         lane = await self._lane(conversation_id)
-        if lane.conversation.character_id == character.id:
-            return lane.conversation
-        await self.interrupt(conversation_id)
-        lane.conversation = lane.conversation.model_copy(
-            update={"character_id": character.id, "updated_at": now()}
-        )
-        conversation = lane.conversation
-        await self._database.write(lambda c: conversation_rows.put(c, conversation), durable=True)
-        lane.history = await self._read_history(conversation)
+        async with lane.still:
+            if lane.conversation.character_id == character.id:
+                return lane.conversation
+            await self.interrupt(conversation_id)
+            conversation = lane.conversation.model_copy(
+                update={"character_id": character.id, "updated_at": now()}
+            )
+            await self._database.write(
+                lambda c: conversation_rows.put(c, conversation), durable=True
+            )
+            lane.history = await self._read_history(conversation)
+            lane.conversation = conversation
         self._bus.publish(
             CharacterSwitched(
                 character_id=character.id, name=character.name, conversation_id=conversation.id
@@ -385,11 +402,14 @@ class Chat:
 
     async def _work(self, lane: _Lane) -> None:
         """Answer what waits in one conversation, one after the other."""
-        while lane.waiting:
-            item = lane.waiting.popleft()
-            lane.number += 1
-            lane.heard = None
-            lane.current = item
+        while True:
+            async with lane.still:
+                if not lane.waiting:
+                    return
+                item = lane.waiting.popleft()
+                lane.number += 1
+                lane.heard = None
+                lane.current = item
             answer = Answer(Trace(item.received_s))
             lane.turn = asyncio.create_task(
                 self._answer(lane, item, lane.number, answer), name=f"turn {item.turn_id}"
@@ -400,6 +420,12 @@ class Chat:
             lane.turn = None
             try:
                 await self._conclude(lane, item, lane.number, answer)
+            except Exception as error:
+                # Whoever waits for this turn, and those behind it, must not wait for ever.
+                logger.exception("turn %s could not be concluded", item.turn_id)
+                if not item.done.done():
+                    item.done.set_exception(error)
+                    item.done.exception()  # nobody may be waiting: it was logged
             finally:
                 lane.current = None
 
@@ -510,7 +536,7 @@ class Chat:
     async def _store(self, turn: Turn) -> None:
         """Store a turn; while the disk does not take it the talk goes on, the operator is told once, and it is kept."""
         try:
-            await self._database.write(lambda c: turn_rows.put(c, turn))
+            await self._database.write(lambda c: turn_rows.put(c, turn), durable=True)
         except StorageError as error:
             is_first = not self._unstored
             self._unstored[turn.id] = turn
@@ -574,7 +600,6 @@ class Chat:
                 conversation_id=lane.conversation.id,
             )
         )
-        waited_ms = (monotonic_s() - item.received_s) * 1000
         trace = Trace(item.received_s)
         trace.mark("queue", "wait", "interrupted before it began")
         if not item.done.done():
@@ -589,7 +614,7 @@ class Chat:
                     message=item.text,
                     reply="",
                     outcome="skipped",
-                    total_ms=waited_ms,
+                    total_ms=trace.total_ms,
                     started_at=item.received_at,
                     spans=trace.spans,
                 )
@@ -600,23 +625,25 @@ class Chat:
     ) -> _Lane:
         if conversation_id is not None:
             return await self._lane(conversation_id)
-        if client_uid:
+        if not client_uid:
+            return await self._lane((await self.create(character_id=character_id)).id)
+        # Two first messages of a client at once begin one conversation, not two.
+        async with self._opening.setdefault(f"client {client_uid}", asyncio.Lock()):
             own = await self._database.read(lambda c: conversation_rows.list_all(c, client_uid))
-            if own:
-                return await self._lane(own[0].id)
-        conversation = await self.create(character_id=character_id, client_uid=client_uid)
-        return await self._lane(conversation.id)
+            found = own[0] if own else None
+            if found is None:
+                found = await self.create(character_id=character_id, client_uid=client_uid)
+        return await self._lane(found.id)
 
     async def _lane(self, conversation_id: str) -> _Lane:
         lane = self._lanes.get(conversation_id)
         if lane is not None:
+            if lane.is_deleted:
+                raise NotFoundError(f"Conversation {conversation_id[:64]!r} is being deleted.")
             self._lanes.move_to_end(conversation_id)
             return lane
         async with self._opening.setdefault(conversation_id, asyncio.Lock()):
-            try:
-                return await self._open(conversation_id)
-            finally:
-                self._opening.pop(conversation_id, None)
+            return await self._open(conversation_id)
 
     async def _open(self, conversation_id: str) -> _Lane:
         if (lane := self._lanes.get(conversation_id)) is not None:
@@ -634,7 +661,8 @@ class Chat:
         for old in list(self._lanes.values()):
             if len(self._lanes) <= OPEN_LANES:
                 break
-            if old.worker is None or old.worker.done():
+            rests = (old.worker is None or old.worker.done()) and not old.still.locked()
+            if rests and old is not lane and old.conversation.id != STAGE:
                 del self._lanes[old.conversation.id]
         return lane
 

@@ -88,7 +88,7 @@ class SentenceSplitter:
         bare = text.rstrip(_CLOSERS)
         if not bare or bare[-1] not in _ENDS + _WIDE_ENDS or not _SPEAKABLE.search(bare):
             return []
-        if bare[-1] == "." and not self._is_full_stop(len(bare) - 1, len(text)):
+        if bare[-1] == "." and self._is_full_stop(len(bare) - 1, len(text)) is False:
             return []
         return self.feed("\n")
 

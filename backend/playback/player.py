@@ -223,7 +223,10 @@ class Player:
 
     def _fire(self, performance: Performance, piece: SpokenPiece) -> None:
         for cue in piece.cues:
-            self._on_cue(cue, performance.turn_id, performance.conversation_id)
+            try:
+                self._on_cue(cue, performance.turn_id, performance.conversation_id)
+            except Exception:  # a face costs no sentence
+                logger.exception("turn %s: cue %s", performance.turn_id, cue.name)
 
     def _device_works(self) -> bool:
         return self._failed_at_s is None or monotonic_s() - self._failed_at_s > RETRY_DEVICE_S
@@ -280,12 +283,15 @@ class Player:
         except asyncio.CancelledError:
             is_cut = True
             raise
-        except (AppError, TimeoutError) as raised:
+        except Exception as raised:
             if not has_begun:
                 self._fire(performance, piece)
-            self._failed(
-                performance, raised if isinstance(raised, AppError) else _stuck(self.device)
-            )
+            if isinstance(raised, AppError):
+                self._failed(performance, raised)
+            else:
+                if not isinstance(raised, TimeoutError):
+                    logger.exception("turn %s: the sound output failed", performance.turn_id)
+                self._failed(performance, _stuck(self.device))
         finally:
             performance.is_sounding = False
             said = heard_words(piece.text, heard_s, audio.duration_s) if is_cut else piece.text

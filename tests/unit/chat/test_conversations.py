@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection
 
+from backend.chat import conversations
 from backend.chat.characters import Characters
 from backend.chat.conversations import QUEUE_LIMIT, Chat
 from backend.chat.turn import TurnRunner
-from backend.contracts.entities import STAGE
+from backend.contracts.entities import STAGE, Turn
 from backend.contracts.errors import BusyError, InvalidInputError, NotFoundError
 from backend.core.bus import EventBus
 from backend.outputs.none import NoSound
@@ -226,3 +228,108 @@ async def test_the_stage_cannot_be_deleted_and_others_can(house: House) -> None:
         await house.chat.conversation(other.id)
     await house.chat.delete(STAGE)
     assert (await house.chat.conversation(STAGE)).id == STAGE
+
+
+async def test_two_first_messages_of_a_client_begin_one_conversation(house: House) -> None:
+    first, second = await asyncio.gather(
+        house.chat.send("one", client_uid="new"), house.chat.send("two", client_uid="new")
+    )
+    assert first.conversation_id == second.conversation_id
+    await asyncio.gather(first.result(), second.result())
+
+
+async def test_a_message_that_waits_is_answered_by_the_character_that_was_switched_to(
+    house: House,
+) -> None:
+    cast = await house.characters.list()
+    house.llm = WritesText(["First. ", 30.0])
+    async with Watch(house.bus) as seen:
+        running = await house.chat.send("for the first one", conversation_id=STAGE)
+        await seen.until("chat.sentence")
+        waiting = await house.chat.send("for the second one", conversation_id=STAGE)
+        house.llm = WritesText(["Second."])
+        await house.chat.switch_character(STAGE, cast[1].id)
+        old, new = await running.result(), await waiting.result()
+    assert (old.character_id, old.outcome) == (cast[0].id, "interrupted")
+    assert (new.character_id, new.outcome) == (cast[1].id, "done")
+    asked = house.llm.prompts[-1]
+    assert asked.character is not None
+    assert asked.character.id == cast[1].id
+    assert "for the first one" not in " ".join(message.text for message in asked.messages)
+
+
+async def test_a_conversation_deleted_at_any_moment_leaves_nothing_behind(house: House) -> None:
+    for moment in ("turn.started", "speech.ready", "turn.stage"):
+        house.llm = WritesText(["Hello there. ", 0.01, "Bye."])
+        async with Watch(house.bus) as seen:
+            handles = [await house.chat.send(f"m{n}", client_uid=moment) for n in range(3)]
+            await seen.until(moment)
+            deleting = asyncio.create_task(house.chat.delete(handles[0].conversation_id))
+            await asyncio.sleep(0)
+            with pytest.raises(NotFoundError):
+                await house.chat.send("too late", conversation_id=handles[0].conversation_id)
+            await deleting
+        outcomes = [(await handle.result()).outcome for handle in handles]
+        assert outcomes == ["interrupted", "skipped", "skipped"]
+        for handle in handles:
+            assert await house.database.read(partial(turn_rows.get, turn_id=handle.turn_id)) is None
+        with pytest.raises(NotFoundError):
+            await house.chat.conversation(handles[0].conversation_id)
+        assert not seen.of("error.occurred")
+
+
+async def test_an_interruption_while_a_turn_is_being_stored_waits_for_it(house: House) -> None:
+    async with Watch(house.bus) as seen:
+        handle = await house.chat.send("hi", conversation_id=STAGE)
+        await seen.until("turn.stage", 4)
+        while house.chat.is_busy(STAGE):
+            await house.chat.interrupt(STAGE)
+            assert handle.done.done()
+    stored = await house.database.read(lambda c: turn_rows.get(c, handle.turn_id))
+    assert stored is not None
+
+
+async def test_a_turn_is_stored_so_that_a_power_cut_keeps_it(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bool] = []
+    write = house.database.write
+
+    async def watched(work: Callable[[Connection], object], *, durable: bool = False) -> object:
+        asked.append(durable)
+        return await write(work, durable=durable)
+
+    monkeypatch.setattr(house.database, "write", watched)
+    await (await house.chat.send("hi", conversation_id=STAGE)).result()
+    assert asked == [True]
+
+
+async def test_conversations_put_away_are_opened_again_and_the_stage_stays(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conversations, "OPEN_LANES", 3)
+    house.llm = WritesText(["Yes."])
+    handles = [await house.chat.send(f"I am {n}", client_uid=str(n)) for n in range(8)]
+    turns = await asyncio.gather(*(handle.result() for handle in handles))
+    assert {turn.outcome for turn in turns} == {"done"}
+    assert house.chat.active_character(STAGE)
+    await (await house.chat.send("who am I?", client_uid="0")).result()
+    assert "I am 0" in " ".join(message.text for message in house.llm.prompts[-1].messages)
+
+
+async def test_a_turn_that_cannot_be_concluded_holds_nobody_up(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = house.chat._store
+
+    async def broken(turn: Turn) -> None:
+        if turn.message == "first":
+            raise RuntimeError("a bug")
+        await store(turn)
+
+    monkeypatch.setattr(house.chat, "_store", broken)
+    first = await house.chat.send("first", conversation_id=STAGE)
+    second = await house.chat.send("second", conversation_id=STAGE)
+    with pytest.raises(RuntimeError):
+        await first.result()
+    assert (await second.result()).outcome == "done"

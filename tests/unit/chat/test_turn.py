@@ -218,3 +218,26 @@ def test_japanese_is_cut_by_characters() -> None:
 def test_sentences_join_as_each_script_wants() -> None:
     assert join(["Hello.", "Bye."]) == "Hello. Bye."
     assert join(["おはよう。", "元気？"]) == "おはよう。元気？"
+
+
+async def test_a_feeling_belongs_to_the_sentence_that_follows_it(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, WritesText(["Hm, it is 42. [jo", "y] Yay! [laughs] Hm."]))
+    fired: list[tuple[str, int]] = []
+    async with Watch(stage.bus) as seen:
+        stage.player._on_cue = lambda cue, turn_id, where: fired.append(
+            (cue.name, len(seen.of("playback.started")))
+        )
+        answer = await stage.run()
+    assert [e.text for e in seen.of("chat.sentence")] == ["Hm, it is 42.", "Yay!", "Hm."]  # type: ignore[union-attr]
+    assert [(e.n, e.emotion) for e in seen.of("chat.sentence")] == [(1, ""), (2, "joy"), (3, "joy")]  # type: ignore[union-attr]
+    assert [name for name, _ in fired] == ["joy"]
+    assert answer.emotion == "joy"
+
+
+async def test_a_tag_the_character_has_no_face_for_is_dropped(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, WritesText(["[JOY] Hello. [confused] What? [neutral]"]))
+    async with Watch(stage.bus):
+        answer = await stage.run()
+    assert answer.reply == "Hello. What?"
+    assert stage.cues == ["joy", "neutral"]
+    assert answer.emotion == "neutral"

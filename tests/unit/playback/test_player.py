@@ -10,6 +10,7 @@ from backend.contracts.entities import Audio, Cue
 from backend.contracts.errors import ConflictError, EngineUnavailableError
 from backend.core.bus import EventBus
 from backend.outputs.base import Progress
+from backend.playback import player as module
 from backend.playback.player import Player, SpokenPiece
 from tests.fakes import ManualSink, Watch
 
@@ -101,3 +102,77 @@ async def test_muting_is_silence_and_keeps_the_volume() -> None:
     assert (sink.volume, play.volume) == (0.0, 0.7)
     play.set_volume(muted=False)
     assert sink.volume == 0.7
+
+
+async def test_a_stop_believes_the_sink_about_what_was_heard() -> None:
+    class Exact(ManualSink):
+        def __init__(self) -> None:
+            super().__init__()
+            self.silent = asyncio.Event()
+
+        async def play(self, audio: Audio, progress: Progress) -> float:
+            progress(0.0, -20.0)
+            await self.silent.wait()
+            return 0.5
+
+        def stop(self) -> None:
+            self.silent.set()
+
+    bus, play, _ = player(Exact())
+    async with Watch(bus) as seen:
+        show = play.begin("t", "stage")
+        await play.enqueue(show, piece(1, "aaa bbb ccc ddd"))
+        await play.enqueue(show, piece(2, "Never."))
+        await seen.until("playback.position")
+        await play.stop(show)
+    assert show.heard_text == "aaa bbb"
+    finished = seen.of("playback.finished")
+    assert [e.interrupted for e in finished] == [True]  # type: ignore[union-attr]
+
+
+async def test_a_device_that_fails_again_and_again_is_told_once_until_it_works(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "RETRY_DEVICE_S", 0.0)
+
+    class Flaky(ManualSink):
+        works = False
+
+        async def play(self, audio: Audio, progress: Progress) -> float:
+            if not self.works:
+                raise RuntimeError("driver went away")
+            return audio.duration_s
+
+    sink = Flaky()
+    bus, play, cues = player(sink)
+    async with Watch(bus) as seen:
+        show = play.begin("t", "stage")
+        for n in range(1, 4):
+            await play.enqueue(show, piece(n, f"{n}.", cue="joy"))
+        while len(show.heard) < 3:
+            await asyncio.sleep(0)
+        await seen.settle()
+        assert len(seen.of("error.occurred")) == 1
+        assert not seen.of("playback.started")
+        sink.works = True
+        await play.enqueue(show, piece(4, "4."))
+        await play.finish(show)
+    assert show.heard == ["1.", "2.", "3.", "4."]
+    assert cues == ["joy"] * 3
+    assert play.problem == ""
+    assert len(seen.of("playback.started")) == 1
+
+
+async def test_a_face_that_fails_costs_no_sentence() -> None:
+    bus, play, _ = player(ManualSink())
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("a bug")
+
+    play._on_cue = broken
+    async with Watch(bus), asyncio.timeout(5):
+        show = play.begin("t", "stage")
+        for n in range(1, 12):
+            await play.enqueue(show, piece(n, f"{n}.", audio=None, cue="joy"))
+        await play.finish(show)
+    assert len(show.heard) == 11
