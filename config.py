@@ -84,7 +84,7 @@ def split_words(value: object) -> object:
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(split_words)]
 Secret = SecretStr | None
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
-AudioSink = Literal["speaker", "overlay", "none"]
+AudioSink = Literal["speaker", "none"]
 
 
 def setting(
