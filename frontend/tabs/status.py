@@ -138,7 +138,7 @@ class StatusTab(tk.Frame):
         x = MARGIN + left + GAP
         room = width - x - MARGIN
         plots = 104 if room >= FOUR_PLOTS else 2 * 84 + GAP
-        latency, config = 250.0, 150.0
+        latency, config = 264.0, 150.0
         needed = 12 + plots + GAP + latency + GAP + config + GAP
         extra = max(0.0, height - needed)
         latency += min(110.0, extra * 0.6)

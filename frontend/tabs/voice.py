@@ -56,6 +56,8 @@ class VoiceTab(tk.Frame):
         self._character_id = ""
         self._sound_id = ""
         self._silence_job: str | None = None
+        self._brought: tuple[str, str] | None = None
+        """The voice that was just imported; it becomes the current one when the list has it."""
         t.tint(self, background="bg")
         self.page = ScrollPage(self, t, self._arrange)
         self.page.pack(fill="both", expand=True)
@@ -169,11 +171,24 @@ class VoiceTab(tk.Frame):
     def _load_voices(self) -> None:
         def take(answer: Any) -> None:
             self.voices.show(_read(VoiceInfo, answer))
+            self._follow_voices()
 
         def fail(failure: Failure) -> None:
             self.voices.show(self.voices.voices, failure.message)
 
         self.app.backend.get("/api/voices", take, fail)
+
+    def _follow_voices(self) -> None:
+        """What was just brought in is the current voice; what is gone cannot be heard or given any more."""
+        keys = [key_of(voice) for voice in self.voices.shown]
+        if self._brought in keys:
+            number = keys.index(self._brought)
+            self.voices.rows.choose(number)
+            self.voices.rows.reveal(number)
+        self._brought = None
+        heard = self.audition.voice
+        if heard is not None and key_of(heard) not in map(key_of, self.voices.voices):
+            self.audition.show(self.voices.current)
 
     def _load_models(self) -> None:
         def take(answer: Any) -> None:
@@ -357,6 +372,7 @@ class VoiceTab(tk.Frame):
             for voice in _read(VoiceInfo, [answer]):
                 self.app.notify(f"{voice.title} is ready to use.", "ok")
                 self.voices.search.set("")
+                self._brought = key_of(voice)
             self._load_voices()
 
         def failed(failure: Failure) -> None:

@@ -203,7 +203,7 @@ class LatencyCard(Panel):
             p.text(width - 16 - place * FIGURES, y + 10, title, "cap", "text3", "e")
         room = height - foot - (y + 22)
         step = max(15.0, min(31.0, room / len(rows)))
-        shown = rows[: max(1, int(room // step))]
+        shown = rows[: max(1, int(room / step + 0.01))]  # six sixths of a room are six rows
         bottom = y + 22 + step * len(shown)
         for tick in ticks:
             at = left + bar * tick / total

@@ -191,6 +191,25 @@ def test_the_newest_turn_is_shown_against_its_usual_times(stand: Stand) -> None:
     assert "as fast as usual" in words
 
 
+def test_a_small_window_shows_every_stage_of_a_turn() -> None:
+    names = [("queue", "wait"), ("stt", "stt"), ("prompt", "prompt"), ("llm_first_token", "llm"),
+             ("first_sentence", "llm"), ("tts", "tts"), ("first_audio", "playback")]  # fmt: skip
+    titles = ["Queue", "Speech to text", "Prompt", "LLM first token", "First sentence", "Voice", "To speaker"]  # fmt: skip
+    for left_out in ((), ("stt",)):
+        made = [
+            Span(name=name, stage=stage, start_ms=10.0 * n, duration_ms=10.0)
+            for n, (name, stage) in enumerate(names)
+            if name not in left_out
+        ]
+        whole = [{**turn(n), "spans": [one.model_dump() for one in made]} for n in range(9, 0, -1)]
+        stand = Stand({"GET /api/turns": whole}, width=828, height=522)
+        try:
+            shown = words_on(stand.hold(StatusTab).latency)
+            assert set(titles) - set(shown) == ({"Speech to text"} if left_out else set())
+        finally:
+            stand.close()
+
+
 def test_a_slow_turn_says_which_stage_was_slow_and_what_is_behind_it(stand: Stand) -> None:
     tab = stand.hold(StatusTab)
     stand.feed(

@@ -223,6 +223,34 @@ def test_deleting_a_voice_asks_in_its_row_first(stand: Stand) -> None:
     assert stand.notices == [("Zoe was deleted.", "ok")]
 
 
+def test_a_voice_that_is_gone_cannot_be_heard_or_given_any_more(stand: Stand) -> None:
+    stand.backend.answers["DELETE /api/voices/zoe"] = None
+    tab = stand.hold(VoiceTab)
+    select(tab, "zoe")
+    assert tab.audition.voice is not None
+    known: Any = stand.backend.answers["GET /api/voices"]
+    left = [one for one in known if one["name"] != "zoe"]
+    tab.voices.search.entry.insert(0, "zoe")
+    stand.settle()
+    stand.backend.answers["GET /api/voices"] = left
+    tab._delete(tab.audition.voice)
+    stand.settle()
+    assert tab.audition.voice is None
+    assert not tab.audition.playing.enabled
+    assert not tab.audition.giving.enabled
+
+
+def test_an_imported_voice_is_the_current_one(stand: Stand, tmp_path: Path) -> None:
+    amy = voice("piper", "amy", "Amy")
+    stand.backend.answers["POST /api/voices/import"] = amy
+    tab = stand.hold(VoiceTab)
+    known: Any = stand.backend.answers["GET /api/voices"]
+    stand.backend.answers["GET /api/voices"] = [*known, amy]
+    tab.bring_in(tmp_path / "amy.onnx", tmp_path / "amy.onnx.json")
+    stand.settle(lambda: tab.audition.voice is not None and tab.audition.voice.name == "amy")
+    assert tab.voices.current.name == "amy"
+
+
 def test_a_built_in_voice_cannot_be_deleted(stand: Stand) -> None:
     tab = stand.hold(VoiceTab)
     number = select(tab, "ja+f1")
