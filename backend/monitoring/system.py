@@ -31,7 +31,8 @@ class SystemMonitor:
     ) -> None:
         self._bus = bus
         self._folder = folder
-        self.interval_s = interval_s
+        self._interval_s = interval_s
+        self._changed = asyncio.Event()
         self.gpu_interval_s = gpu_interval_s
         self.latest: SystemStatus | None = None
         self._gpu = Gpu()
@@ -39,6 +40,17 @@ class SystemMonitor:
         self._gpu_at_s = float("-inf")
         self._written: tuple[float, int] | None = None
         self._events: tuple[float, int] | None = None
+
+    @property
+    def interval_s(self) -> float:
+        """Seconds between two measurements; a new value counts at once."""
+        return self._interval_s
+
+    @interval_s.setter
+    def interval_s(self, seconds: float) -> None:
+        if seconds != self._interval_s:
+            self._interval_s = seconds
+            self._changed.set()
 
     async def run(self) -> None:
         """Measure for ever; cancel to end."""
@@ -51,7 +63,9 @@ class SystemMonitor:
                 else:
                     self.latest = status.model_copy(update={"events_per_s": self._event_rate()})
                     self._bus.publish(self.latest)
-                await asyncio.sleep(self.interval_s)
+                self._changed.clear()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._changed.wait(), self._interval_s)
         finally:
             self._gpu.close()
 

@@ -1,19 +1,218 @@
-"""Settings that may change while the program runs take effect with the next turn, on the path a user takes."""
+"""What is changed in a running program counts from the next turn on, and modules do what they say."""
 
 from __future__ import annotations
 
+import logging
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
 import httpx
+import pytest
 
+from backend.contracts.events import SystemStatus
+from backend.outputs.none import NoSound
+from config import Settings, is_live
 from tests.fakes import WritesText
-from tests.integration.conftest import Served
+from tests.integration.conftest import Served, serve
+from tests.servers.llm import LlmServer
+from tests.servers.thread import ServerThread
 
 
-def test_the_name_the_user_chose_reaches_the_character(served: Served, api: httpx.Client) -> None:
-    engines = served.app.state.backend.engines
-    engines.llm = mind = WritesText(["Hello."])
-    assert api.post("/api/config", json={"values": {"USER_NAME": "Mika"}}).status_code == 200
-    reply = api.post("/api/chat", json={"message": "hi", "speak": False}).json()
-    assert mind.prompts[-1].author == "Mika"
-    assert mind.prompts[-1].messages[-1].text == "Mika: hi"
-    turn = api.get(f"/api/turns/{reply['turn_id']}").json()
-    assert turn["author"] == "Mika"
+@pytest.fixture(scope="module")
+def model() -> Iterator[LlmServer]:
+    server = LlmServer(reply="A model wrote this.")
+    with ServerThread(server):
+        yield server
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory, model: LlmServer) -> Iterator[Served]:
+    yield from serve(
+        tmp_path_factory.mktemp("live"),
+        openai_compatible_url=f"http://127.0.0.1:{model.port}/v1",
+        openai_compatible_model="small-1",
+        metrics_interval_s=60,
+    )
+
+
+def until(is_true: Callable[[], object], timeout_s: float = 5.0) -> None:
+    end_s = time.monotonic() + timeout_s
+    while not is_true():
+        assert time.monotonic() < end_s, "it never happened"
+        time.sleep(0.01)
+
+
+def change(api: httpx.Client, served: Served, **values: object) -> None:
+    """Save settings and wait until the backend uses them."""
+    answer = api.post("/api/config", json={"values": {k.upper(): v for k, v in values.items()}})
+    assert answer.status_code == 200, answer.text
+    backend = served.app.state.backend
+    until(lambda: all(_same(getattr(backend.engines.settings, k), v) for k, v in values.items()))
+
+
+def _same(now: object, wanted: object) -> bool:
+    return (list(now) if isinstance(now, tuple) else now) == wanted
+
+
+def say(api: httpx.Client, text: str, **more: Any) -> dict[str, Any]:
+    answer = api.post("/api/chat", json={"message": text, **more})
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def test_another_provider_answers_the_next_turn(
+    served: Served, api: httpx.Client, model: LlmServer
+) -> None:
+    assert "plums" in say(api, "I say plums")["reply"]
+    change(api, served, llm_provider="openai_compatible")
+    assert say(api, "I say plums")["reply"] == "A model wrote this."
+    change(api, served, llm_temperature=0.25, llm_max_tokens=77)
+    say(api, "hello")
+    asked = model.requests[-1].json
+    assert asked["temperature"] == 0.25
+    assert 77 in (asked.get("max_tokens"), asked.get("max_completion_tokens"))
+
+
+def test_a_smaller_context_forgets_more(
+    served: Served, api: httpx.Client, model: LlmServer
+) -> None:
+    change(api, served, llm_provider="openai_compatible", llm_max_tokens=64)
+    conversation = say(api, "first " * 100)["conversation_id"]
+    for _ in range(3):
+        say(api, "more " * 100, conversation_id=conversation)
+    full = len(model.requests[-1].json["messages"])
+    change(api, served, context_tokens=1024)
+    say(api, "more " * 100, conversation_id=conversation)
+    assert len(model.requests[-1].json["messages"]) < full
+
+
+def test_another_voice_speaks_the_next_sentence(served: Served, api: httpx.Client) -> None:
+    change(api, served, llm_provider="echo", tts_chain=["tone"])
+    first = say(api, "one voice")["audio"]
+    assert first
+    change(api, served, tts_chain=["embedded"])
+    assert list(served.app.state.backend.engines.voices) == ["embedded"]
+    change(api, served, tts_chain=["tone"])
+    assert list(served.app.state.backend.engines.voices) == ["tone"]
+
+
+def test_volume_and_muting_reach_the_sound_output(served: Served, api: httpx.Client) -> None:
+    heard: list[float] = []
+
+    class Told(NoSound):
+        def set_volume(self, volume: float) -> None:
+            heard.append(volume)
+
+    player = served.app.state.backend.player
+    player.sink, old = Told(), player.sink
+    try:
+        change(api, served, output_volume=0.4)
+        until(lambda: heard and heard[-1] == 0.4)
+        change(api, served, output_muted=True)
+        until(lambda: heard[-1] == 0.0)
+        change(api, served, output_muted=False, output_volume=1.0)
+        until(lambda: heard[-1] == 1.0)
+    finally:
+        player.sink = old
+
+
+def test_another_output_keeps_device_and_volume(served: Served, api: httpx.Client) -> None:
+    player = served.app.state.backend.player
+    change(api, served, output_device="Headphones", output_volume=0.5)
+    until(lambda: player.device == "Headphones")
+    change(api, served, audio_sink="speaker")
+    until(lambda: player.sink.name == "speaker")
+    until(lambda: player.sink._device == "Headphones" and player.sink._volume == 0.5)
+    change(api, served, audio_sink="none", output_device="", output_volume=1.0)
+    until(lambda: player.sink.name == "none")
+
+
+def test_the_log_level_counts_at_once(served: Served, api: httpx.Client) -> None:
+    change(api, served, log_level="ERROR")
+    assert not logging.getLogger("backend.chat").isEnabledFor(logging.WARNING)
+    change(api, served, log_level="INFO")
+    assert logging.getLogger("backend.chat").isEnabledFor(logging.INFO)
+
+
+def test_a_shorter_interval_of_measurements_does_not_wait_for_the_old_one(
+    served: Served, api: httpx.Client
+) -> None:
+    monitor = served.app.state.backend.monitor
+    until(lambda: monitor.latest is not None)
+    before: SystemStatus = monitor.latest
+    change(api, served, metrics_interval_s=0.5)
+    until(lambda: monitor.latest is not before)
+    change(api, served, metrics_interval_s=60)
+
+
+def test_a_name_for_the_user_is_used(served: Served, api: httpx.Client, model: LlmServer) -> None:
+    change(api, served, llm_provider="openai_compatible", user_name="Robin")
+    say(api, "hello")
+    assert "Robin" in str(model.requests[-1].json["messages"])
+
+
+def test_every_live_setting_has_somebody_who_reads_it() -> None:
+    """Those that are built into engines, and those of the tests above."""
+    from backend.app import ENGINE_SETTINGS
+
+    others = {
+        name
+        for name in Settings.model_fields
+        if is_live(name) and not name.startswith(ENGINE_SETTINGS)
+    }
+    assert others == {
+        "audio_sink",
+        "context_tokens",
+        "debug",
+        "gpu_metrics_interval_s",
+        "log_level",
+        "metrics_interval_s",
+        "output_device",
+        "output_muted",
+        "output_volume",
+        "user_name",
+    }
+
+
+def test_modules_do_what_they_say_and_stay_so_over_a_restart(tmp_path: Path) -> None:
+    run = serve(tmp_path)
+    served = next(run)
+    with served.client() as api:
+
+        def switch(name: str, *, on: bool) -> None:
+            answer = api.post(f"/api/modules/{name}", json={"enabled": on})
+            assert answer.status_code == 200, answer.text
+
+        backend = served.app.state.backend
+        backend.engines.llm = model = WritesText(["[joy] Hello."])
+        character = api.get("/api/characters").json()[0]["id"]
+        talk = {"conversation_id": "stage"}
+        assert say(api, "I like plums", **talk)["audio"]
+        assert backend.avatar.current(character).expression == "joy"
+
+        switch("speak", on=False)
+        assert not say(api, "quiet", **talk)["audio"]
+        switch("memory", on=False)
+        say(api, "what do I like", **talk)
+        assert "plums" not in str(model.prompts[-1].messages)
+        switch("avatar", on=False)
+        backend.engines.llm = WritesText(["[sadness] Oh."])
+        say(api, "no face", **talk)
+        assert backend.avatar.current(character).expression == "joy"
+        switch("hear", on=False)
+        wav = api.post("/api/stt", files={"file": ("a.wav", b"RIFF", "audio/wav")})
+        assert wav.status_code >= 400
+    with pytest.raises(StopIteration):
+        next(run)
+
+    run = serve(tmp_path)
+    served = next(run)
+    with served.client() as api:
+        states = {m["name"]: m["state"] for m in api.get("/api/modules").json()}
+        assert {states[name] for name in ("speak", "memory", "avatar", "hear")} == {"off"}
+        assert not say(api, "still quiet", conversation_id="stage")["audio"]
+    with pytest.raises(StopIteration):
+        next(run)
