@@ -287,7 +287,10 @@ _CONTROL = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ufff9-\ufffb]"
 )
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_TAG = re.compile(r"<(?P<slash>/?)(?P<name>[a-zA-Z!?][^\s<>/]*)[^<>]*>")
+# Possessive: without them a "<aaa…" of 100,000 letters took 11 s.
+_TAG = re.compile(r"<(?P<slash>/?)(?P<name>[a-zA-Z!?][^\s<>/]*+)[^<>]*+>")
+# What a browser takes for a tag: up to the next ">", whatever is in between.
+_ODD_TAG = re.compile(r"<(?!(?:user|bot|char|start)>)/?[a-zA-Z!?][^>]*+>", re.IGNORECASE)
 _LINE_TAGS = frozenset({"br", "p", "div", "li", "tr", "hr"})
 _KEPT_TAGS = frozenset({"user", "bot", "char", "start"})  # macros of the card formats, not markup
 _MACRO = re.compile(r"\{\{\s*(char|user|bot)\s*\}\}|<(user|bot|char)>", re.IGNORECASE)
@@ -309,7 +312,11 @@ def clean_text(text: str) -> str:
     for _ in range(4):  # a tag can appear when one inside it goes: <scr<b>ipt>
         cleaned = _TAG.sub(_tag_text, text)
         if cleaned == text:
-            return text.strip()
+            # Up to the last ">" only: behind it every "<" would be looked at to the end of the text.
+            end = text.rfind(">") + 1
+            cleaned = _ODD_TAG.sub("", text[:end]) + text[end:]
+            if cleaned == text:
+                return text.strip()
         text = cleaned
     return text.replace("<", "").strip()
 

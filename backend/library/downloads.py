@@ -217,7 +217,8 @@ class Downloads:
             ):
                 have = 0
             total = have + int(answer.headers.get("content-length") or 0)
-            limit = max(total, file.size_bytes) + WRITE_BYTES
+            # The server's word on the size counts up to twice the catalogue's: it must not be able to fill the disk.
+            limit = min(max(total, file.size_bytes), 2 * file.size_bytes) + WRITE_BYTES
             job.state = "downloading"
             told_s = began_s = monotonic_s()
             first = have

@@ -19,6 +19,7 @@ from backend.chat import cards
 from backend.chat.builtin import AVATARS, CAST, HOSHI
 from backend.contracts.entities import Character, Personality
 from backend.contracts.errors import AppError, InvalidInputError, TooLargeError
+from backend.core import clock
 
 PICTURE = (AVATARS / "hoshi" / "neutral.png").read_bytes()
 
@@ -150,6 +151,13 @@ def test_an_edited_personality_replaces_the_text_it_came_with() -> None:
 )
 def test_markup_and_control_characters_are_dropped(dirty: str, clean: str) -> None:
     assert cards.clean_text(dirty) == clean
+
+
+@pytest.mark.parametrize(
+    "tag", ["<img src=x onerror=go() <>", "<img/onerror=go()<>", "<a<3<>", "<<a<>b>"]
+)
+def test_a_tag_goes_as_a_browser_would_read_it(tag: str) -> None:
+    assert cards.clean_text(f"before {tag} after") == "before  after"
 
 
 @settings(max_examples=200, deadline=None)
@@ -307,3 +315,12 @@ def test_any_json_in_a_card_ends_in_an_error_or_a_character_that_can_be_exported
         return
     again = cards.read_card(cards.write_card(character, "json", "v3").data)
     assert made(again.fields).name == character.name
+
+
+@pytest.mark.parametrize("piece", ["<a", "<", "<!", "<script", "<a ", "{{ ", "a,"])
+def test_no_text_keeps_the_cleaning_busy(piece: str) -> None:
+    for text in ((piece * cards.MAX_TEXT)[: cards.MAX_TEXT], "<" + "a" * cards.MAX_TEXT):
+        began_s = clock.monotonic_s()
+        cards.clean_text(text)
+        cards.personality_from_text(text)
+        assert clock.monotonic_s() - began_s < 2  # it was 11 s; linear is 0.02 s

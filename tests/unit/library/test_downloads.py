@@ -234,3 +234,15 @@ def test_every_entry_has_a_checksum_a_licence_and_a_place_inside_the_models_fold
             assert file.url.startswith("https://")
             assert file.path.split("/")[0] == entry.kind
             assert ".." not in file.path
+
+
+async def test_a_server_that_promises_more_cannot_fill_the_disk(tmp_path: Path) -> None:
+    async with serving(FileServer(data=DATA * 8)) as server:
+        here = shop(tmp_path, server.url)
+        async with Watch(here.bus) as seen:
+            await here.downloads.start("whisper-test")
+            assert "sent more than" in await finished(here, seen)
+        (part,) = (tmp_path / "downloads").iterdir()
+        assert part.stat().st_size < 2 * len(DATA) + (2 << 20)
+        assert not here.file.exists()
+        await here.http.close()
