@@ -258,6 +258,22 @@ def test_the_window_closes_when_asked(tmp_path: Path) -> None:
 
 @pytest.mark.gui
 @pytest.mark.skipif("DISPLAY" not in os.environ, reason="needs a display")
+def test_a_first_start_with_a_window_has_nothing_to_complain_about(tmp_path: Path) -> None:
+    environment = {"DISPLAY": os.environ["DISPLAY"]}
+    with Program(tmp_path / "data", "--port", "0", environment=environment) as program:
+        program.ready()
+        log = tmp_path / "logs" / "luma.jsonl"
+        end = time.monotonic() + 10
+        # Looking for a tray is the last thing a start does; where there is one, it is silent.
+        while time.monotonic() < end and "tray" not in log.read_text("utf-8"):
+            time.sleep(0.1)
+        assert program.stop()[0] == 0
+    levels = {json.loads(line)["level"] for line in log.read_text("utf-8").splitlines()}
+    assert levels <= {"DEBUG", "INFO"}, log.read_text("utf-8")
+
+
+@pytest.mark.gui
+@pytest.mark.skipif("DISPLAY" not in os.environ, reason="needs a display")
 def test_attaching_needs_the_token(tmp_path: Path, running: Program) -> None:
     environment = {"DISPLAY": os.environ["DISPLAY"]}
     program = end_of(tmp_path, "--connect", running.ready(), environment=environment)
