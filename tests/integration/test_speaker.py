@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
 import logging
 import math
 import os
@@ -10,8 +12,11 @@ import statistics
 import time
 from array import array
 from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
+import websockets
 
 from backend.clients import portaudio
 from backend.contracts.entities import Audio
@@ -20,7 +25,8 @@ from backend.core.bus import EventBus
 from backend.outputs.speaker import LATENCY_S, Speaker
 from backend.playback import player as player_module
 from backend.playback.player import Player, SpokenPiece, heard_words
-from tests.fakes import Watch
+from tests.fakes import Watch, WritesText
+from tests.integration.conftest import serve
 from tests.integration.virtual_sound import RATE_HZ, Recorder, VirtualSound, missing, silences
 
 logger = logging.getLogger(__name__)
@@ -252,6 +258,51 @@ async def test_what_was_heard_of_a_sentence_is_what_left_the_device(
     assert finished.interrupted  # type: ignore[union-attr]
     assert took_s < 0.2
     assert LATENCY_S < 0.05
+
+
+async def test_an_interruption_over_the_socket_is_silence_within_50_ms(
+    sound: VirtualSound, recorder: Recorder, tmp_path: Path
+) -> None:
+    """The whole way: a command on the socket, the turn, the player, the device; and the event that says so."""
+    run = serve(tmp_path, audio_sink="speaker")
+    served = next(run)
+    served.app.state.backend.engines.llm = WritesText([f"{WORDS}, {WORDS}, {WORDS}. " * 3])
+    silent_ms, told_ms = [], []
+    hello = {"hello": {"since": None, "types": ["playback.*", "turn.finished"], "batch": False}}
+    async with websockets.connect(
+        served.socket_url, additional_headers=served.bearer, proxy=None, close_timeout=0.1
+    ) as socket:
+
+        async def read(kind: str) -> dict[str, Any]:
+            async with asyncio.timeout(15):
+                while True:
+                    found: dict[str, Any] = json.loads(await socket.recv())
+                    if found.get("type") == kind:
+                        return found
+
+        await socket.send(json.dumps(hello))
+        for number in range(5):
+            recorder.forget()
+            await socket.send(
+                json.dumps(
+                    {"do": "chat", "id": number, "message": "go", "conversation_id": "stage"}
+                )
+            )
+            for _ in range(4):
+                await read("playback.position")
+            asked_s = time.monotonic()
+            await socket.send(json.dumps({"do": "interrupt", "id": 100 + number}))
+            await read("playback.finished")
+            told_ms.append((time.monotonic() - asked_s) * 1000)
+            assert (await read("turn.finished"))["data"]["outcome"] == "interrupted"
+            await asyncio.to_thread(recorder.wait_for_silence, 0.15)
+            silent_ms.append((recorder.last_loud_s - asked_s) * 1000)
+    with contextlib.suppress(StopIteration):
+        await asyncio.to_thread(next, run, None)
+    logger.info("silent %s ms", [round(one, 1) for one in silent_ms])
+    logger.info("told %s ms", [round(one, 1) for one in told_ms])
+    assert statistics.median(silent_ms) < 50
+    assert statistics.median(told_ms) < 50
 
 
 # The last one: it takes the sound server and its recorders away.

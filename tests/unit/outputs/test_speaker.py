@@ -1,0 +1,284 @@
+"""The speaker over a binding that keeps what it is given: everywhere, without a sound system."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import math
+import sys
+import threading
+from array import array
+from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from backend.clients import portaudio
+from backend.contracts.entities import Audio
+from backend.contracts.errors import EngineFailedError, EngineUnavailableError
+from backend.outputs import speaker as module
+from backend.outputs.base import SpeakerOptions
+from backend.outputs.speaker import Speaker, level_dbfs, scaled
+
+RATE_HZ = 16_000
+BUFFER = 480
+
+
+class PortAudioError(Exception):
+    """As the binding's own: text, code."""
+
+
+class Binding(SimpleNamespace):
+    """Stands in for the module ``sounddevice``; a device takes sound as fast as it is given.
+
+    Attributes:
+        rates: What the devices play.
+        broken: Raised when a device is opened.
+        gate: While cleared, a write waits.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(PortAudioError=PortAudioError)
+        self.default = SimpleNamespace(device=(0, 0))
+        self.names = ["Built-in", "Headphones"]
+        self.rates = {RATE_HZ, 48_000}
+        self.channels = {1, 2}
+        self.broken: Exception | None = None
+        self.gate = threading.Event()
+        self.gate.set()
+        self.streams: list[Stream] = []
+        self.starts = 0
+
+    def query_hostapis(self) -> list[dict[str, Any]]:
+        return [{"name": "ALSA"}]
+
+    def query_devices(self) -> list[dict[str, Any]]:
+        return [
+            {"name": name, "hostapi": 0, "max_output_channels": 2, "default_samplerate": 48_000.0}
+            for name in self.names
+        ]
+
+    def check_output_settings(self, *, samplerate: int, **_: object) -> None:
+        if samplerate not in self.rates:
+            raise PortAudioError("Invalid sample rate", -9997)
+
+    def RawOutputStream(self, **wanted: Any) -> Stream:
+        if self.broken is not None:
+            raise self.broken
+        if wanted["channels"] not in self.channels:
+            raise PortAudioError("Invalid number of channels", -9998)
+        self.check_output_settings(samplerate=wanted["samplerate"])
+        stream = Stream(self, wanted)
+        self.streams.append(stream)
+        return stream
+
+    def _terminate(self) -> None:
+        pass
+
+    def _initialize(self) -> None:
+        self.starts += 1
+
+    @property
+    def played(self) -> array[int]:
+        """Everything, without the silence at both ends."""
+        whole = array("h", b"".join(bytes(stream.data) for stream in self.streams))
+        loud = [i for i, value in enumerate(whole) if value]
+        return whole[loud[0] : loud[-1] + 1] if loud else array("h")
+
+
+class Stream:
+    """What is written is kept; half a buffer is always still to be heard."""
+
+    def __init__(self, binding: Binding, wanted: dict[str, Any]) -> None:
+        self.wanted = wanted
+        self.latency = BUFFER / wanted["samplerate"]
+        self.data = bytearray()
+        self.calls: list[str] = []
+        self.dry = False
+        self._binding = binding
+
+    @property
+    def write_available(self) -> int:
+        return BUFFER if not self.data else BUFFER - 240
+
+    def start(self) -> None:
+        self.calls.append("start")
+
+    def write(self, pcm: Any) -> bool:
+        self._binding.gate.wait(10)
+        self.data += bytes(memoryview(pcm).cast("B"))
+        return self.dry
+
+    def stop(self) -> None:
+        self.calls.append("stop")
+
+    def abort(self) -> None:
+        self.calls.append("abort")
+
+    def close(self) -> None:
+        self.calls.append("close")
+
+
+@pytest.fixture
+def binding(monkeypatch: pytest.MonkeyPatch) -> Binding:
+    fake = Binding()
+    monkeypatch.setitem(sys.modules, "sounddevice", fake)
+    return fake
+
+
+@pytest.fixture
+async def speaker(binding: Binding) -> AsyncIterator[Speaker]:
+    one = Speaker()
+    yield one
+    binding.gate.set()
+    await one.close()
+
+
+def tone(seconds: float = 0.2, rate: int = RATE_HZ) -> Audio:
+    wave = (
+        round(9000 * math.cos(2 * math.pi * 220 * i / rate)) for i in range(int(seconds * rate))
+    )
+    return Audio(array("h", wave).tobytes(), rate)
+
+
+def nothing(_position: float, _level: float) -> None:
+    pass
+
+
+async def test_a_device_is_given_the_sound_as_it_is(speaker: Speaker, binding: Binding) -> None:
+    made = tone()
+    assert await speaker.play(made, nothing) == pytest.approx(0.2)
+    assert binding.played == array("h", made.pcm)
+
+
+async def test_a_device_is_chosen_by_its_name(speaker: Speaker, binding: Binding) -> None:
+    await speaker.set_device("Headphones")
+    await speaker.play(tone(), nothing)
+    assert binding.streams[-1].wanted["device"] == 1
+    assert [device.name for device in await speaker.devices()] == ["Built-in", "Headphones"]
+
+
+async def test_a_name_that_is_not_there_lists_those_that_are(
+    speaker: Speaker, binding: Binding
+) -> None:
+    await speaker.set_device("Radio")
+    with pytest.raises(EngineUnavailableError, match="'Radio' is not there; there are: Built-in"):
+        await speaker.play(tone(), nothing)
+    assert binding.starts == 1  # looked for anew before giving up
+    binding.names.append("Radio")
+    assert await speaker.play(tone(), nothing) > 0
+
+
+async def test_a_rate_the_device_refuses_is_converted_once_and_for_all(binding: Binding) -> None:
+    asked: list[tuple[int, int]] = []
+
+    async def convert(audio: Audio, rate_hz: int) -> Audio:
+        asked.append((audio.rate_hz, rate_hz))
+        return tone(audio.duration_s, rate_hz)
+
+    one = Speaker(SpeakerOptions(convert=convert))
+    for _ in range(2):
+        assert await one.play(tone(0.2, 22_050), nothing) == pytest.approx(0.2, abs=0.001)
+    await one.close()
+    assert asked == [(22_050, 48_000)] * 2
+    assert [stream.wanted["samplerate"] for stream in binding.streams] == [48_000]
+
+
+async def test_a_device_without_mono_gets_both_channels(speaker: Speaker, binding: Binding) -> None:
+    binding.channels = {2}
+    made = tone()
+    await speaker.play(made, nothing)
+    both = array("h", bytes(binding.streams[0].data))
+    mono = array("h", made.pcm)
+    first = next(i for i, value in enumerate(both) if value)
+    assert both[first : first + 2 * len(mono) : 2] == mono
+    assert both[first + 1 : first + 2 * len(mono) : 2] == mono
+
+
+async def test_without_portaudio_the_message_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "sounddevice", None)
+    one = Speaker()
+    one.warm()
+    with pytest.raises(EngineUnavailableError, match="libportaudio2"):
+        await one.play(tone(), nothing)
+    with pytest.raises(EngineUnavailableError, match="libportaudio2"):
+        await one.devices()
+    await one.close()
+
+
+async def test_without_any_device_the_message_says_so(speaker: Speaker, binding: Binding) -> None:
+    binding.names = []
+    with pytest.raises(EngineUnavailableError, match="no sound output"):
+        await speaker.play(tone(), nothing)
+
+
+async def test_a_stop_throws_away_what_the_device_holds(speaker: Speaker, binding: Binding) -> None:
+    binding.gate.clear()
+    playing = asyncio.create_task(speaker.play(tone(5.0), nothing))
+    while not binding.streams or "start" not in binding.streams[0].calls:
+        await asyncio.sleep(0.001)
+    speaker.stop()
+    binding.gate.set()
+    assert await playing < 0.1
+    assert "abort" in binding.streams[0].calls
+
+
+async def test_a_device_that_hangs_is_left_behind_three_times_and_no_more(
+    speaker: Speaker, binding: Binding, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "HANGS_S", 0.01)
+    before = threading.active_count()
+    binding.gate.clear()
+    for _ in range(module.MOST_HANGING + 1):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await speaker.play(tone(), nothing)
+    with pytest.raises(EngineFailedError, match="hangs again and again"):
+        await speaker.play(tone(), nothing)
+    binding.gate.set()
+    async with asyncio.timeout(5):
+        while threading.active_count() > before + 2:
+            await asyncio.sleep(0.005)
+        assert await speaker.play(tone(), nothing) == pytest.approx(0.2)
+
+
+async def test_a_device_that_runs_dry_is_given_more_to_hold(
+    speaker: Speaker, binding: Binding
+) -> None:
+    await speaker.play(tone(), nothing)
+    binding.streams[0].dry = True
+    await speaker.play(tone(), nothing)
+    await speaker.play(tone(), nothing)
+    held = [stream.wanted["latency"] for stream in binding.streams]
+    assert held == [module.LATENCY_S, 2 * module.LATENCY_S]
+
+
+async def test_nothing_is_reported_after_the_end(speaker: Speaker, binding: Binding) -> None:
+    seen: list[float] = []
+    await speaker.play(tone(), lambda at, _level: seen.append(at))
+    count = len(seen)
+    await asyncio.sleep(0)
+    assert 0 < count == len(seen)
+    assert seen == sorted(seen)
+    assert seen[-1] <= 0.2
+
+
+def test_devices_are_not_looked_for_anew_while_one_is_open(binding: Binding) -> None:
+    stream = portaudio.OutputStream(portaudio.find_output(""), RATE_HZ, 0.03)
+    assert not portaudio.refresh()
+    stream.close()
+    assert portaudio.refresh()
+
+
+def test_volume_glides_and_levels_are_rms() -> None:
+    full = array("h", [10_000] * 100)
+    assert list(scaled(full, 0.5, 0.5)) == [5000] * 100
+    glide = scaled(full, 1.0, 0.0)
+    assert glide[0] == 10_000
+    assert all(a >= b for a, b in itertools.pairwise(glide))
+    assert glide[-1] <= 100
+    assert level_dbfs(array("h", [16384] * 10)) == pytest.approx(-6.02, abs=0.01)
+    assert level_dbfs(array("h", [0] * 10)) == -120
