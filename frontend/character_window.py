@@ -122,6 +122,7 @@ class CharacterWindow(tk.Toplevel):
         self.summary.pack(side="left", fill="x", expand=True)
         self._scroll = ScrollFrame(self, theme)
         self._scroll.pack(fill="both", expand=True, padx=(px(16), px(8)), pady=(px(12), 0))
+        foot.lift()  # Tab follows the stacking order: Save comes after what is saved
         self.form = CharacterForm(
             self._scroll.inner,
             theme,
@@ -337,6 +338,7 @@ class CharacterWindow(tk.Toplevel):
         )
         self.list = CharacterList(side, theme, self._owner, self)
         self.list.pack(fill="both", expand=True)
+        foot.lift()
 
     def _build_head(self) -> None:
         theme, px = self._theme, self._theme.px

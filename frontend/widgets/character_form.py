@@ -342,6 +342,7 @@ class CharacterForm(tk.Frame):
             line, theme, (), self._voice_chosen, surface="surface", label="Voice", width=200
         )
         self.voice.pack(side="left", fill="x", expand=True, padx=(0, px(6)))
+        tk.Misc.lift(self.hear)  # Tab follows the stacking order
         self._slider(body, ("voice", "rate"), "Speed")
         self._slider(body, ("voice", "pitch"), "Pitch")
         self._slider(body, ("voice", "volume"), "Volume")

@@ -461,6 +461,20 @@ def test_every_control_is_reached_by_tab_and_named(s: Scene) -> None:
             assert str(widget) in reached, f"{widget.label} is not reached by Tab"
 
 
+def test_tab_goes_from_the_list_through_the_form_to_save(s: Scene) -> None:
+    window = opened(s, "mika")
+    write(s, window, ("profile",), "x")
+    order: list[tk.Misc] = []
+    at: tk.Misc | None = window.list
+    while at is not None and at not in order:
+        order.append(at)
+        at = at.tk_focusNext()
+    form = window.form
+    wanted = [window.list, window.talk_button, form.name.entry, form.texts[("profile",)].text, form.mood.entry,
+              form.voice, form.hear, form.texts[("greeting",)].text, window.save_button]  # fmt: skip
+    assert [order.index(each) for each in wanted] == sorted(order.index(each) for each in wanted)
+
+
 def test_the_wheel_scrolls_the_form_and_leaves_the_sliders_alone(s: Scene) -> None:
     window = opened(s, "hoshi")
     slider = window.form.sliders[("personality", "energy")]
