@@ -41,7 +41,8 @@ WHOLE_PICTURE = "card"
 """Name of the uncropped picture beside the expressions."""
 
 MAX_CHARACTERS = 1000
-_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+# Also a file name on every system: Windows takes "con.png" for a device.
+_ID = re.compile(r"(?!(?:con|prn|aux|nul|com[0-9]|lpt[0-9])$)[a-z0-9][a-z0-9_-]{0,63}")
 
 _TEXT_LIMITS = {
     "name": 100,

@@ -302,3 +302,22 @@ def test_nothing_that_is_kept_can_be_read_by_other_users(tmp_path: Path) -> None
     kept = [data, *data.rglob("*"), *(tmp_path / "logs").rglob("*")]
     assert {path.name for path in kept} >= {"luma.db", "settings.yaml", "api_token", "audio"}
     assert [path for path in kept if path.stat().st_mode & 0o077] == []
+
+
+# --- files ---
+
+
+def test_nothing_is_named_like_a_windows_device(impatient: Served) -> None:
+    card = {"file": ("con.json", json.dumps({"name": "CON"}))}
+    with impatient.client() as api:
+        made = api.post("/api/characters/import", files=card)
+        assert made.status_code == 201
+        assert made.json()["id"] not in ("con", "CON")
+        for name in ("con", "nul", "com1", "../api_token", "a/b", ".."):
+            answer = api.post(
+                f"/api/characters/{made.json()['id']}/picture",
+                files={"file": ("a.png", b"\x89PNG\r\n\x1a\n")},
+                data={"expression": name},
+            )
+            assert answer.status_code == 422
+            assert "cannot name an expression" in answer.json()["message"]
