@@ -247,8 +247,11 @@ class BackendThread:
                 if self.started:
                     ready.set()
 
-        application = self._make_app()
         settings = self.settings
+        for name, path in (("TLS_CERT", settings.tls_cert), ("TLS_KEY", settings.tls_key)):
+            if path is not None and not path.is_file():
+                raise BackendError(f"{name} names the file {path}, which is not there.")
+        application = self._make_app()
         logging.getLogger("uvicorn.error").addFilter(_is_ours_to_tell)
         config = uvicorn.Config(
             self._noting_failure(application),

@@ -16,7 +16,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from backend import server
-from tests.integration.conftest import Served, serve
+from tests.integration.conftest import Served, serve, settings_for
 from tests.integration.program import Program
 from tests.servers.thread import ServerThread
 from tests.servers.wire import Request, Wire, WireServer
@@ -321,3 +321,9 @@ def test_nothing_is_named_like_a_windows_device(impatient: Served) -> None:
             )
             assert answer.status_code == 422
             assert "cannot name an expression" in answer.json()["message"]
+
+
+def test_a_certificate_that_is_missing_is_named(tmp_path: Path) -> None:
+    settings = settings_for(tmp_path, tls_cert=tmp_path / "no.pem", tls_key=tmp_path / "no.key")
+    with pytest.raises(server.BackendError, match=r"TLS_CERT names the file .*no\.pem"):
+        server.BackendThread(settings).start()
