@@ -432,7 +432,8 @@ class CharacterWindow(tk.Toplevel):
         shown.pack(side="left")
         if self._asking:
             words = {
-                "delete": f"Delete {name}? The pictures go too; what was said stays.",
+                "delete": f"Delete {name}? The pictures go too; what was said stays."
+                + (" Somebody else goes on stage." if is_on else ""),
                 "reset": f"Bring {name} back to how it came? Your changes and pictures go.",
             }[self._asking]
             self._question_words.show(words)

@@ -56,7 +56,14 @@ async def update_character(
 
 @router.delete("/characters/{character_id}", status_code=204)
 async def delete_character(character_id: CharacterId, running: Running) -> Response:
-    """Delete a character; shipped ones stay."""
+    """Delete a character; shipped ones stay. Where it was on, the default character takes over."""
+    character = await running.characters.get(character_id)
+    if not character.builtin:
+        # First, so that no message comes to a conversation without anybody in it.
+        heir = await running.characters.default()
+        for conversation in await running.chat.conversations():
+            if conversation.character_id == character_id:
+                await running.chat.switch_character(conversation.id, heir.id)
     await running.characters.delete(character_id)
     return Response(status_code=204)
 

@@ -56,6 +56,20 @@ def test_a_character_lives_from_making_to_deleting(api: httpx.Client) -> None:
         assert api.get(one).status_code == 404
 
 
+def test_where_a_deleted_character_was_on_the_default_one_answers(api: httpx.Client) -> None:
+    made = api.post("/api/characters", json={"name": "Short-lived"}).json()["id"]
+    api.post("/api/switch_character", json={"character_id": made})
+    try:
+        assert api.delete(f"/api/characters/{made}").status_code == 204
+        stage = api.get("/api/conversations/stage").json()
+        assert stage["character_id"] == api.get("/api/characters").json()[0]["id"]
+        answer = api.post("/api/chat", json={"message": "Hello?", "conversation_id": "stage"})
+        assert answer.status_code == 200
+        assert answer.json()["reply"]
+    finally:
+        api.post("/api/conversations/stage/clear")
+
+
 def test_a_shipped_character_cannot_be_deleted(api: httpx.Client) -> None:
     shipped = next(c for c in api.get("/api/characters").json() if c["builtin"])
     assert api.delete(f"/api/characters/{shipped['id']}").status_code == 409
