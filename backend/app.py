@@ -156,6 +156,14 @@ class Engines:
         """Wait until what was spoken is in the cache."""
         await self.speech.close()
 
+    @property
+    def first_asked(self) -> list[str]:
+        """Addresses that the next turn will ask, to be connected to ahead of it."""
+        found = self.addresses[:1]
+        if self.settings.tts_chain[:1] == ("openai_compatible",) and self.settings.tts_openai_url:
+            found.append(self.settings.tts_openai_url)
+        return found
+
     async def health(self) -> list[ServiceInfo]:
         """Every engine, in the order it is asked; one that cannot be used or failed lately says why."""
         troubles = self.llm.troubles() if isinstance(self.llm, Chooses) else {}
@@ -538,8 +546,9 @@ class Backend:
         """Load what the first turn needs, in the background: a warm engine answers at once."""
         self.engines.speech.warm()
         self.player.sink.warm()
-        if self.engines.addresses:
-            await self.http.warm(self.engines.addresses[0])
+        async with asyncio.TaskGroup() as group:
+            for address in self.engines.first_asked:
+                group.create_task(self.http.warm(address))
 
     async def _housekeeping(self) -> None:
         """Keep events, turns and sounds within their bounds."""

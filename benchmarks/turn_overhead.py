@@ -1,6 +1,6 @@
 """What the whole program adds to a turn: message to first audible sound, against a raw asyncio pipeline in the same run.
 
-Four parts: stub servers for model and voice in a process of their own; Luma in another; and in this one the client and
+Four parts: stub servers for model and voice in a process of their own; Luma (main.py --headless) in another; and in this one the client and
 the raw pipeline, which take turns, so that both meet the same machine. "Added" is the time beyond what the stubs
 themselves take. Targets: Luma adds at most 3 x what the raw pipeline adds, first turn included; turn 1,000 takes at most
 1.2 x turn 10.
@@ -32,11 +32,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from backend.server import BackendThread
-from config import Settings
-
+ROOT = Path(__file__).resolve().parent.parent
 SENTENCE_TOKENS = 8
-TOKENS = (*"The lamp in the harbour was lit ".split(" ")[:-1], "tonight {n}.", "Goodnight.")
+TOKENS = ("Lamp", "{n}", "in", "the", "harbour", "was", "lit", "tonight.", "Goodnight.")
+"""A number makes every reply another one, which no cache has; not at its end, where its dot could be an ordinal's."""
 RATE = 20.0
 WARM_UP_S = 4.0
 """From the start to the first turn: nobody types faster, and the voice's process is started by then."""
@@ -286,24 +285,39 @@ async def compare(stub: int, service: int, luma: Luma, turns: int, pairs: int) -
         )
 
 
-def _serve_luma(stub: int, folder: Path) -> None:
-    """The backend, in this process, until standard input ends."""
-    settings = Settings(
-        api_port=0,
-        data_dir=folder / "data",
-        models_dir=folder / "models",
-        logs_dir=folder / "logs",
-        llm_provider="openai_compatible",
-        openai_compatible_url=f"http://127.0.0.1:{stub}/slow/v1",
-        openai_compatible_model="m",
-        tts_chain=("openai_compatible",),
-        tts_openai_url=f"http://127.0.0.1:{stub}/v1",
-        audio_sink="none",
-        api_requests_per_minute=1_000_000,
-    )
-    with BackendThread(settings) as backend:
-        print(backend.port, flush=True)
-        sys.stdin.read()
+@contextmanager
+def _luma(stub: int, folder: Path) -> Iterator[Luma]:
+    """The program itself, without its window."""
+    settings = {
+        "llm_provider": "openai_compatible",
+        "openai_compatible_url": f"http://127.0.0.1:{stub}/slow/v1",
+        "openai_compatible_model": "m",
+        "tts_chain": ["openai_compatible"],
+        "tts_openai_url": f"http://127.0.0.1:{stub}/v1",
+        "audio_sink": "none",
+        "api_requests_per_minute": 1_000_000,
+        "models_dir": str(folder / "models"),
+        "logs_dir": str(folder / "logs"),
+    }
+    data = folder / "data"
+    data.mkdir()
+    (data / "settings.yaml").write_text(json.dumps(settings))  # JSON is YAML
+    with subprocess.Popen(
+        [sys.executable, "main.py", "--headless", "--port", "0", "--data-dir", str(data)],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        try:
+            address = data / "backend.json"
+            while not address.exists():
+                if process.poll() is not None:
+                    raise RuntimeError(f"Luma did not start: exit code {process.returncode}")
+                time.sleep(0.05)
+            port = int(json.loads(address.read_text())["url"].rpartition(":")[2])
+            yield Luma(port, (data / "api_token").read_text().strip())
+        finally:
+            process.terminate()
 
 
 @contextmanager
@@ -311,20 +325,14 @@ def _process(*words: str) -> Iterator[int]:
     """Another process of this file; yields the port it prints."""
     with subprocess.Popen(
         [sys.executable, "-m", "benchmarks.turn_overhead", *words],
-        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     ) as process:
         assert process.stdout is not None
-        assert process.stdin is not None
         try:
             yield int(process.stdout.readline())
         finally:
-            process.stdin.close()
-            try:
-                process.wait(5 if words[0] == "luma" else 0)
-            except subprocess.TimeoutExpired:
-                process.terminate()
+            process.terminate()
 
 
 def main() -> None:
@@ -339,17 +347,13 @@ def main() -> None:
             asyncio.run(_serve_stubs())
         case ["raw", stub]:
             asyncio.run(_serve_raw(int(stub)))
-        case ["luma", stub, folder]:
-            _serve_luma(int(stub), Path(folder))
         case _:
             with (
                 tempfile.TemporaryDirectory() as folder,
                 _process("stubs") as stub,
                 _process("raw", str(stub)) as service,
-                _process("luma", str(stub), folder) as port,
+                _luma(stub, Path(folder)) as luma,
             ):
-                token = (Path(folder) / "data" / "api_token").read_text().strip()
-                luma = Luma(port, token)
                 asyncio.run(compare(stub, service, luma, given.turns, given.pairs))
 
 

@@ -313,7 +313,7 @@ class Chat:
         Raises:
             NotFoundError: There is no such character.
         """
-        return await self._create(uuid4().hex, character_id, client_uid, title)
+        return (await self._begin(character_id, client_uid, title, durable=True)).conversation
 
     async def clear(self, conversation_id: str) -> None:
         """Forget what was said, its turns included; the conversation stays."""
@@ -625,15 +625,24 @@ class Chat:
     ) -> _Lane:
         if conversation_id is not None:
             return await self._lane(conversation_id)
+        # Not durable: its row is stored, and as safe from a power cut as the turn that follows.
         if not client_uid:
-            return await self._lane((await self.create(character_id=character_id)).id)
+            return await self._begin(character_id, "", "", durable=False)
         # Two first messages of a client at once begin one conversation, not two.
         async with self._opening.setdefault(f"client {client_uid}", asyncio.Lock()):
             own = await self._database.read(lambda c: conversation_rows.list_all(c, client_uid))
-            found = own[0] if own else None
-            if found is None:
-                found = await self.create(character_id=character_id, client_uid=client_uid)
-        return await self._lane(found.id)
+            if not own:
+                return await self._begin(character_id, client_uid, "", durable=False)
+        return await self._lane(own[0].id)
+
+    async def _begin(
+        self, character_id: str | None, client_uid: str, title: str, *, durable: bool
+    ) -> _Lane:
+        """A new conversation, open: nothing has to be read for its first turn."""
+        conversation = await self._create(
+            uuid4().hex, character_id, client_uid, title, durable=durable
+        )
+        return self._keep(_Lane(conversation, History([]), 0))
 
     async def _lane(self, conversation_id: str) -> _Lane:
         lane = self._lanes.get(conversation_id)
@@ -648,16 +657,22 @@ class Chat:
     async def _open(self, conversation_id: str) -> _Lane:
         if (lane := self._lanes.get(conversation_id)) is not None:
             return lane
-        conversation = await self._database.read(
-            lambda c: conversation_rows.get(c, conversation_id)
+        conversation, number = await self._database.read(
+            lambda c: (
+                conversation_rows.get(c, conversation_id),
+                turn_rows.latest_number(c, conversation_id),
+            )
         )
         if conversation is None:
             if conversation_id != STAGE:
                 raise NotFoundError(f"There is no conversation {conversation_id[:64]!r}.")
-            conversation = await self._create(STAGE, None, "", "On stage")
+            conversation = await self._create(STAGE, None, "", "On stage", durable=True)
         history = await self._read_history(conversation)
-        number = await self._database.read(lambda c: turn_rows.latest_number(c, conversation_id))
-        lane = self._lanes[conversation_id] = _Lane(conversation, history, number)
+        return self._keep(_Lane(conversation, history, number))
+
+    def _keep(self, lane: _Lane) -> _Lane:
+        """Have it open; the ones that rest longest make room."""
+        self._lanes[lane.conversation.id] = lane
         for old in list(self._lanes.values()):
             if len(self._lanes) <= OPEN_LANES:
                 break
@@ -667,7 +682,13 @@ class Chat:
         return lane
 
     async def _create(
-        self, conversation_id: str, character_id: str | None, client_uid: str, title: str
+        self,
+        conversation_id: str,
+        character_id: str | None,
+        client_uid: str,
+        title: str,
+        *,
+        durable: bool,
     ) -> Conversation:
         wanted = character_id or self._default_character
         character = (
@@ -682,7 +703,9 @@ class Chat:
             created_at=moment,
             updated_at=moment,
         )
-        await self._database.write(lambda c: conversation_rows.put(c, conversation), durable=True)
+        await self._database.write(
+            lambda c: conversation_rows.put(c, conversation), durable=durable
+        )
         self._bus.publish(ConversationChanged(conversation_id=conversation_id, change="created"))
         return conversation
 
