@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 
@@ -14,6 +15,7 @@ pytestmark = pytest.mark.gui
 
 def test_a_desktop_without_a_tray_logs_no_error(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
+    gc.collect()  # windows of earlier tests: collected on the tray's thread they would wait for this one
     tray = Tray(show=lambda: None, stop_speaking=lambda: None, quit_window=lambda: None)
     tray.start()
     for thread in threading.enumerate():
