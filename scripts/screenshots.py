@@ -3,7 +3,9 @@
 Starts a real backend in a child process with a data folder of its own (built-in persona, embedded voice), says a few
 scripted sentences, and photographs the real window.
 
-    xvfb-run -s "-screen 0 2560x1600x24" python scripts/screenshots.py [--out docs/screenshots] [--tabs chat,logs]
+    xvfb-run -s "-screen 0 2560x1600x24" python scripts/screenshots.py [--out docs/screenshots] [--tabs chat,logs] [--sound]
+
+With --sound she speaks for real (a null sink of PulseAudio will do), and the chat is photographed in mid-sentence.
 """
 
 from __future__ import annotations
@@ -40,14 +42,20 @@ CONVERSATION = (
     "Tell us a very short ghost story, and make the ending cosy, please.",
 )
 
+LAST_WORDS = "Tell me a story about the lighthouse."
+
 
 @contextmanager
-def backend(folder: Path) -> Iterator[tuple[str, str]]:
+def backend(folder: Path, *, sound: bool) -> Iterator[tuple[str, str]]:
     """A backend in a child process: its address and token."""
     process = subprocess.Popen(
         [sys.executable, "main.py", "--headless", "--port", "0", "--data-dir", str(folder)],
         cwd=ROOT,
-        env={**os.environ, "AUDIO_SINK": "none", "LOGS_DIR": str(folder / "logs")},  # noqa: TID251  for the child
+        env={
+            **os.environ,  # noqa: TID251  for the child
+            "AUDIO_SINK": "speaker" if sound else "none",
+            "LOGS_DIR": str(folder / "logs"),
+        },
         stdout=subprocess.DEVNULL,
     )
     try:
@@ -92,11 +100,25 @@ class Photographer:
         before = sum(m.outcome != "" for m in chat.view.messages.values())
         chat.composer.put(text)
         chat.composer.submit()
-        self.run(20, lambda: sum(m.outcome != "" for m in chat.view.messages.values()) > before)
+        self.run(60, lambda: sum(m.outcome != "" for m in chat.view.messages.values()) > before)
 
-    def picture(self, tab: str, file: Path, size: tuple[int, int]) -> int:
+    def begin(self, text: str) -> None:
+        """Say something and wait until the reply is heard, not until it has ended."""
+        chat: Any = self.window.tabs["chat"]
+        chat.composer.put(text)
+        chat.composer.submit()
+        self.run(1.5)
+
+    def stop(self) -> None:
+        """Let her fall silent."""
+        self.client.post("/api/conversations/stage/interrupt", {})
+        self.run(0.5)
+
+    def picture(self, tab: str, file: Path, size: tuple[int, int], *, sound: bool = False) -> int:
         """Show a tab and save it; the file's size in bytes."""
         self.window.show_tab(tab)
+        if sound and tab == "chat":
+            self.begin(LAST_WORDS)
         if tab == "logs":
             self.window.root.focus_set()
         self.run(2.5)
@@ -105,6 +127,8 @@ class Photographer:
         box = (left, top, left + size[0], top + size[1])
         linux = sys.platform.startswith("linux")
         image = ImageGrab.grab(bbox=box, xdisplay="") if linux else ImageGrab.grab(bbox=box)
+        if sound and tab == "chat":
+            self.stop()
         return save(image, file)
 
 
@@ -128,11 +152,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "screenshots")
     parser.add_argument("--tabs", default=",".join(TABS))
+    parser.add_argument("--sound", action="store_true", help="speak for real")
     words = parser.parse_args()
     tabs = [name for name in words.tabs.split(",") if name in TABS]
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         data = Path(folder)
-        with backend(data) as (url, token):
+        with backend(data, sound=words.sound) as (url, token):
             talked = False
             for theme in ("dark", "light"):
                 for scale in (1.0, 2.0):
@@ -152,7 +177,7 @@ def main() -> int:
                         photographer.run(1.5)
                         for tab in tabs:
                             file = words.out / f"{tab}-{theme}-{round(scale * 100)}.png"
-                            size_bytes = photographer.picture(tab, file, size)
+                            size_bytes = photographer.picture(tab, file, size, sound=words.sound)
                             print(f"{file.name:24} {size_bytes / 1000:6.0f} kB")
                     finally:
                         photographer.window.close()
