@@ -1,20 +1,19 @@
 """Build the backend: the one place where its parts are made and connected.
 
-`Engines` turns settings into engines and does so again when a setting changes; `Backend` owns everything from start to
-stop; `create_app` puts the guard and the routes in front.
+`Backend` owns everything from start to stop; `create_app` puts the guard and the routes in front. Engines are made in
+`backend.wiring`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from fastapi import FastAPI
-from pydantic import SecretStr
 
 from backend import guard
 from backend.api import ROUTERS, errors
@@ -23,27 +22,16 @@ from backend.avatar.state import AvatarState
 from backend.chat.characters import Characters
 from backend.chat.conversations import Chat
 from backend.chat.turn import SpeechEngine, TurnRunner
-from backend.contracts.entities import Audio, Cue, ServiceInfo, VoiceChoice, VoiceInfo
-from backend.contracts.errors import AppError, EngineUnavailableError
-from backend.contracts.events import ConfigChanged, ErrorOccurred, ServiceChanged, TurnRetried
+from backend.contracts.entities import Audio, Cue, ServiceInfo, VoiceInfo
+from backend.contracts.errors import AppError
+from backend.contracts.events import ConfigChanged, ErrorOccurred, ServiceChanged
 from backend.core import logs
-from backend.core.addresses import origin_of
 from backend.core.auth_token import load_or_create_token, rotate_token
 from backend.core.bus import EventBus
-from backend.core.context import current_turn
 from backend.core.http import HttpClient
 from backend.core.modules import Modules
 from backend.core.service import Switch
 from backend.core.workers import EngineHost
-from backend.engines.llm import LLMS
-from backend.engines.llm import options as llm_options
-from backend.engines.llm.base import LLM
-from backend.engines.stt import RECOGNISERS
-from backend.engines.stt import options as stt_options
-from backend.engines.stt.base import STT
-from backend.engines.tts import VOICES
-from backend.engines.tts import options as tts_options
-from backend.engines.tts.base import TTS
 from backend.library.downloads import Downloads
 from backend.library.voices import VoiceLibrary
 from backend.monitoring.system import SystemMonitor
@@ -55,6 +43,7 @@ from backend.storage import modules as module_rows
 from backend.storage.database import Database
 from backend.storage.event_store import EventStore
 from backend.storage.retention import prune_turns
+from backend.wiring import ENGINE_SETTINGS, Engines
 from config import VERSION, LoadedSettings, Settings, is_live
 from config_store import SettingsStore
 
@@ -67,349 +56,6 @@ INSPECT_S = 60.0
 
 CUE_MS = 20_000
 """An expression from a reply fades back to neutral when nothing else is felt for this long."""
-
-ENGINE_SETTINGS = ("llm_", "tts_", "stt_", "piper_", "whisper_", "voice_", *llm_options.REMOTE)
-"""Settings that begin like this are built into the engines."""
-
-
-ENGINE_TITLES = {
-    "llm": "Language model",
-    "tts": "Voice",
-    "stt": "Speech to text",
-    "embedded": "built in",
-    "persona": "built-in persona",
-    "sphinx": "built in, basic",
-    "openai": "OpenAI",
-    "openrouter": "OpenRouter",
-    "anthropic": "Anthropic",
-    "ollama": "Ollama",
-    "llamacpp": "llama.cpp",
-    "lmstudio": "LM Studio",
-    "piper": "Piper",
-    "whisper": "Whisper",
-    "openai_compatible": "compatible server",
-}
-
-
-@runtime_checkable
-class Chooses(Protocol):
-    """An engine that chooses among others and remembers which one failed."""
-
-    def troubles(self) -> dict[str, str]:
-        """Those left alone right now, and why."""
-        ...
-
-
-@runtime_checkable
-class Rests(Protocol):
-    """An engine that leaves failing ones out for a while."""
-
-    def resting(self) -> dict[str, float]:
-        """Those left out, and for how many seconds."""
-        ...
-
-
-@runtime_checkable
-class Needs(Protocol):
-    """An engine that needs a file which may not be here."""
-
-    def missing(self) -> str:
-        """What is missing and how to get it; looks at the disk."""
-        ...
-
-
-class Engines:
-    """Language models, voices and recognisers, as the settings want them now."""
-
-    def __init__(
-        self, settings: Settings, *, bus: EventBus, host: EngineHost, http: HttpClient
-    ) -> None:
-        self._bus = bus
-        self._host = host
-        self._http = http
-        self.settings = settings
-        self.problems: dict[str, str] = {}
-        self.minds: list[str] = []
-        """Language models of the main role, in the order they are asked."""
-        self.addresses: list[str] = []
-        """Of providers, in the order they are asked; a connection to the first is opened ahead of the first turn."""
-        self.llm: LLM = self._language_model("main")
-        self.voices: dict[str, TTS] = {}
-        self.speech: TTS = self._speech()
-        self.recognisers: dict[str, STT] = {}
-        self.hearing: STT = self._hearing()
-
-    def rebuild(self, settings: Settings) -> None:
-        """Use other settings from the next turn on; a running turn ends with the engines it began with."""
-        self.settings = settings
-        self.problems = {}
-        self.addresses = []
-        self.llm = self._language_model("main")
-        self.speech = self._speech()
-        self.hearing = self._hearing()
-
-    def role(self, role: str) -> LLM:
-        """The language model of a role ("memory", "vision", "internet", "autonomy"); main's unless set apart."""
-        return self._language_model(role)
-
-    async def close(self) -> None:
-        """Wait until what was spoken is in the cache."""
-        await self.speech.close()
-
-    @property
-    def first_asked(self) -> list[str]:
-        """Addresses that the next turn will ask, to be connected to ahead of it."""
-        found = self.addresses[:1]
-        if self.settings.tts_chain[:1] == ("openai_compatible",) and self.settings.tts_openai_url:
-            found.append(self.settings.tts_openai_url)
-        return found
-
-    async def health(self) -> list[ServiceInfo]:
-        """Every engine, in the order it is asked; one that cannot be used or failed lately says why."""
-        troubles = self.llm.troubles() if isinstance(self.llm, Chooses) else {}
-        resting = self.speech.resting() if isinstance(self.speech, Rests) else {}
-        found = [
-            _engine_info("llm", name, troubles.get(name, ""), self.problems.get(f"llm/{name}", ""))
-            for name in self.minds
-        ]
-        engines: Mapping[str, object]
-        for kind, names, engines in (
-            ("tts", self.settings.tts_chain, self.voices),
-            ("stt", self.settings.stt_chain, self.recognisers),
-        ):
-            for name in names:
-                engine = engines.get(name)
-                absent = (
-                    await asyncio.to_thread(engine.missing) if isinstance(engine, Needs) else ""
-                )
-                rest = (
-                    f"left out for {resting[name]:.0f} s after it failed" if name in resting else ""
-                )
-                problem = self.problems.get(f"{kind}/{name}", "")
-                found.append(_engine_info(kind, name, rest, problem, absent))
-        processes = {info.name.removeprefix("engine/"): info for info in self._host.health()}
-        return [_with_process(info, processes) for info in found]
-
-    # --- thinking ---
-
-    def _provider_values(self) -> dict[str, llm_options.ProviderValues]:
-        settings = self.settings
-
-        def secret(name: str) -> str:
-            value = getattr(settings, name, None)
-            return value.get_secret_value() if value is not None else ""
-
-        values: dict[str, llm_options.ProviderValues] = {}
-        for name in llm_options.REMOTE:
-            url = getattr(settings, f"{name}_base_url", "") or getattr(settings, f"{name}_url", "")
-            values[name] = llm_options.ProviderValues(
-                key=secret(f"{name}_api_key") or secret(f"{name}_key"),
-                url=url,
-                model=getattr(settings, f"{name}_model", ""),
-            )
-        return values
-
-    def _language_model(self, role: str) -> LLM:
-        settings = self.settings
-        wanted = settings.llm_role(role)
-        values = self._provider_values()
-        names: list[str] = []
-        for name in (wanted.provider, *settings.llm_fallbacks, "persona"):
-            actual = llm_options.first_configured(values) if name == "auto" else name
-            if actual not in names:
-                names.append(actual)
-        limits = llm_options.Limits(
-            first_token_s=settings.llm_first_token_timeout_s,
-            between_s=settings.llm_token_timeout_s,
-        )
-        engines: list[LLM] = []
-        if role == "main":
-            self.minds = names
-        for name in names:
-            try:
-                engines.append(
-                    self._one_model(name, values, wanted.model if not engines else "", limits)
-                )
-            except AppError as error:
-                self.problems[f"llm/{name}"] = error.message
-                logger.warning("%s is left out: %s", name, error.message)
-        return LLMS.create(
-            "fallback",
-            llm_options.FallbackOptions(
-                engines=engines,
-                retry=llm_options.RetryPolicy(retries=settings.llm_retries),
-                on_retry=self._tell_retry,
-            ),
-        )
-
-    def _one_model(
-        self,
-        name: str,
-        values: dict[str, llm_options.ProviderValues],
-        model: str,
-        limits: llm_options.Limits,
-    ) -> LLM:
-        if name == "persona":
-            return LLMS.create(name, llm_options.PersonaOptions())
-        if name == "echo":
-            return LLMS.create(name, llm_options.EchoOptions())
-        value = values[name]
-        if model:
-            value = llm_options.ProviderValues(key=value.key, url=value.url, model=model)
-        options = llm_options.options_for(name, value, self._http, limits)
-        self.addresses.append(options.base_url)
-        return LLMS.create(name, options)
-
-    def _tell_retry(
-        self, engine: str, next_engine: str, kind: str, reason: str, wait_s: float
-    ) -> None:
-        turn = current_turn.get()
-        self._bus.publish(
-            TurnRetried(
-                engine=engine,
-                next_engine=next_engine,
-                kind=kind,
-                reason=reason,
-                wait_s=wait_s,
-                turn_id=turn.turn_id if turn else None,
-                conversation_id=turn.conversation_id if turn else "",
-            )
-        )
-
-    # --- speaking ---
-
-    def _speech(self) -> TTS:
-        settings = self.settings
-        self.voices = {}
-        for name in settings.tts_chain:
-            try:
-                self.voices[name] = self._one_voice(name)
-            except AppError as error:
-                self.problems[f"tts/{name}"] = error.message
-                logger.warning("%s is left out: %s", name, error.message)
-        cache = settings.data_dir / "audio" / "cache"
-        share = max(1, len(self.voices))
-        engines = tuple(
-            VOICES.create(
-                "cache",
-                tts_options.CacheOptions(
-                    inner=voice, folder=cache, limit_bytes=(settings.tts_cache_mb << 20) // share
-                ),
-            )
-            for voice in self.voices.values()
-        )
-        return VOICES.create(
-            "chain",
-            tts_options.ChainOptions(
-                engines=engines,
-                timeout_s=settings.tts_timeout_s,
-                aliases=_aliases(settings.voice_aliases),
-                on_failure=lambda engine, error: self._tell_failure("tts", engine, error),
-            ),
-        )
-
-    def _one_voice(self, name: str) -> TTS:
-        settings = self.settings
-        options: Any
-        if name == "piper":
-            options = tts_options.PiperOptions(
-                host=self._host,
-                folder=settings.models_dir / "piper",
-                voice_path=settings.piper_model_path,
-                length_scale=settings.piper_length_scale,
-                noise_scale=settings.piper_noise_scale,
-                noise_w_scale=settings.piper_noise_w,
-                timeout_s=settings.tts_timeout_s,
-            )
-        elif name == "embedded":
-            options = tts_options.EmbeddedOptions(host=self._host, timeout_s=settings.tts_timeout_s)
-        elif name == "openai_compatible":
-            key = settings.tts_openai_key or _openai_key_for(settings.tts_openai_url, settings)
-            url = settings.tts_openai_url
-            if not url:
-                raise EngineUnavailableError(
-                    "TTS_OPENAI_URL is not set: give the address of a speech server."
-                )
-            self._http.trust(url)
-            options = tts_options.OpenAICompatibleOptions(
-                http=self._http,
-                host=self._host,
-                base_url=url,
-                api_key=key.get_secret_value() if key else "",
-                model=settings.tts_openai_model,
-                voice=settings.tts_openai_voice,
-                timeout_s=settings.tts_timeout_s,
-            )
-        else:
-            options = tts_options.ToneOptions()
-        return VOICES.create(name, options)
-
-    def _tell_failure(self, kind: str, engine: str, error: AppError) -> None:
-        turn = current_turn.get()
-        self._bus.publish(
-            ErrorOccurred(
-                source=f"{kind}/{engine}",
-                severity="WARNING",
-                code=error.code,
-                reason=error.message,
-                kind=getattr(error, "kind", ""),
-                engine=engine,
-                turn_id=turn.turn_id if turn else None,
-                conversation_id=turn.conversation_id if turn else "",
-            )
-        )
-
-    # --- hearing ---
-
-    def _hearing(self) -> STT:
-        settings = self.settings
-        self.recognisers = {}
-        for name in settings.stt_chain:
-            try:
-                self.recognisers[name] = self._one_recogniser(name)
-            except AppError as error:
-                self.problems[f"stt/{name}"] = error.message
-                logger.warning("%s is left out: %s", name, error.message)
-        return RECOGNISERS.create(
-            "chain",
-            stt_options.ChainOptions(
-                engines=tuple(self.recognisers.values()),
-                on_failure=lambda engine, error: self._tell_failure("stt", engine, error),
-            ),
-        )
-
-    def _one_recogniser(self, name: str) -> STT:
-        settings = self.settings
-        options: Any
-        if name == "whisper":
-            options = stt_options.WhisperOptions(
-                host=self._host,
-                folder=settings.models_dir / "whisper",
-                model=settings.whisper_model,
-                language=settings.stt_language,
-                timeout_s=settings.stt_timeout_s,
-            )
-        elif name == "sphinx":
-            options = stt_options.SphinxOptions(host=self._host, timeout_s=settings.stt_timeout_s)
-        elif name == "openai_compatible":
-            key = settings.stt_openai_key or _openai_key_for(settings.stt_openai_url, settings)
-            if not settings.stt_openai_url:
-                raise EngineUnavailableError(
-                    "STT_OPENAI_URL is not set: give the address of a server."
-                )
-            self._http.trust(settings.stt_openai_url)
-            options = stt_options.OpenAICompatibleOptions(
-                http=self._http,
-                host=self._host,
-                base_url=settings.stt_openai_url,
-                api_key=key.get_secret_value() if key else "",
-                model=settings.stt_openai_model,
-                language=settings.stt_language,
-                timeout_s=settings.stt_timeout_s,
-            )
-        else:
-            options = stt_options.ScriptOptions()
-        return RECOGNISERS.create(name, options)
 
 
 class Backend:
@@ -662,64 +308,6 @@ class Backend:
             )
         except AppError as error:
             logger.debug("turn %s: %s", turn_id, error.message)
-
-
-def _openai_key_for(url: str, settings: Settings) -> SecretStr | None:
-    """OpenAI's own key, for the host that it is meant for: any other server would learn it."""
-    try:
-        is_same = origin_of(url) == origin_of(settings.openai_base_url)
-    except ValueError:
-        return None
-    return settings.openai_api_key if is_same else None
-
-
-def _engine_info(kind: str, name: str, trouble: str, problem: str, absent: str = "") -> ServiceInfo:
-    """An engine as a row of the status page; one that only lacks a file is off, not broken."""
-    what = problem or trouble
-    if absent and not what:
-        return ServiceInfo(
-            name=f"{kind}/{name}",
-            title=f"{ENGINE_TITLES[kind]}: {ENGINE_TITLES.get(name, name)}",
-            kind="engine",
-            state="off",
-            detail="not set up; the next engine answers",
-            fix=absent,
-        )
-    return ServiceInfo(
-        name=f"{kind}/{name}",
-        title=f"{ENGINE_TITLES[kind]}: {ENGINE_TITLES.get(name, name)}",
-        kind="engine",
-        state="failed" if problem else "degraded" if trouble else "ready",
-        detail="" if what else "ready when it is asked",
-        error=what,
-        fix="The next engine answers meanwhile." if trouble and not problem else "",
-    )
-
-
-def _with_process(info: ServiceInfo, processes: dict[str, ServiceInfo]) -> ServiceInfo:
-    """The row of an engine that has a process of its own, with how that is."""
-    process = processes.get(info.name.partition("/")[2])
-    if process is None or process.state == "off" or info.error:
-        return info
-    return info.model_copy(
-        update={
-            "state": process.state,
-            "detail": process.detail,
-            "error": process.error,
-            "fix": process.fix,
-        }
-    )
-
-
-def _aliases(words: tuple[str, ...]) -> dict[str, VoiceChoice]:
-    """``name=engine:voice`` pairs as voices."""
-    found: dict[str, VoiceChoice] = {}
-    for word in words:
-        name, _, target = word.partition("=")
-        engine, _, voice = target.partition(":")
-        if name and engine:
-            found[name.strip()] = VoiceChoice(engine=engine.strip(), name=voice.strip())
-    return found
 
 
 def _sink_name(settings: Settings) -> str:

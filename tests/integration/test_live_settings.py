@@ -156,7 +156,7 @@ def test_a_name_for_the_user_is_used(served: Served, api: httpx.Client, model: L
 
 def test_every_live_setting_has_somebody_who_reads_it() -> None:
     """Those that are built into engines, and those of the tests above."""
-    from backend.app import ENGINE_SETTINGS
+    from backend.wiring import ENGINE_SETTINGS
 
     others = {
         name
