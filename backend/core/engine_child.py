@@ -38,6 +38,7 @@ class Child:
         self._idle_since = time.monotonic()
         self._idle_s: float | None = None
         self._idle_is_known = threading.Event()
+        self._importing = threading.Lock()
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="engine")
 
     def serve(self) -> None:
@@ -92,6 +93,10 @@ class Child:
         if self._idle_s is None and (idle_s := getattr(module, "IDLE_S", None)) is not None:
             self._idle_s = idle_s
             self._idle_is_known.set()
+        # Two threads that enter numpy by different doors (Python and onnxruntime's C code) find it half made.
+        with self._importing:
+            for library in getattr(module, "FIRST", ()):
+                import_module(library)
         return getattr(module, attribute)(*call["args"], **call["kwargs"])
 
     def _send(self, message: dict[str, Any]) -> None:

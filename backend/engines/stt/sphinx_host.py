@@ -6,6 +6,7 @@ import re
 import threading
 from typing import Any
 
+FIRST = ("numpy",)  # imported before any call, by one thread
 RATE_HZ = 16_000
 FRAMES_PER_S = 100
 IDLE_S = 600.0

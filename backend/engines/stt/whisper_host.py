@@ -14,6 +14,7 @@ from typing import Any
 
 from backend.contracts.errors import EngineFailedError, EngineUnavailableError
 
+FIRST = ("numpy",)  # imported before any call, by one thread
 RATE_HZ = 16_000
 LEAST_LOGPROB = -1.0  # whisper's own limits for trusting a segment
 MOST_NO_SPEECH = 0.6

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import onnx
     from piper import PiperVoice
 
+FIRST = ("numpy",)  # imported before any call, by one thread
 MOST_LOADED = 3  # voices; a medium one takes about 120 MB
 MOST_BYTES = 512 << 20  # of a voice file; the largest public ones have 115 MB
 MOST_JSON_BYTES = 4 << 20

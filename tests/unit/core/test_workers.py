@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from importlib import import_module
 from pathlib import Path
 
 import psutil
@@ -338,6 +339,19 @@ async def test_an_engine_that_need_not_stay_ends_and_comes_back(host: EngineHost
     await gone(first)
     assert await host.call(function, timeout_s=20) != first
     assert not [info.error for info in host.health() if info.error]
+
+
+async def test_what_an_engine_wants_first_is_there_before_its_first_calls(host: EngineHost) -> None:
+    """Piper's first two sentences entered numpy by two doors at once, and one found it half made."""
+    calls = [
+        host.call("tests.idle_functions:is_imported", "colorsys", timeout_s=20) for _ in range(4)
+    ]
+    assert await asyncio.gather(*calls) == [True] * 4
+
+
+@pytest.mark.parametrize("engine", ["tts.piper_host", "stt.whisper_host", "stt.sphinx_host"])
+def test_engines_that_share_numpy_with_native_code_want_it_first(engine: str) -> None:
+    assert "numpy" in import_module(f"backend.engines.{engine}").FIRST
 
 
 async def test_no_call_is_lost_to_a_process_that_is_just_leaving(host: EngineHost) -> None:
