@@ -1,7 +1,7 @@
 """Follow what happens in a running Luma, and never miss anything: a reconnect goes on where the line broke.
 
-python examples/follow_events.py                        everything that is stored
-python examples/follow_events.py "chat.*" "turn.*"      two groups
+.venv/bin/python examples/follow_events.py                        everything that is stored
+.venv/bin/python examples/follow_events.py "chat.*" "turn.*"      two groups; Ctrl-C ends it
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ DATA = Path(__file__).resolve().parent.parent / "data"
 
 async def follow(data: Path, types: list[str]) -> None:
     """Print events until interrupted."""
-    address = json.loads((data / "backend.json").read_text("utf-8"))["url"]
+    try:
+        address = json.loads((data / "backend.json").read_text("utf-8"))["url"]
+    except FileNotFoundError:
+        raise SystemExit(f"No Luma is running with {data}: start it, or give --data-dir.") from None
     token = (data / "api_token").read_text("utf-8").strip()
     since: int | None = None
     epoch: str | None = None

@@ -1,12 +1,13 @@
-"""Talk to a character from the command line; Luma must be running (python main.py --headless will do).
+"""Talk to a character from the command line; Luma must be running (python3 launch.py backend will do).
 
-python examples/talk_from_a_script.py                                      a conversation, line by line
-python examples/talk_from_a_script.py --text "Good evening!" --character hoshi --no-tts
+.venv/bin/python examples/talk_from_a_script.py                            a conversation; an empty line ends it
+.venv/bin/python examples/talk_from_a_script.py --text "Good evening!" --character hoshi --no-tts
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 from pathlib import Path
 
@@ -17,7 +18,10 @@ DATA = Path(__file__).resolve().parent.parent / "data"
 
 def connect(data: Path) -> httpx.Client:
     """A client for the backend that uses this data folder: it writes down where it listens, and its token."""
-    address = json.loads((data / "backend.json").read_text("utf-8"))["url"]
+    try:
+        address = json.loads((data / "backend.json").read_text("utf-8"))["url"]
+    except FileNotFoundError:
+        raise SystemExit(f"No Luma is running with {data}: start it, or give --data-dir.") from None
     token = (data / "api_token").read_text("utf-8").strip()
     headers = {"Authorization": f"Bearer {token}", "X-Client-UID": "talk-from-a-script"}
     return httpx.Client(base_url=address, headers=headers, timeout=120, trust_env=False)
@@ -55,8 +59,9 @@ def main() -> None:
         if arguments.text:
             say(client, arguments.text, arguments.character, not arguments.no_tts)
             return
-        while text := input("> ").strip():
-            say(client, text, arguments.character, not arguments.no_tts)
+        with contextlib.suppress(EOFError, KeyboardInterrupt):  # Ctrl-D and Ctrl-C end it too
+            while text := input("> ").strip():
+                say(client, text, arguments.character, not arguments.no_tts)
 
 
 if __name__ == "__main__":

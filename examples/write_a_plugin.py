@@ -1,4 +1,6 @@
-"""A language model in forty lines: it answers with the message turned round. Run it: ``python examples/write_a_plugin.py``.
+"""A language model in forty lines: it answers with the message turned round; Luma need not run.
+
+.venv/bin/python examples/write_a_plugin.py
 
 Registered under a name, it would be chosen with ``LLM_PROVIDER=mirror``; here it is asked directly, as a turn asks it.
 """

@@ -27,6 +27,7 @@ def data_dir(served: Served, tmp_path: Path) -> Path:
 def run(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, str(EXAMPLES / name), *arguments],
+        stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         timeout=30,
@@ -65,6 +66,18 @@ def test_a_script_says_why_it_cannot_talk(api: httpx.Client, data_dir: Path) -> 
     assert ended.returncode == 1
     assert "nobody" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("name", ["talk_from_a_script.py", "follow_events.py"])
+def test_an_example_says_that_no_luma_is_running(name: str, tmp_path: Path) -> None:
+    ended = run(name, "--data-dir", str(tmp_path))
+    assert ended.returncode == 1
+    assert ended.stderr == f"No Luma is running with {tmp_path}: start it, or give --data-dir.\n"
+
+
+def test_a_conversation_ends_with_its_input(api: httpx.Client, data_dir: Path) -> None:
+    ended = run("talk_from_a_script.py", "--data-dir", str(data_dir))
+    assert (ended.returncode, ended.stderr) == (0, "")
 
 
 def test_a_script_follows_the_events(api: httpx.Client, data_dir: Path) -> None:
