@@ -430,7 +430,7 @@ def _test(python: str, rest: List[str]) -> int:
     check_system(missing)
     if not shutil.which("Xvfb"):
         raise Problem("The tests of the window need Xvfb: sudo apt install xvfb.")
-    with _own_display() as display:
+    with own_display() as display:
         environment = dict(os.environ, DISPLAY=display)
         environment.pop("WAYLAND_DISPLAY", None)
         return _run(command, environment)
@@ -449,7 +449,7 @@ def _has_fonts() -> bool:
 
 
 @contextlib.contextmanager
-def _own_display() -> Iterator[str]:
+def own_display() -> Iterator[str]:
     """An X server for nobody else, on a display number that it picks itself."""
     reader, writer = os.pipe()
     server = subprocess.Popen(

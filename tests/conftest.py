@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
+import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
 
+import launch
 from config import Settings
+
+OPENED = pytest.StashKey[ExitStack]()
+"""What a run has opened and closes at its end."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -20,9 +27,32 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Throw the dice once, before worker processes are started."""
+    """Throw the dice once, before worker processes are started; give windows a display where there is none."""
     if config.option.fault_seed is None:
         config.option.fault_seed = random.randrange(10**6)
+    config.stash[OPENED] = ExitStack()
+    is_worker = hasattr(
+        config, "workerinput"
+    )  # of pytest-xdist: two windows would fight for the keyboard
+    if sys.platform.startswith("linux") and (is_worker or not os.environ.get("DISPLAY")):
+        if shutil.which("Xvfb"):
+            os.environ["DISPLAY"] = config.stash[OPENED].enter_context(launch.own_display())
+            os.environ.pop("WAYLAND_DISPLAY", None)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """End the display."""
+    if OPENED in config.stash:
+        config.stash[OPENED].close()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip the window's tests where no window can be."""
+    if sys.platform.startswith("linux") and not os.environ.get("DISPLAY"):
+        reason = "no display, and no Xvfb to make one: sudo apt install xvfb"
+        for item in items:
+            if item.get_closest_marker("gui"):
+                item.add_marker(pytest.mark.skip(reason=reason))
 
 
 def pytest_report_header(config: pytest.Config) -> str:
