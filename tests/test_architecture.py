@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import importlib.metadata
 import json
 import pkgutil
 import re
@@ -125,16 +126,42 @@ def test_the_engines_of_the_settings_are_those_of_the_registries() -> None:
     assert set(LLM_PROVIDERS) - {"auto"} <= set(LLMS.names)
 
 
-def test_launch_knows_the_standard_library_only() -> None:
-    tree = ast.parse((ROOT / "launch.py").read_text("utf-8"))
-    imported = set()
-    for node in ast.walk(tree):
+def test_everything_imported_is_pinned() -> None:
+    """Also what would come along with something else: that something may stop to bring it."""
+    lines = (ROOT / "requirements.txt").read_text("utf-8").splitlines()
+    wanted = [line for line in lines if line and not line.startswith("#")]
+    developing = (ROOT / "requirements-dev.txt").read_text("utf-8").splitlines()
+    more = [line for line in developing if line and not line.startswith(("#", "-r"))]
+    assert [line for line in wanted + more if "==" not in line] == []
+    pinned = {re.split(r"[\[=]", line)[0].lower().replace("_", "-") for line in wanted}
+    makers = importlib.metadata.packages_distributions()
+    files = [
+        *ROOT.glob("*.py"),
+        *(ROOT / "backend").rglob("*.py"),
+        *(ROOT / "frontend").rglob("*.py"),
+    ]
+    missing = {
+        name
+        for file in files
+        for name in _imported_by(file)
+        if name in makers  # else of the standard library, or ours
+        and not pinned & {maker.lower().replace("_", "-") for maker in makers[name]}
+    }
+    assert missing == set()
+
+
+def _imported_by(file: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
         if isinstance(node, ast.Import):
-            imported |= {alias.name.partition(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0
-            imported.add((node.module or "").partition(".")[0])
-    assert imported <= sys.stdlib_module_names
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            found.add((node.module or "").partition(".")[0])
+    return found
+
+
+def test_launch_knows_the_standard_library_only() -> None:
+    assert _imported_by(ROOT / "launch.py") <= sys.stdlib_module_names
 
 
 def test_launch_has_no_syntax_that_an_old_python_cannot_read() -> None:
