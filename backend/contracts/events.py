@@ -10,7 +10,7 @@ dropped when a subscriber is slow.
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from secrets import token_hex
+from random import getrandbits
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
@@ -52,7 +52,7 @@ class Event(BaseModel):
     durable: ClassVar[bool] = True
 
     type: str
-    id: str = Field(default_factory=lambda: token_hex(16))
+    id: str = Field(default_factory=lambda: f"{getrandbits(128):032x}")
     at: datetime = Field(default_factory=lambda: datetime.now(UTC))
     severity: Severity = "INFO"
     source: str = ""
