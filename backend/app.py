@@ -21,17 +21,21 @@ from backend.api.state import Services
 from backend.avatar.state import AvatarState
 from backend.chat.characters import Characters
 from backend.chat.conversations import Chat
-from backend.chat.turn import SpeechEngine, TurnRunner
+from backend.chat.trace import Trace
+from backend.chat.turn import Answer, Request, SpeechEngine, TurnRunner
 from backend.contracts.entities import Audio, Cue, ServiceInfo, VoiceInfo
 from backend.contracts.errors import AppError
 from backend.contracts.events import ConfigChanged, ErrorOccurred, ServiceChanged
 from backend.core import logs
 from backend.core.auth_token import load_or_create_token, rotate_token
 from backend.core.bus import EventBus
+from backend.core.clock import monotonic_s
 from backend.core.http import HttpClient
 from backend.core.modules import Modules
 from backend.core.service import Switch
 from backend.core.workers import EngineHost
+from backend.engines.llm import LLMS
+from backend.engines.llm.options import EchoOptions
 from backend.library.downloads import Downloads
 from backend.library.voices import VoiceLibrary
 from backend.monitoring.system import SystemMonitor
@@ -195,6 +199,34 @@ class Backend:
         async with asyncio.TaskGroup() as group:
             for address in self.engines.first_asked:
                 group.create_task(self.http.warm(address))
+            group.create_task(self._rehearse())
+
+    async def _rehearse(self) -> None:
+        """A turn that nobody sees, hears or keeps: what is made at first use is made before the first real one."""
+        bus = EventBus()
+        runner = TurnRunner(
+            bus=bus,
+            llm=lambda: LLMS.create("echo", EchoOptions()),
+            speech=lambda: None,
+            sounds=self.sounds,
+            player=self.player,
+        )
+        request = Request(
+            turn_id="rehearsal",
+            conversation_id="rehearsal",
+            number=1,
+            character=await self.characters.default(),
+            text="One, two, three. *nods* [joy] Is this on?",
+            author="you",
+            origin="api",
+            speak=False,
+            on_stage=False,
+            received_s=monotonic_s(),
+        )
+        with bus.subscribe() as heard:
+            await runner.run(request, [], Answer(Trace(request.received_s)))
+            for item in await heard.take():
+                _ = item.wire
 
     async def _housekeeping(self) -> None:
         """Keep events, turns and sounds within their bounds."""

@@ -37,6 +37,8 @@ SENTENCE_TOKENS = 8
 TOKENS = ("Lamp", "{n}", "in", "the", "harbour", "was", "lit", "tonight.", "Goodnight.")
 """A number makes every reply another one, which no cache has; not at its end, where its dot could be an ordinal's."""
 RATE = 20.0
+COMPARED = 40
+"""Turns 10, and last turns, that are compared."""
 WARM_UP_S = 4.0
 """From the start to the first turn: nobody types faster, and the voice's process is started by then."""
 
@@ -273,12 +275,24 @@ async def compare(stub: int, service: int, luma: Luma, speed: str, pairs: int) -
 
 
 async def long_conversation(luma: Luma, turns: int) -> None:
-    """Turn 10 against the last one."""
+    """Turn 10 of new conversations against the last turns of a long one, alternately."""
     await luma.open()
-    long = [await luma.turn() for _ in range(turns)]
-    early, late = statistics.median(long[5:25]), statistics.median(long[-20:])
+    old = luma.conversation_id
+    for _ in range(turns - COMPARED):
+        await luma.turn()
+    late: list[float] = []
+    early: list[float] = []
+    for _ in range(COMPARED):
+        await luma.open()
+        for _ in range(9):
+            await luma.turn()
+        early.append(await luma.turn())
+        luma.conversation_id = old
+        late.append(await luma.turn())
+    early_ms, late_ms = statistics.median(early), statistics.median(late)
     print(
-        f"turn 10: {early:.2f} ms   turn {turns}: {late:.2f} ms   ratio {late / early:.2f} (at most 1.2)"
+        f"turn 10: {early_ms:.2f} ms   turn {turns}: {late_ms:.2f} ms"
+        f"   ratio {late_ms / early_ms:.2f} (at most 1.2; medians of {COMPARED})"
     )
 
 

@@ -7,7 +7,7 @@ that turn 1,000 costs what turn 10 costs.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 from backend.chat.cards import fill_macros
@@ -20,11 +20,25 @@ MESSAGE_OVERHEAD_TOKENS = 4
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """One message and the reply that was heard."""
+    """One message and the reply that was heard.
+
+    Attributes:
+        lines: Its messages, newest first, and ``cost`` what they take of a budget; made once, needed in every turn.
+    """
 
     author: str
     message: str
     reply: str
+    lines: tuple[Message, ...] = field(init=False, repr=False, compare=False)
+    cost: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        said = _said(self.author, self.message)
+        lines = [Message("assistant", self.reply)] if self.reply else []
+        lines.append(Message("user", said))
+        cost = estimate_tokens(said) + estimate_tokens(self.reply) + 2 * MESSAGE_OVERHEAD_TOKENS
+        object.__setattr__(self, "lines", tuple(lines))
+        object.__setattr__(self, "cost", cost)
 
 
 def estimate_tokens(text: str) -> int:
@@ -68,28 +82,16 @@ def build(
         left -= estimate_tokens(after) + MESSAGE_OVERHEAD_TOKENS
     kept: list[Message] = []
     for exchange in reversed(history):
-        cost, lines = _lines(exchange)
-        if cost > left:
+        if exchange.cost > left:
             break
-        left -= cost
-        kept += lines
+        left -= exchange.cost
+        kept += exchange.lines
     kept.reverse()
     messages = [Message("system", system), *kept]
     if after:
         messages.append(Message("system", after))
     messages.append(Message("user", question))
     return tuple(messages)
-
-
-@lru_cache(maxsize=1024)
-def _lines(exchange: Exchange) -> tuple[int, tuple[Message, ...]]:
-    """What an exchange costs, and its messages, newest first; the next turn asks for the same ones again."""
-    said = _said(exchange.author, exchange.message)
-    cost = estimate_tokens(said) + estimate_tokens(exchange.reply) + 2 * MESSAGE_OVERHEAD_TOKENS
-    question = Message("user", said)
-    if not exchange.reply:
-        return cost, (question,)
-    return cost, (Message("assistant", exchange.reply), question)
 
 
 def _said(author: str, text: str) -> str:

@@ -92,6 +92,7 @@ class _Store:
         self._limit = limit_bytes
         self._lock = threading.Lock()
         self._sizes: OrderedDict[str, int] | None = None  # longest unused first
+        self._total = 0
 
     def look(self) -> None:
         """Find out what is there."""
@@ -139,13 +140,11 @@ class _Store:
             self._folder.mkdir(parents=True, exist_ok=True)
             self._write(self._path(key, "wav"), sound)
             self._write(self._path(key, "json"), facts)  # last: what has no facts does not exist
+            self._total += size - sizes.get(key, 0)
             sizes[key] = size
             sizes.move_to_end(key)
-            total = sum(sizes.values())
-            while total > self._limit:
-                oldest, size = next(iter(sizes.items()))
-                total -= size
-                self._remove(oldest)
+            while self._total > self._limit:
+                self._remove(next(iter(sizes)))
 
     def _known(self) -> OrderedDict[str, int]:
         if self._sizes is None:
@@ -160,6 +159,7 @@ class _Store:
                     continue
                 entries.append((mark.st_mtime_ns, facts.stem, size))
             self._sizes = OrderedDict((key, size) for _, key, size in sorted(entries))
+            self._total = sum(self._sizes.values())
             self._sweep(self._sizes)
         return self._sizes
 
@@ -186,7 +186,7 @@ class _Store:
 
     def _remove(self, key: str) -> None:
         if self._sizes is not None:
-            self._sizes.pop(key, None)
+            self._total -= self._sizes.pop(key, 0)
         for kind in ("json", "wav"):
             self._path(key, kind).unlink(missing_ok=True)
 
