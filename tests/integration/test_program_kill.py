@@ -253,7 +253,7 @@ async def kills(folder: Path, talking: int, starting: int, migrating: int) -> No
 
 
 async def test_killed_at_any_moment_it_keeps_what_it_acknowledged(tmp_path: Path) -> None:
-    await kills(tmp_path, talking=3, starting=2, migrating=1)
+    await kills(tmp_path, talking=2, starting=1, migrating=1)
 
 
 @pytest.mark.slow

@@ -181,11 +181,12 @@ async def test_an_interrupted_turn_remembers_only_what_was_heard(
         await sink.advance(cut * total_s)
         await seen.settle()
         await seen.settle()
-        started = asyncio.get_running_loop().time()
         task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        assert asyncio.get_running_loop().time() - started < 0.5
+        async with asyncio.timeout(
+            10
+        ):  # the sink stands still: whoever waits for its end waits for ever
+            with pytest.raises(asyncio.CancelledError):
+                await task
     assert stage.answer.outcome == "interrupted"
     heard = stage.answer.reply
     assert TEXT.startswith(heard)
