@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from io import StringIO
-from time import perf_counter
+from time import thread_time
 
 import pytest
 
@@ -250,9 +250,9 @@ def test_a_pattern_that_never_ends_is_stopped_and_explained() -> None:
     view.set_search(Search("(a+)+$", is_regex=True))
     slices = []
     while view.is_working:
-        begun = perf_counter()
+        begun = thread_time()
         view.work(0.004)
-        slices.append(perf_counter() - begun)
+        slices.append(thread_time() - begun)
     assert "takes too long" in view.problem
     assert max(slices) < 0.05, "a slice holds the window up"
     add(view, row("a" * 1_900 + "!"))
@@ -302,11 +302,11 @@ def test_a_hundred_thousand_rows_are_filtered_and_searched_in_short_slices() -> 
     view.set_filter(LogFilter(levels=frozenset({1}), source="chat"))
     view.set_search(Search("after 9"))
     while view.is_working:
-        begun = perf_counter()
+        begun = thread_time()
         view.work(0.004)
-        worst = max(worst, perf_counter() - begun)
+        worst = max(worst, thread_time() - begun)
     assert view.matches == 11_111
-    # 4 ms wanted, 8 ms allowed; a busy machine may take the processor away for a while in between.
+    # 4 ms wanted, 8 ms allowed; Windows counts a thread's time in steps of 16 ms.
     assert worst < 0.05
 
 
