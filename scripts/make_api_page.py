@@ -36,6 +36,8 @@ AUTH="Authorization: Bearer $(cat data/api_token)"
 curl -H "$AUTH" $URL/api/status
 ```
 
+`--json`, used below, needs curl 7.82 or newer.
+
 | Form | For |
 |---|---|
 | `Authorization: Bearer <token>` | scripts, on REST and WebSocket |

@@ -136,7 +136,7 @@ def options_of_main(code: str) -> Iterator[list[str]]:
         r"(?:main\.py|launch\.py app|launch\.py backend)((?: --?\S+| \S+)*)", code
     ):
         words = line.split(" #")[0].replace("[options]", "").split()
-        if words and words[0].startswith("--"):
+        if words and words[0].startswith("--") and words[0] != "--help":
             yield words
 
 
