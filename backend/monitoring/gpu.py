@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
+import sys
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -56,6 +58,17 @@ def installed_torch() -> str:
         return ""
 
 
+def has_driver() -> bool:
+    """Whether NVIDIA's library may be there: without it its binding, 2 MB, need not be imported."""
+    if not sys.platform.startswith("linux"):
+        return True
+    try:
+        ctypes.CDLL("libnvidia-ml.so.1")
+    except OSError:
+        return False
+    return True
+
+
 class Gpu:
     """The first GPU of the machine. Blocking (about 1 ms): call in a worker thread."""
 
@@ -70,6 +83,9 @@ class Gpu:
             return None
         try:
             if self._nvml is None:
+                if not has_driver():
+                    self._is_absent = True
+                    return None
                 import pynvml
 
                 pynvml.nvmlInit()

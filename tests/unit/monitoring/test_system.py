@@ -41,6 +41,7 @@ def test_a_gpu_is_read_through_its_driver(monkeypatch: pytest.MonkeyPatch) -> No
         nvmlDeviceGetName=lambda handle: b"RTX 4070",
     )
     monkeypatch.setitem(sys.modules, "pynvml", driver)
+    monkeypatch.setattr("backend.monitoring.gpu.has_driver", lambda: True)
     load = Gpu().measure()
     assert load is not None
     assert (load.name, load.busy, load.memory_bytes, load.memory_total_bytes) == (
@@ -56,6 +57,7 @@ def test_no_driver_means_no_gpu_and_no_error(monkeypatch: pytest.MonkeyPatch) ->
         raise RuntimeError("NVML Shared Library Not Found")
 
     monkeypatch.setitem(sys.modules, "pynvml", SimpleNamespace(nvmlInit=missing))
+    monkeypatch.setattr("backend.monitoring.gpu.has_driver", lambda: True)
     gpu = Gpu()
     assert gpu.measure() is None
     assert gpu.measure() is None
