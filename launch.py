@@ -468,6 +468,7 @@ def own_display() -> Iterator[str]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,  # Ctrl-C ends the tests first
+        preexec_fn=_end_with_parent,  # noqa: PLW1509 - it asks the system one thing, and takes no lock
     )
     os.close(writer)
     try:
@@ -483,6 +484,12 @@ def own_display() -> Iterator[str]:
         except subprocess.TimeoutExpired:
             server.kill()
             server.wait()
+
+
+def _end_with_parent() -> None:
+    """Ask Linux to end this process with its parent, also when that one is killed and can clean up nothing."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(1, int(signal.SIGTERM))  # PR_SET_PDEATHSIG
 
 
 def _run(command: List[str], environment: Dict[str, str]) -> int:

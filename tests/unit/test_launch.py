@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 import launch
@@ -233,3 +234,23 @@ def test_an_index_for_torch_can_be_named(monkeypatch: pytest.MonkeyPatch) -> Non
     with pytest.raises(launch.Problem, match="LUMA_TORCH_INDEX=http://127"):
         launch._install_torch("cpu")
     assert ran == [("install", "torch==2.13.0", "--index-url", "http://127.0.0.1:1/simple")]
+
+
+@pytest.mark.skipif(shutil.which("Xvfb") is None, reason="needs Xvfb")
+def test_a_killed_launcher_leaves_no_display_behind() -> None:
+    program = (
+        "import launch, sys\nwith launch.own_display(): print('up', flush=True); sys.stdin.read()"
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-c", program],
+        cwd=Path(launch.__file__).parent,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    with child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"up\n"
+        servers = psutil.Process(child.pid).children()
+        child.kill()
+    assert servers
+    assert psutil.wait_procs(servers, timeout=10)[1] == []
