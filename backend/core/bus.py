@@ -25,7 +25,7 @@ TROUBLE = ("WARNING", "ERROR")
 DEFAULT_LIMIT = 2000
 BATCH = 512
 """Events stored and handed on in one step: one statement of the database, well below a reader's limit, a few ms of the loop's time with 100 readers."""
-GATHER_S = 0.005
+GATHER_S = 0.003
 """Pause after a batch while the next one gathers: a turn's burst of events is two transactions then, not ten, and the
 first event after a pause goes at once."""
 WAITING_LIMIT = 50_000
@@ -325,7 +325,8 @@ class EventBus:
             await self._pump_wake.wait()
             self._pump_wake.clear()
             await self.flush()
-            await asyncio.sleep(GATHER_S)
+            if len(self._waiting) < BATCH:
+                await asyncio.sleep(GATHER_S)
 
     async def flush(self) -> None:
         """Store everything published before the call; returns when it is committed and handed on."""
