@@ -466,7 +466,7 @@ class BackendClient:
             if time.monotonic() - began > LONGEST_WAIT_S:
                 wait_s = FIRST_WAIT_S
             if self.connection.state != state or self.connection.detail != detail:
-                self._set(Connection(state, self.base_url, detail))  # type: ignore[arg-type]
+                self._set(Connection(state, self.base_url, detail))  # type: ignore[arg-type]  # one of the literals
             await asyncio.sleep(wait_s * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
             wait_s = min(LONGEST_WAIT_S, wait_s * 1.6)
             await self._follow_restart()

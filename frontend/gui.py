@@ -632,7 +632,7 @@ class MainWindow:
                     f"tab.{tab.name}",
                     f"{tab.title} tab",
                     "View",
-                    lambda name=tab.name: self.show_tab(name),  # type: ignore[misc]
+                    lambda name=tab.name: self.show_tab(name),  # type: ignore[misc]  # a lambda that keeps its loop variable
                     tab.key,
                     (f"<{control}-Key-{number}>",),
                     tab.icon,
@@ -738,7 +738,7 @@ class MainWindow:
         teach_text_keys(self.root)
         for command in self.commands:
             for sequence in command.bind:
-                self.root.bind(sequence, lambda _, run=command.run: self._run(run))  # type: ignore[misc]
+                self.root.bind(sequence, lambda _, run=command.run: self._run(run))  # type: ignore[misc]  # a lambda that keeps its loop variable
         self.root.bind("<F10>", lambda _: self._run(lambda: self.open_menu(self._rail.menu_button)))
         # Tk's own Control keys in text fields would act as well: they are ours here.
         for sequence in (

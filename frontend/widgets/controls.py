@@ -508,7 +508,7 @@ class Slider(Control):
             ("<Button-4>", 0.05),
             ("<Button-5>", -0.05),
         ):
-            self.bind(sequence, lambda _, step=step: self._step(step))  # type: ignore[misc]
+            self.bind(sequence, lambda _, step=step: self._step(step))  # type: ignore[misc]  # a lambda that keeps its loop variable
         self.bind("<MouseWheel>", lambda event: self._step(0.05 if event.delta > 0 else -0.05))
 
     def set(self, value: float) -> None:
@@ -721,7 +721,7 @@ class Scrollbar(tk.Canvas):
         self.bind("<B1-Motion>", self._drag)
         self.bind("<ButtonRelease-1>", lambda _: self._release())
         for sequence, step in (("<Button-4>", -3), ("<Button-5>", 3)):
-            self.bind(sequence, lambda _, step=step: self.command("scroll", step, "units"))  # type: ignore[misc]
+            self.bind(sequence, lambda _, step=step: self.command("scroll", step, "units"))  # type: ignore[misc]  # a lambda that keeps its loop variable
 
     def set(self, first: float | str, last: float | str) -> None:
         """The visible part, as Tk's scrolled widgets report it."""

@@ -368,7 +368,7 @@ class ConversationView(tk.Frame):
         text.bind("<Button-3>", self._menu)
         text.bind("<Button-2>", self._menu)
         for sequence, step in (("<Up>", -1), ("<Down>", 1)):
-            text.bind(sequence, lambda _, step=step: self._walk(step))  # type: ignore[misc]
+            text.bind(sequence, lambda _, step=step: self._walk(step))  # type: ignore[misc]  # a lambda that keeps its loop variable
         text.bind("<Home>", lambda _: self._edge(0.0))
         text.bind("<End>", lambda _: self._edge(1.0))
         text.bind("<Prior>", lambda _: self._page(-1))
@@ -510,13 +510,13 @@ class ConversationView(tk.Frame):
             return
         for mark, gravity in (("d", "left"), ("n", "right")):  # around the draft
             text.mark_set(self.mark(mark, key), "at")
-            text.mark_gravity(self.mark(mark, key), gravity)  # type: ignore[call-overload]
+            text.mark_gravity(self.mark(mark, key), gravity)  # type: ignore[call-overload]  # typeshed knows fewer words than Tk
         text.mark_gravity(self.mark("n", key), "left")
         self._put("\n", "more")
         text.mark_gravity(self.mark("n", key), "right")
         for mark, gravity in (("f", "left"), ("g", "right")):  # around the foot
             text.mark_set(self.mark(mark, key), "at")
-            text.mark_gravity(self.mark(mark, key), gravity)  # type: ignore[call-overload]
+            text.mark_gravity(self.mark(mark, key), gravity)  # type: ignore[call-overload]  # typeshed knows fewer words than Tk
         text.mark_gravity(self.mark("g", key), "left")
         self._put("\n", "gap")
         text.mark_gravity(self.mark("g", key), "right")
@@ -568,7 +568,7 @@ class ConversationView(tk.Frame):
         high = t.font("bodyb").metrics("linespace")
         fill = t.mix("llm", "bg", 0.84 if t.name == "dark" else 0.93)
         ends = [
-            photo(t, ("chip", side, high, fill), lambda side=side: _chip_end(side, high, fill))  # type: ignore[misc]
+            photo(t, ("chip", side, high, fill), lambda side=side: _chip_end(side, high, fill))  # type: ignore[misc]  # a lambda that keeps its loop variable
             for side in ("left", "right")
         ]
         shown.held += ends

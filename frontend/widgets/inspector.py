@@ -205,7 +205,7 @@ class Inspector(tk.Frame):
                     self._chips,
                     self._theme,
                     name[:20],
-                    lambda _, name=name: self._stage.show_expression(name),  # type: ignore[misc]
+                    lambda _, name=name: self._stage.show_expression(name),  # type: ignore[misc]  # a lambda that keeps its loop variable
                     surface=self._surface,
                     tip=f"Show {name} for five seconds" if name != "neutral" else "Neutral face",
                 )

@@ -98,7 +98,7 @@ class Picker(tk.Frame):
         keys: tk.Misc = self._search or self._canvas
         keys.focus_force()
         for sequence, step in (("<Up>", -1), ("<Down>", 1), ("<Prior>", -8), ("<Next>", 8)):
-            keys.bind(sequence, lambda _, step=step: self._move(step))  # type: ignore[misc]
+            keys.bind(sequence, lambda _, step=step: self._move(step))  # type: ignore[misc]  # a lambda that keeps its loop variable
         keys.bind("<Return>", lambda _: self._take())
         keys.bind("<KP_Enter>", lambda _: self._take())
         keys.bind("<Escape>", lambda _: self.close())
@@ -109,7 +109,7 @@ class Picker(tk.Frame):
         self._canvas.bind("<Motion>", self._hover)
         self._canvas.bind("<ButtonRelease-1>", self._click)
         for sequence, step in (("<Button-4>", -2), ("<Button-5>", 2)):
-            self._canvas.bind(sequence, lambda _, step=step: self._scroll(step))  # type: ignore[misc]
+            self._canvas.bind(sequence, lambda _, step=step: self._scroll(step))  # type: ignore[misc]  # a lambda that keeps its loop variable
         self._canvas.bind("<MouseWheel>", lambda event: self._scroll(-2 if event.delta > 0 else 2))
         self._canvas.bind("<Configure>", lambda _: self._draw())
         self.bind("<ButtonPress-1>", self._outside)

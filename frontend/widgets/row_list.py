@@ -86,7 +86,7 @@ class RowList(Panel):
         for number in range(first, min(count, int((self._offset + view) // high) + 1)):
             y = number * high - self._offset
             self.add_row(
-                f"row:{number}", 0, y, width, high, lambda number=number: self.choose(number),  # type: ignore[misc]
+                f"row:{number}", 0, y, width, high, lambda number=number: self.choose(number),  # type: ignore[misc]  # a lambda that keeps its loop variable
                 fill=self.fill_of(number), tip=self.tip_of(number),
             )  # fmt: skip
             self.paint_row(number, y, width)

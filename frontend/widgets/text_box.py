@@ -91,7 +91,7 @@ class TextBox(tk.Canvas):
             except tk.TclError:
                 continue  # the second name exists on X11 only
         for sequence, way in (("<Button-4>", -1), ("<Button-5>", 1)):
-            self.text.bind(sequence, lambda _, way=way: self._wheel(way))  # type: ignore[misc]
+            self.text.bind(sequence, lambda _, way=way: self._wheel(way))  # type: ignore[misc]  # a lambda that keeps its loop variable
         self.text.bind("<MouseWheel>", lambda event: self._wheel(-1 if event.delta > 0 else 1))
         self._show_ghost()
 
