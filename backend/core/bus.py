@@ -26,8 +26,8 @@ DEFAULT_LIMIT = 2000
 BATCH = 512
 """Events stored and handed on in one step: one statement of the database, well below a reader's limit, a few ms of the loop's time with 100 readers."""
 GATHER_S = 0.003
-"""Pause after a batch while the next one gathers: a turn's burst of events is two transactions then, not ten, and the
-first event after a pause goes at once."""
+"""Pause after a batch while the next one gathers: a turn takes 3 transactions, not 4, and the writer's thread does not
+take the interpreter from it in its first milliseconds. The first event after a pause goes at once."""
 WAITING_LIMIT = 50_000
 """Events that may wait for the disk, or for the loop: some 50 MB, a minute of the heaviest use."""
 
