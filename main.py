@@ -190,7 +190,7 @@ def _watch(backend: BackendThread, instance: Instance, stop: _Stop) -> None:
             _say(f"The address could not be written to the data folder: {error.strerror}.")
         _say(f"Luma is ready at {backend.url}")
         # What the start has made lives until the end. The collector need not walk all of it again in the middle of a
-        # turn, which takes 30 ms.
+        # turn, which takes 60 ms and more.
         gc.freeze()
         gc.set_threshold(*GC_USUAL)
         backend.wait_ended()
