@@ -23,7 +23,7 @@ PAGES = sorted(
     [
         *ROOT.glob("*.md"),
         *(ROOT / "docs").glob("*.md"),
-        *(ROOT / folder / "README.md" for folder in ("data", "models", "logs")),
+        *(ROOT / folder / "README.md" for folder in ("data", "models", "logs", "benchmarks")),
     ]
 )
 HAND_WRITTEN = [path for path in PAGES if path.name not in ("EVENTS.md", "persona-transcript.md")]
@@ -124,7 +124,7 @@ def test_every_command_a_page_gives_can_be_run(page: Path) -> None:
             assert word in launch.WORDS, code
         for script in re.findall(r"python3? ((?:[\w-]+/)+[\w-]+\.py)", code):
             assert (ROOT / script).exists(), code
-        for module in re.findall(r"(?:^|\s)-m ((?:tests|benchmarks|backend)[\w.]+)", code):
+        for module in re.findall(r"(?:^|\s)-m ((?:tests|benchmarks|backend)[a-z_.]+)\b", code):
             assert (ROOT / (module.replace(".", "/") + ".py")).exists(), code
         for option in options_of_main(code):
             main._parser().parse_args(option)
