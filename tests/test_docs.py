@@ -124,7 +124,7 @@ def test_every_command_a_page_gives_can_be_run(page: Path) -> None:
             assert word in launch.WORDS, code
         for script in re.findall(r"python3? ((?:[\w-]+/)+[\w-]+\.py)", code):
             assert (ROOT / script).exists(), code
-        for module in re.findall(r"(?:^|\s)-m ((?:tests|benchmarks|backend)[a-z_.]+)\b", code):
+        for module in re.findall(r"(?:^|\s)-m ((?:tests|benchmarks|backend)(?:\.[a-z_]+)+)", code):
             assert (ROOT / (module.replace(".", "/") + ".py")).exists(), code
         for option in options_of_main(code):
             main._parser().parse_args(option)
