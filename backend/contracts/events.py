@@ -407,6 +407,193 @@ class AvatarChanged(Event):
         return f"expression {self.expression}" + (f", motion {self.motion}" if self.motion else "")
 
 
+# --- voice training -----------------------------------------------------------------------------------------------
+
+
+class ClipsChanged(Event):
+    """Clips were made, changed or removed; who shows them asks again."""
+
+    type: Literal["clips.changed"] = "clips.changed"
+    source: str = "training"
+    speaker: str
+    ids: tuple[int, ...] = ()
+    what: str
+
+    def sentence(self) -> str:
+        return self.what
+
+
+class SpeakerChanged(Event):
+    """A speaker was added, changed or removed."""
+
+    type: Literal["speaker.changed"] = "speaker.changed"
+    source: str = "training"
+    speaker: str
+    what: str = "changed"
+
+    def sentence(self) -> str:
+        return f"speaker {self.speaker} {self.what}"
+
+
+class DoctorReported(Event):
+    """The doctor has examined a dataset."""
+
+    type: Literal["doctor.reported"] = "doctor.reported"
+    source: str = "training"
+    speaker: str
+    problems: int
+    warnings: int
+    verdict: str
+
+    def sentence(self) -> str:
+        return self.verdict
+
+
+class RecordingChanged(LiveEvent):
+    """The guided recording began, ended or cannot go on; the details are at /api/voice/record."""
+
+    type: Literal["recording.changed"] = "recording.changed"
+    source: str = "training"
+    state: str
+    problem: str = ""
+
+    def sentence(self) -> str:
+        return self.problem or f"recording: {self.state}"
+
+
+class RecordingLevel(LiveEvent):
+    """How loud the microphone is while the guided recording listens."""
+
+    type: Literal["recording.level"] = "recording.level"
+    source: str = "training"
+    level_dbfs: float
+    peak_dbfs: float
+    elapsed_s: float
+    clipped: bool = False
+
+    def sentence(self) -> str:
+        return f"{self.level_dbfs:.0f} dB"
+
+
+class TrainingStarted(Event):
+    """A job of voice training began: processing, examining or training."""
+
+    type: Literal["training.started"] = "training.started"
+    source: str = "training"
+    kind: str
+    name: str = ""
+    speaker: str = ""
+
+    def sentence(self) -> str:
+        return f"{self.kind} {self.name or self.speaker} started"
+
+
+class TrainingState(Event):
+    """A job reached another state."""
+
+    type: Literal["training.state"] = "training.state"
+    source: str = "training"
+    kind: str
+    state: str
+    reason: str = ""
+
+    def sentence(self) -> str:
+        return self.reason or f"{self.kind}: {self.state}"
+
+
+class TrainingProgress(LiveEvent):
+    """How far a job is; at most four a second."""
+
+    type: Literal["training.progress"] = "training.progress"
+    source: str = "training"
+    kind: str
+    state: str
+    progress: float | None = None
+    step: int = 0
+    steps: int | None = None
+    loss: float | None = None
+    losses: dict[str, float] = Field(default_factory=dict)
+    steps_per_s: float | None = None
+    eta_s: float | None = None
+    memory_mb: float | None = None
+    verdict: str = ""
+    note: str = ""
+
+    def sentence(self) -> str:
+        share = "" if self.progress is None else f" {self.progress:.0%}"
+        return f"{self.state}{share}" + (f", step {self.step}" if self.step else "")
+
+
+class TrainingCheckpoint(Event):
+    """A checkpoint was saved, or its scores are known."""
+
+    type: Literal["training.checkpoint"] = "training.checkpoint"
+    source: str = "training"
+    checkpoint_id: str
+    step: int
+    is_best: bool = False
+    what: str = "saved"
+
+    def sentence(self) -> str:
+        return f"checkpoint at step {self.step} {self.what}" + (
+            ", the best so far" if self.is_best else ""
+        )
+
+
+class TrainingSample(Event):
+    """The test sentence was spoken by the current weights."""
+
+    type: Literal["training.sample"] = "training.sample"
+    source: str = "training"
+    checkpoint_id: str = ""
+    step: int
+    url: str
+    text: str
+
+    def sentence(self) -> str:
+        return f"step {self.step} says: {self.text}"
+
+
+class TrainingWarning(Event):
+    """A job goes on, but something should be known."""
+
+    type: Literal["training.warning"] = "training.warning"
+    source: str = "training"
+    severity: Severity = "WARNING"
+    reason: str
+
+    def sentence(self) -> str:
+        return self.reason
+
+
+class TrainingCompleted(Event):
+    """A job has succeeded; a training's voice has been verified."""
+
+    type: Literal["training.completed"] = "training.completed"
+    source: str = "training"
+    kind: str
+    name: str = ""
+    speaker: str = ""
+    summary: str
+
+    def sentence(self) -> str:
+        return self.summary
+
+
+class TrainingFailed(Event):
+    """A job has failed; the reason says what to do."""
+
+    type: Literal["training.failed"] = "training.failed"
+    source: str = "training"
+    severity: Severity = "ERROR"
+    kind: str
+    code: str
+    reason: str
+
+    def sentence(self) -> str:
+        return self.reason
+
+
 # --- models -------------------------------------------------------------------------------------------------------
 
 
@@ -632,6 +819,19 @@ AnyEvent = Annotated[
     | PlaybackFinished
     | AudioProcessed
     | AvatarChanged
+    | ClipsChanged
+    | SpeakerChanged
+    | DoctorReported
+    | RecordingChanged
+    | RecordingLevel
+    | TrainingStarted
+    | TrainingState
+    | TrainingProgress
+    | TrainingCheckpoint
+    | TrainingSample
+    | TrainingWarning
+    | TrainingCompleted
+    | TrainingFailed
     | ModelSaved
     | ModelLoaded
     | ModelFailed

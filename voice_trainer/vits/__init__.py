@@ -1,0 +1,1 @@
+"""Full training with piper.train's VITS."""
