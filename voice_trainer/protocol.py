@@ -17,6 +17,7 @@ file is replaced as a whole, and a last line that was cut short is ignored.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import tempfile
@@ -319,16 +320,24 @@ class ProgressWriter:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._file = (folder / PROGRESS).open("ab", buffering=0)
-        if not _ends_whole(folder / PROGRESS):
-            self._file.write(b"\n")  # a line that a kill cut short must not swallow the next one
+        # A line that a kill or a full disk cut short must not swallow the next one.
+        self._is_cut = not _ends_whole(folder / PROGRESS)
 
     def write(self, kind: str, *, durable: bool = False, **fields_: Any) -> None:
-        """Append one line; ``durable`` survives a power cut (states, checkpoints, ends)."""
+        """Append one line; ``durable`` survives a power cut (states, checkpoints, ends).
+
+        Raises:
+            OSError: It could not be written whole (a full disk).
+        """
         line = json.dumps(
             {"kind": kind, "at": round(datetime.now(UTC).timestamp(), 3), **_finite(fields_)},
             ensure_ascii=False,
         )
-        self._file.write(line.encode("utf-8", "replace") + b"\n")
+        raw = (b"\n" if self._is_cut else b"") + line.encode("utf-8", "replace") + b"\n"
+        self._is_cut = True
+        if self._file.write(raw) != len(raw):
+            raise OSError(errno.ENOSPC, "No space left on device", str(self._file.name))
+        self._is_cut = False
         if durable:
             os.fsync(self._file.fileno())
 
