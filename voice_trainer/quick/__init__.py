@@ -1,1 +1,1 @@
-"""The quick clone: a small network and a source-filter vocoder, on any CPU."""
+"""The quick clone: a small acoustic network and a vocoder without learned parts, trained on a CPU in minutes."""
