@@ -286,19 +286,6 @@ class ModelRecord(Wire):
     updated_at: datetime
 
 
-class TrainingClip(Wire):
-    """One piece of training sound with its transcript; ``id`` is None until it is stored."""
-
-    id: int | None = None
-    filename: str
-    transcript: str = ""
-    duration_s: float = Field(ge=0.0)
-    speaker: str = ""
-    emotion: str = ""
-    quality: str = ""
-    created_at: datetime
-
-
 ServiceState = Literal["off", "starting", "ready", "degraded", "failed"]
 
 

@@ -23,6 +23,7 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    text,
 )
 
 metadata = MetaData(
@@ -132,6 +133,48 @@ training_data = Table(
     Column("emotion", String(64), nullable=False, default=""),
     Column("quality", String(16), nullable=False, default=""),
     Column("created_at", Moment, nullable=False),
+    # Names the clip for ever; NULL in rows of a time before clips had files of ours.
+    Column("uid", String(64), unique=True),
+    Column("source", Text, nullable=False, default="", server_default=""),
+    Column("start_s", Float, nullable=False, default=0.0, server_default="0"),
+    Column("end_s", Float, nullable=False, default=0.0, server_default="0"),
+    Column("status", String(16), nullable=False, default="new", server_default="new"),
+    Column("language", String(32), nullable=False, default="", server_default=""),
+    Column("text_from", String(16), nullable=False, default="", server_default=""),
+    Column("reasons", JSON, nullable=False, default=list, server_default="[]"),
+    Column("measures", JSON, nullable=False, default=dict, server_default="{}"),
+    # What the table of clips is sorted by lies outside of the JSON too.
+    Column("snr_db", Float),
+    Column("loudness", Float),
+    Column("match_cost", Float),
+    Column("sha256", String(64), nullable=False, default="", server_default=""),
+    Column("edited", Boolean, nullable=False, default=False, server_default=text("false")),
+    Column("upload_id", String(64), nullable=False, default="", server_default=""),
+    Column("job_id", String(64), nullable=False, default="", server_default=""),
+    Column("prompt_id", String(64), nullable=False, default="", server_default=""),
+    Column("deleted_at", Moment),
+    Column("updated_at", Moment),
+    Index("ix_training_data_speaker", "speaker", "id"),
+)
+
+clip_models = Table(
+    "clip_models",
+    metadata,
+    Column("model", String(200), primary_key=True),
+    Column("clip_uid", String(64), primary_key=True, index=True),
+)
+
+speakers = Table(
+    "speakers",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("name", String(200), nullable=False),
+    Column("language", String(32), nullable=False),
+    Column("consent", Text, nullable=False, default=""),
+    Column("consent_at", Moment),
+    Column("synthetic", Boolean, nullable=False, default=False),
+    Column("created_at", Moment, nullable=False),
+    Column("updated_at", Moment, nullable=False),
 )
 
 models = Table(
@@ -172,15 +215,32 @@ module_states = Table(
     Column("enabled", Boolean, nullable=False),
 )
 
+training_jobs = Table(
+    "training_jobs",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("kind", String(16), nullable=False),
+    Column("state", String(16), nullable=False, index=True),
+    Column("name", String(200), nullable=False, default=""),
+    Column("speaker", String(200), nullable=False, default=""),
+    Column("details", JSON, nullable=False),
+    Column("memory", JSON, nullable=False),
+    Column("created_at", Moment, nullable=False, index=True),
+    Column("ended_at", Moment),
+)
+
 __all__ = [
     "characters",
     "chat_logs",
+    "clip_models",
     "conversations",
     "database_facts",
     "events",
     "metadata",
     "models",
     "module_states",
+    "speakers",
     "training_data",
+    "training_jobs",
     "turns",
 ]

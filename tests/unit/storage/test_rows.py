@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
 
 import pytest
 
@@ -13,7 +15,6 @@ from backend.contracts.entities import (
     Personality,
     Span,
     SpokenSentence,
-    TrainingClip,
     Turn,
     VoiceChoice,
 )
@@ -21,6 +22,7 @@ from backend.contracts.errors import NotFoundError
 from backend.storage import characters, conversations, models, modules, training_data, turns
 from backend.storage.database import Database
 from backend.storage.retention import prune_turns
+from backend.storage.training_data import ClipRow
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
@@ -248,28 +250,61 @@ async def test_a_model_comes_back_whole(database: Database) -> None:
     assert not await database.write(lambda c: models.delete(c, "amy"))
 
 
+def a_clip(n: int, **fields: Any) -> ClipRow:
+    values: dict[str, Any] = {"filename": f"{n}.wav", "duration_s": 1.5, "created_at": NOON}
+    return ClipRow(**(values | {"uid": f"u{n}", "speaker": "ab"[n % 2]} | fields))
+
+
 async def test_clips_get_an_id_and_are_paged(database: Database) -> None:
-    clips = [
-        await database.write(
-            lambda c, n=n: training_data.put(
-                c,
-                TrainingClip(
-                    filename=f"{n}.wav", duration_s=1.5, speaker="ab"[n % 2], created_at=NOON
-                ),
-            )
-        )
-        for n in range(5)
-    ]
+    clips = [await database.write(lambda c, n=n: training_data.put(c, a_clip(n))) for n in range(5)]
     assert all(each.id for each in clips)
-    first = await database.read(lambda c: training_data.list_all(c, limit=3))
-    rest = await database.read(
-        lambda c: training_data.list_all(c, after_id=first[-1].id or 0, limit=3)
-    )
+    everything = training_data.Wanted()
+    first = await database.read(lambda c: training_data.page(c, everything, limit=3))
+    rest = await database.read(lambda c: training_data.page(c, everything, offset=3, limit=3))
     assert first + rest == clips
-    assert len(await database.read(lambda c: training_data.list_all(c, speaker="b"))) == 2
-    changed = clips[0].model_copy(update={"transcript": "hello", "quality": "A"})
+    assert len(await database.read(lambda c: training_data.of_speaker(c, "b"))) == 2
+    changed = replace(clips[0], transcript="hello", grade="A", reasons=("a hum",))
     await database.write(lambda c: training_data.put(c, changed))
-    assert await database.read(lambda c: training_data.get(c, changed.id or 0)) == changed
-    assert await database.write(lambda c: training_data.delete(c, changed.id or 0))
+    assert await database.read(lambda c: training_data.by_ids(c, [changed.id or 0])) == [changed]
+    assert await database.write(lambda c: training_data.delete(c, [changed.id or 0])) == 1
     with pytest.raises(NotFoundError):
         await database.write(lambda c: training_data.put(c, changed))
+
+
+async def test_clips_are_found_sorted_and_summed(database: Database) -> None:
+    rows = [
+        a_clip(0, transcript="Ärger im Büro", status="accepted", grade="A"),
+        a_clip(1, transcript="100% sure", speaker="a", measures={"snr_db": 30.0}),
+        a_clip(2, transcript="zebra", status="accepted", grade="B", measures={"snr_db": 10.0}),
+        a_clip(3, transcript="gone", speaker="a", deleted_at=NOON),
+    ]
+    for row in rows:
+        await database.write(lambda c, row=row: training_data.put(c, row))
+
+    async def texts(wanted: training_data.Wanted, **how: Any) -> list[str]:
+        found = await database.read(lambda c: training_data.page(c, wanted, **how))
+        return [each.transcript for each in found]
+
+    assert await texts(training_data.Wanted(text="ärger")) == ["Ärger im Büro"]
+    assert await texts(training_data.Wanted(text="0%")) == ["100% sure"]
+    assert await texts(training_data.Wanted(speaker="a"), sort="snr") == [
+        "zebra",
+        "100% sure",
+        "Ärger im Büro",
+    ]
+    sums = await database.read(lambda c: training_data.sums(c, training_data.Wanted(speaker="a")))
+    assert (sums.total, sums.accepted, sums.minutes) == (3, 2, {"A": 0.025, "B": 0.025})
+
+
+async def test_a_clip_knows_the_voices_made_of_it(database: Database) -> None:
+    await database.write(lambda c: training_data.link(c, "aki", ["u1", "u2"]))
+    await database.write(lambda c: training_data.link(c, "zoe", ["u2"]))
+    assert await database.read(lambda c: training_data.models_of(c, ["u1", "u2", "u3"])) == {
+        "u1": ("aki",),
+        "u2": ("aki", "zoe"),
+    }
+    await database.write(lambda c: training_data.link(c, "aki", ["u1"]))
+    await database.write(lambda c: training_data.unlink(c, ["u1"]))
+    assert await database.read(lambda c: training_data.models_of(c, ["u1", "u2"])) == {
+        "u2": ("zoe",)
+    }
