@@ -450,7 +450,7 @@ class _Process:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 cwd=ROOT,
-                env=_environment(),
+                env=clean_environment(),
                 creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0)
                 | getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
             )
@@ -517,7 +517,8 @@ def _engine(function: str) -> str:
     return function.partition(":")[0].rpartition(".")[2].removesuffix("_host")
 
 
-def _environment() -> dict[str, str]:
+def clean_environment() -> dict[str, str]:
+    """Our environment without keys and tokens: what a child of ours may know."""
     ours = os.environ  # noqa: TID251 - not settings: what native libraries need to be found
     passed_on = {
         name: value
