@@ -1,4 +1,4 @@
-"""The Voice tab in a real window."""
+"""The Voices page of the Voice tab in a real window."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from backend.contracts.events import (
     PlaybackFinished,
 )
 from frontend.client import Failure
-from frontend.tabs.voice import VoiceTab, settings_beside
+from frontend.tabs.voices import VoicesPage, settings_beside
 from frontend.widgets.audition_card import SAMPLE
 from tests.gui.stand import Stand, words_on
 
@@ -72,7 +72,7 @@ def stand() -> Iterator[Stand]:
     made.close()
 
 
-def select(tab: VoiceTab, name: str) -> int:
+def select(tab: VoicesPage, name: str) -> int:
     number = [shown.name for shown in tab.voices.shown].index(name)
     tab.voices.rows.choose(number)
     tab.voices.rows.repaint()
@@ -82,7 +82,7 @@ def select(tab: VoiceTab, name: str) -> int:
 def test_voices_are_listed_with_their_problems_and_the_characters_own_is_marked(
     stand: Stand,
 ) -> None:
-    tab = stand.hold(VoiceTab)
+    tab = stand.hold(VoicesPage)
     words = words_on(tab.voices.rows)
     assert {"Zoe", "Japanese f1", "built in", "Hoshi"} <= set(words)
     assert "many  \u00b7  3 speakers" in words
@@ -92,7 +92,7 @@ def test_voices_are_listed_with_their_problems_and_the_characters_own_is_marked(
 
 
 def test_voices_are_searched_and_sorted(stand: Stand) -> None:
-    tab = stand.hold(VoiceTab)
+    tab = stand.hold(VoicesPage)
     assert [one.title for one in tab.voices.shown] == ["broken", "Japanese f1", "Many", "Zoe"]
     tab.voices.invoke("sort:title")
     assert [one.title for one in tab.voices.shown] == ["Zoe", "Many", "Japanese f1", "broken"]
@@ -109,7 +109,7 @@ def test_voices_are_searched_and_sorted(stand: Stand) -> None:
 
 
 def test_a_voice_says_the_text_and_can_be_stopped(stand: Stand) -> None:
-    tab = stand.hold(VoiceTab)
+    tab = stand.hold(VoicesPage)
     select(tab, "zoe")
     tab.voices.rows.focus_force()
     tab.voices.rows.event_generate("<space>")
@@ -126,7 +126,7 @@ def test_a_voice_says_the_text_and_can_be_stopped(stand: Stand) -> None:
 
 
 def test_the_end_of_the_sound_is_shown(stand: Stand) -> None:
-    tab = stand.hold(VoiceTab)
+    tab = stand.hold(VoicesPage)
     select(tab, "zoe")
     tab.play()
     stand.settle()
@@ -137,7 +137,7 @@ def test_the_end_of_the_sound_is_shown(stand: Stand) -> None:
 
 
 def test_speed_and_speaker_are_heard_and_given(stand: Stand) -> None:
-    tab = stand.hold(VoiceTab)
+    tab = stand.hold(VoicesPage)
     stand.backend.answers["PATCH /api/characters/hoshi"] = character(
         "Hoshi", engine="piper", name="many"
     )
@@ -165,7 +165,7 @@ def test_a_voice_that_cannot_speak_says_why(stand: Stand) -> None:
     stand.backend.answers["POST /api/tts"] = Failure(
         "engine.unavailable", "Piper has no voice.", 503
     )
-    tab = stand.hold(VoiceTab)
+    tab = stand.hold(VoicesPage)
     select(tab, "zoe")
     tab.play()
     stand.settle()
@@ -174,7 +174,7 @@ def test_a_voice_that_cannot_speak_says_why(stand: Stand) -> None:
 
 
 def test_another_engine_stepping_in_is_not_hidden(stand: Stand) -> None:
-    tab = stand.hold(VoiceTab)
+    tab = stand.hold(VoicesPage)
     stand.backend.answers["POST /api/tts"] = {
         "url": "/api/audio/s1/1", "engine": "embedded", "voice": "en", "duration_s": 1.0,
     }  # fmt: skip
@@ -185,7 +185,7 @@ def test_another_engine_stepping_in_is_not_hidden(stand: Stand) -> None:
 
 
 def test_nothing_to_say_is_said(stand: Stand) -> None:
-    tab = stand.hold(VoiceTab)
+    tab = stand.hold(VoicesPage)
     select(tab, "zoe")
     tab.audition.text.delete("1.0", "end")
     tab.play()
@@ -194,7 +194,7 @@ def test_nothing_to_say_is_said(stand: Stand) -> None:
 
 
 def test_a_broken_voice_cannot_be_played_or_given(stand: Stand) -> None:
-    tab = stand.hold(VoiceTab)
+    tab = stand.hold(VoicesPage)
     select(tab, "broken")
     assert not tab.audition.playing.enabled
     assert not tab.audition.giving.enabled
@@ -205,7 +205,7 @@ def test_a_broken_voice_cannot_be_played_or_given(stand: Stand) -> None:
 
 def test_deleting_a_voice_asks_in_its_row_first(stand: Stand) -> None:
     stand.backend.answers["DELETE /api/voices/zoe"] = None
-    tab = stand.hold(VoiceTab)
+    tab = stand.hold(VoicesPage)
     select(tab, "zoe")
     rows = tab.voices.rows
     rows.focus_force()
@@ -225,7 +225,7 @@ def test_deleting_a_voice_asks_in_its_row_first(stand: Stand) -> None:
 
 def test_a_voice_that_is_gone_cannot_be_heard_or_given_any_more(stand: Stand) -> None:
     stand.backend.answers["DELETE /api/voices/zoe"] = None
-    tab = stand.hold(VoiceTab)
+    tab = stand.hold(VoicesPage)
     select(tab, "zoe")
     assert tab.audition.voice is not None
     known: Any = stand.backend.answers["GET /api/voices"]
@@ -243,7 +243,7 @@ def test_a_voice_that_is_gone_cannot_be_heard_or_given_any_more(stand: Stand) ->
 def test_an_imported_voice_is_the_current_one(stand: Stand, tmp_path: Path) -> None:
     amy = voice("piper", "amy", "Amy")
     stand.backend.answers["POST /api/voices/import"] = amy
-    tab = stand.hold(VoiceTab)
+    tab = stand.hold(VoicesPage)
     known: Any = stand.backend.answers["GET /api/voices"]
     stand.backend.answers["GET /api/voices"] = [*known, amy]
     tab.bring_in(tmp_path / "amy.onnx", tmp_path / "amy.onnx.json")
@@ -252,7 +252,7 @@ def test_an_imported_voice_is_the_current_one(stand: Stand, tmp_path: Path) -> N
 
 
 def test_a_built_in_voice_cannot_be_deleted(stand: Stand) -> None:
-    tab = stand.hold(VoiceTab)
+    tab = stand.hold(VoicesPage)
     number = select(tab, "ja+f1")
     tab.voices.rows.act(number, "<Delete>")
     assert tab.voices.asking is None
@@ -266,7 +266,7 @@ def test_an_import_takes_the_settings_beside_the_voice(stand: Stand, tmp_path: P
     beside.write_text("{}")
     assert settings_beside(onnx) == beside
     stand.backend.answers["POST /api/voices/import"] = voice("piper", "amy", "Amy")
-    tab = stand.hold(VoiceTab)
+    tab = stand.hold(VoicesPage)
     tab.bring_in(onnx, beside)
     stand.root.update()
     assert "Checking amy.onnx" in words_on(tab.voices)
@@ -280,7 +280,7 @@ def test_a_refused_import_says_why(stand: Stand, tmp_path: Path) -> None:
     stand.backend.answers["POST /api/voices/import"] = Failure(
         "input.invalid", "evil: needs code.", 422
     )
-    tab = stand.hold(VoiceTab)
+    tab = stand.hold(VoicesPage)
     tab.bring_in(tmp_path / "evil.onnx", tmp_path / "evil.onnx.json")
     stand.settle()
     assert stand.notices == [("evil: needs code.", "error")]
@@ -288,7 +288,7 @@ def test_a_refused_import_says_why(stand: Stand, tmp_path: Path) -> None:
 
 
 def test_a_download_is_followed_from_click_to_ready(stand: Stand) -> None:
-    tab = stand.hold(VoiceTab)
+    tab = stand.hold(VoicesPage)
     rows = tab.models.rows
     assert {"Tiny", "Base", "145 MB", "Licence: MIT", "Download"} <= set(words_on(rows))
     stand.backend.answers["POST /api/models/base/download"] = model("base", "waiting")
@@ -311,7 +311,7 @@ def test_a_download_is_cancelled_resumed_and_deleted(stand: Stand) -> None:
     stand.backend.answers["GET /api/models"] = [
         model("base", "downloading", received_bytes=1_000_000)
     ]
-    tab = stand.hold(VoiceTab)
+    tab = stand.hold(VoicesPage)
     rows = tab.models.rows
     stand.backend.answers["POST /api/models/base/cancel"] = model(
         "base", "partial", received_bytes=29_000_000
@@ -333,12 +333,12 @@ def test_a_failed_download_shows_what_the_backend_said(stand: Stand) -> None:
         "Base: the download server cannot be reached. Check the network and press Download again."
     )
     stand.backend.answers["GET /api/models"] = [model("base", "failed", problem=problem)]
-    tab = stand.hold(VoiceTab)
+    tab = stand.hold(VoicesPage)
     assert {problem, "Try again"} <= set(words_on(tab.models.rows))
 
 
 def test_a_new_voice_appears_by_itself(stand: Stand) -> None:
-    tab = stand.hold(VoiceTab)
+    tab = stand.hold(VoicesPage)
     stand.backend.answers["GET /api/voices"] = [voice("piper", "new", "New")]
     stand.feed(ModelSaved(model_id="piper-new", name="New", path="/x"))
     stand.settle()
@@ -346,7 +346,7 @@ def test_a_new_voice_appears_by_itself(stand: Stand) -> None:
 
 
 def test_another_character_on_stage_takes_the_buttons_over(stand: Stand) -> None:
-    tab = stand.hold(VoiceTab)
+    tab = stand.hold(VoicesPage)
     stand.feed(CharacterSwitched(character_id="mika", name="Mika", conversation_id="stage"))
     stand.settle()
     select(tab, "zoe")
@@ -357,7 +357,7 @@ def test_nothing_loaded_says_why_and_can_be_tried_again(stand: Stand) -> None:
     answers = dict(stand.backend.answers)
     for name in answers:
         stand.backend.answers[name] = Failure("unreachable", "The backend sleeps.")
-    tab = stand.hold(VoiceTab)
+    tab = stand.hold(VoicesPage)
     assert "The backend sleeps." in words_on(tab.voices)
     assert "The backend sleeps." in words_on(tab.models)
     stand.backend.answers.update(answers)
@@ -369,7 +369,7 @@ def test_nothing_loaded_says_why_and_can_be_tried_again(stand: Stand) -> None:
 
 
 def test_the_text_is_remembered(stand: Stand) -> None:
-    tab = stand.hold(VoiceTab)
+    tab = stand.hold(VoicesPage)
     tab.audition.text.delete("1.0", "end")
     tab.audition.text.insert("1.0", "Hello there.")
     tab.on_hide()
@@ -381,7 +381,7 @@ def test_thousands_of_voices_are_drawn_by_the_dozen(stand: Stand) -> None:
         voice("embedded", f"v{n}", f"\u202eVoice {n} " + "W" * 500, language="L" * 200)
         for n in range(3_000)
     ]
-    tab = stand.hold(VoiceTab)
+    tab = stand.hold(VoicesPage)
     rows = tab.voices.rows
     assert len(rows.find_all()) < 300
     rows.focus_force()
@@ -397,7 +397,7 @@ def test_thousands_of_voices_are_drawn_by_the_dozen(stand: Stand) -> None:
 @pytest.mark.parametrize("size", [(828, 522), (560, 380), (2400, 1300)])
 def test_every_size_shows_every_card(stand: Stand, size: tuple[int, int]) -> None:
     stand.root.geometry(f"{size[0]}x{size[1]}")
-    tab = stand.hold(VoiceTab)
+    tab = stand.hold(VoicesPage)
     for card in (tab.voices, tab.audition, tab.models):
         assert card.winfo_ismapped()
         assert card.winfo_x() + card.winfo_width() <= size[0]

@@ -1,0 +1,1 @@
+"""The parts of the training page: from recordings to a voice."""
