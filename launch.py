@@ -415,7 +415,7 @@ def _install_command(missing: List[str]) -> str:
 
 def _test(python: str, rest: List[str]) -> int:
     """Run pytest, with a display of its own where there is none."""
-    command = [python, "-m", "pytest"] + rest
+    command = [python, "-m", "pytest"] + _workers(rest) + rest
     if not sys.platform.startswith("linux") or os.environ.get("DISPLAY"):
         check_system([])
         os.chdir(str(ROOT))
@@ -434,6 +434,15 @@ def _test(python: str, rest: List[str]) -> int:
         environment = dict(os.environ, DISPLAY=display)
         environment.pop("WAYLAND_DISPLAY", None)
         return _run(command, environment)
+
+
+def _workers(rest: List[str]) -> List[str]:
+    """Options that spread the whole default suite over the cores; a choice of tests, or the slow ones, run one by one."""
+    if any(word in ("-m", "-n", "-k", "--pdb") or not word.startswith("-") for word in rest):
+        return []
+    count = min(os.cpu_count() or 1, 4)
+    # by file, so that what a file starts once is started once
+    return ["-n", str(count), "--dist", "loadfile"] if count > 1 else []
 
 
 def _has_fonts() -> bool:

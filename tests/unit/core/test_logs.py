@@ -144,7 +144,11 @@ def test_files_rotate_and_old_ones_go(tmp_path: Path) -> None:
     assert "line 99" in lines_of(tmp_path / "l.jsonl")[-1]["message"]
 
 
-@pytest.mark.parametrize("text", ["\udcff broken name", "日本語 😀", "two\nlines", "\x00"])
+@pytest.mark.parametrize(
+    "text",
+    ["\udcff broken name", "日本語 😀", "two\nlines", "\x00"],
+    ids=["surrogate", "emoji", "lines", "nul"],  # a lone surrogate cannot travel between processes
+)
 def test_odd_text_costs_no_line(tmp_path: Path, text: str) -> None:
     log, _ = log_to(tmp_path / "l.jsonl")
     logging.getLogger("backend.x").warning("%s", text)
