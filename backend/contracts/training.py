@@ -50,8 +50,9 @@ class Upload(Wire):
 
     Attributes:
         kind: Sound, or a list of transcripts (LJSpeech metadata.csv, CSV, SRT).
-        problem: Why it was refused, empty when it can be processed.
+        problem: Why it was refused, empty when it can be processed; a refused one is not kept.
         processed: It has been cut into clips.
+        is_duplicate: The same file was here already; this is that one.
     """
 
     id: str
@@ -62,6 +63,7 @@ class Upload(Wire):
     sha256: str = ""
     problem: str = ""
     processed: bool = False
+    is_duplicate: bool = False
     created_at: datetime
 
 
@@ -110,6 +112,10 @@ class ClipPage(Wire):
     accepted: int
     minutes: dict[str, float] = Field(default_factory=dict)
     """Accepted minutes per grade."""
+    grades: dict[str, int] = Field(default_factory=dict)
+    """Accepted clips per grade."""
+    waiting: int = 0
+    """Clips that are neither accepted nor rejected."""
     can_undo: str = ""
     """What an undo would take back ("trim of clip 41"), empty when there is nothing."""
 

@@ -102,6 +102,10 @@ class Sums:
     accepted: int
     minutes: dict[str, float]
     """Accepted minutes per grade ("" = not graded)."""
+    grades: dict[str, int] = field(default_factory=dict)
+    """Accepted clips per grade."""
+    waiting: int = 0
+    """Neither accepted nor rejected."""
 
 
 def page(
@@ -129,14 +133,17 @@ def sums(connection: Connection, wanted: Wanted) -> Sums:
     query = _fitting(
         select(table.c.status, table.c.quality, func.count(), func.sum(table.c.duration)), wanted
     ).group_by(table.c.status, table.c.quality)
-    total = accepted = 0
+    total = accepted = waiting = 0
     minutes: dict[str, float] = {}
+    grades: dict[str, int] = {}
     for status, grade, count, seconds in connection.execute(query):
         total += count
+        waiting += count if status == "new" else 0
         if status == "accepted":
             accepted += count
-            minutes[grade] = round(minutes.get(grade, 0.0) + (seconds or 0.0) / 60, 3)
-    return Sums(total, accepted, minutes)
+            grades[grade] = count
+            minutes[grade] = round((seconds or 0.0) / 60, 3)
+    return Sums(total, accepted, minutes, grades, waiting)
 
 
 def sums_by_speaker(connection: Connection) -> dict[str, Sums]:
