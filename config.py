@@ -85,6 +85,7 @@ Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(split_words)]
 Secret = SecretStr | None
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 AudioSink = Literal["speaker", "none"]
+TrainingOnClose = Literal["keep", "stop"]
 
 
 def setting(
@@ -349,6 +350,26 @@ class Settings(BaseSettings):
         16000, "Rate of microphone sound inside Luma, in Hz.", ge=8000, le=48000
     )
     channels: int = setting(1, "Channels of microphone sound inside Luma.", ge=1, le=2)
+
+    # Training voices
+    training_on_close: TrainingOnClose = setting(
+        "keep",
+        "What becomes of a running training when Luma is closed: it goes on, or saves and stops.",
+        live=True,
+    )
+    training_threads: int = setting(
+        0, "CPU threads of a training; 0 = as many as there are cores.", live=True, ge=0, le=256
+    )
+    training_minutes: float = setting(
+        5.0,
+        "Minutes that a quick training may train when nothing else is said.",
+        live=True,
+        gt=0,
+        le=100_000,
+    )
+    training_keep_checkpoints: int = setting(
+        5, "Checkpoints kept beside the last and the best.", live=True, ge=0, le=1000
+    )
 
     # Modules and monitoring
     modules_on: Words = setting(

@@ -33,7 +33,7 @@ from backend.core.clock import monotonic_s
 from backend.core.http import HttpClient
 from backend.core.modules import Modules
 from backend.core.service import Switch
-from backend.core.workers import EngineHost
+from backend.core.workers import EngineHost, clean_environment
 from backend.engines.llm import LLMS
 from backend.engines.llm.options import EchoOptions
 from backend.library.downloads import Downloads
@@ -47,6 +47,8 @@ from backend.storage import modules as module_rows
 from backend.storage.database import Database
 from backend.storage.event_store import EventStore
 from backend.storage.retention import prune_turns
+from backend.training.jobs import Jobs
+from backend.training.jobs import Options as JobOptions
 from backend.wiring import ENGINE_SETTINGS, Engines
 from config import VERSION, LoadedSettings, Settings, is_live
 from config_store import SettingsStore
@@ -128,6 +130,7 @@ class Backend:
         self.voices = VoiceLibrary(
             self.bus, self.database, settings.models_dir, self._inspect_voice
         )
+        self.training = Jobs(self.database, self.bus, _job_options(settings))
         self.config = SettingsStore(loaded, on_saved=self._settings_saved)
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -161,10 +164,12 @@ class Backend:
         self._keep(self.monitor.run(), "system monitor")
         self._keep(self._warm(), "warming engines")
         self._keep(self._housekeeping(), "housekeeping")
+        await self.training.open()
 
     async def stop(self) -> None:
         """Stop in the order in which nothing is lost: turns, then events, then the database."""
         await self.chat.stop()
+        await self.training.close()
         await self.modules.stop()
         await self.downloads.stop()
         for task in self._tasks:
@@ -271,6 +276,7 @@ class Backend:
         self.runner.temperature = role.temperature
         self.monitor.interval_s = settings.metrics_interval_s
         self.monitor.gpu_interval_s = settings.gpu_metrics_interval_s
+        self.training.options = _job_options(settings)
         self.player.set_volume(settings.output_volume, muted=settings.output_muted)
         wanted = _sink_name(settings)
         if self.player.sink.name != wanted:
@@ -346,6 +352,14 @@ def _sink_name(settings: Settings) -> str:
     return "speaker" if settings.audio_sink == "speaker" else "none"
 
 
+def _job_options(settings: Settings) -> JobOptions:
+    return JobOptions(
+        folder=settings.data_dir / "jobs",
+        environment=clean_environment(),
+        on_close=settings.training_on_close,
+    )
+
+
 def _guard_options(settings: Settings) -> guard.Options:
     return guard.Options(
         allowed_hosts=settings.allowed_hosts,
@@ -397,6 +411,7 @@ def create_app(loaded: LoadedSettings) -> FastAPI:
             hearing=backend.hearing,
             downloads=backend.downloads,
             voices=backend.voices,
+            training=backend.training,
             host=backend.host,
             access=access,
         )

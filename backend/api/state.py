@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from backend.playback.sounds import SoundStore
     from backend.storage.database import Database
     from backend.storage.event_store import EventStore
+    from backend.training.jobs import Jobs
 
 
 class EnginesInUse(Protocol):
@@ -95,6 +96,7 @@ class Services:
     hearing: Switch
     downloads: Downloads
     voices: VoiceLibrary
+    training: Jobs
 
 
 async def services(request: Request) -> Services:

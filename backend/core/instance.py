@@ -19,7 +19,17 @@ from typing import IO
 
 LOCK_NAME = "luma.lock"
 ADDRESS_NAME = "backend.json"
-OURS = ("luma.db", "audio", "avatars", "backups", "settings.yaml", "secrets.yaml", "window")
+OURS = (
+    "luma.db",
+    "audio",
+    "avatars",
+    "backups",
+    "jobs",
+    "training",
+    "settings.yaml",
+    "secrets.yaml",
+    "window",
+)
 """How the names of what we keep in a data folder begin."""
 
 
