@@ -213,12 +213,53 @@ class Control:
 # done        result {...}: the very last line of a job that succeeded
 # error       code, message: what happened and what to do; the last line of a job that failed
 
+# Options (`JobSpec.options`) of export and evaluate, when a checkpoint is to be heard or kept as a voice. They run in a folder
+# of their own, so that the training goes on meanwhile:
+#
+# job         folder of the training, absolute; it is only read. Missing: this folder
+# checkpoint  id of one of its checkpoints; missing: the best
+# verify      false: the export is only listened to, leave out what takes long
+#
+# Results that whoever started it relies on (``done``, all paths relative to the job folder):
+#
+# train, export   model: the .onnx (its .onnx.json lies beside it), checkpoint: id of the checkpoint it was made from, step,
+#                 scores {mcd_db, similarity, pitch_semitones, …}
+
+_PROMPTS = Path(__file__).parent / "text" / "lists"
+_SPELLINGS = {"zh": "cmn", "jp": "ja", "br": "pt-br"}  # what people call these languages
+
 
 class ProtocolError(Exception):
     """A file of the job folder does not say what it must; the message names it."""
 
 
 T = TypeVar("T")
+
+
+def prompt_lists() -> dict[str, Path]:
+    """The lists of sentences to read aloud: espeak voice ("en-us", "cmn") to text file, in order of the names."""
+    return {path.stem: path for path in sorted(_PROMPTS.glob("*.txt"))}
+
+
+def prompt_language(language: str) -> str:
+    """The list that serves a language: its own, else one of the same tongue ("en-gb": "en-us"), else empty."""
+    wanted = language.strip().lower().replace("_", "-")
+    lists = prompt_lists()
+    tongue = wanted.split("-")[0]
+    near = [name for name in lists if name.split("-")[0] == tongue]
+    for name in (wanted, _SPELLINGS.get(wanted, ""), *near, _SPELLINGS.get(tongue, "")):
+        if name in lists:
+            return name
+    return ""
+
+
+def read_prompts(language: str) -> list[str]:
+    """The sentences of a language, best first; the n-th (from 1) has the id "<prompt_language>-<n>". Empty: no list."""
+    name = prompt_language(language)
+    if not name:
+        return []
+    lines = prompt_lists()[name].read_text(encoding="utf-8").splitlines()
+    return [line.strip() for line in lines if line.strip()]
 
 
 def write_json(path: Path, value: object) -> None:
