@@ -13,7 +13,8 @@ import os
 import re
 import shutil
 from collections.abc import Collection
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
+from dataclasses import fields as fields_of
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -38,8 +39,8 @@ class Step:
         before: The clips as they were.
         made: Uids of clips that the change made.
         files: Names of the files of before that the step keeps; a file of a clip in ``before`` that is not among them
-            was not there.
-        touches_files: Whether sound was changed, not only rows.
+            was not there. Empty when only rows were changed.
+        fields: Fields of the rows that were changed; what else changed since stays. Empty = all.
     """
 
     number: int
@@ -47,7 +48,7 @@ class Step:
     before: tuple[ClipRow, ...]
     made: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
-    touches_files: bool = False
+    fields: tuple[str, ...] = ()
 
     @property
     def uids(self) -> set[str]:
@@ -72,6 +73,11 @@ class Journal:
     def last(self) -> Step | None:
         """What an undo would take back; does not look at the disk."""
         return self._steps[-1] if self._steps else None
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """All of them, oldest first."""
+        return tuple(self._steps)
 
     @property
     def uids(self) -> set[str]:
@@ -102,7 +108,7 @@ class Journal:
         *,
         made: Collection[str] = (),
         files: Collection[Path] = (),
-        touches_files: bool = False,
+        fields: tuple[str, ...] = (),
     ) -> list[Step]:
         """Write a step down; returns the old ones that went to make room."""
         number = self._steps[-1].number + 1 if self._steps else 1
@@ -113,7 +119,7 @@ class Journal:
             tuple(before),
             tuple(made),
             tuple(path.name for path in kept),
-            touches_files or bool(kept),
+            fields,
         )
         part = self._folder / f"{number:06d}.part"
         _remove(part)
@@ -149,7 +155,7 @@ class Journal:
                 tuple(row for row in step.before if row.uid not in gone),
                 tuple(uid for uid in step.made if uid not in gone),
                 tuple(name for name in step.files if name.partition(".")[0] not in gone),
-                step.touches_files,
+                step.fields,
             )
             if not rest.before and not rest.made:
                 self.drop(step)
@@ -170,7 +176,7 @@ class Journal:
                 "before": [row_values(row) for row in step.before],
                 "made": list(step.made),
                 "files": list(step.files),
-                "touches_files": step.touches_files,
+                "fields": list(step.fields),
             },
         )
 
@@ -199,7 +205,7 @@ def row_of(values: dict[str, Any]) -> ClipRow:
     Raises:
         ValueError, TypeError, KeyError: It is none.
     """
-    names = {one.name for one in fields(ClipRow)}
+    names = {one.name for one in fields_of(ClipRow)}
     found = {name: value for name, value in values.items() if name in names}
     for name in _MOMENTS:
         found[name] = datetime.fromisoformat(found[name]) if found.get(name) else None
@@ -214,13 +220,16 @@ def _step(number: int, found: Any) -> Step:
     names = tuple(str(name) for name in found["files"])
     if any("/" in name or "\\" in name or name in (".", "..") for name in names):
         raise ValueError("it names files outside of its folder")
+    checked = tuple(str(name) for name in found.get("fields", ()))
+    if unknown := set(checked) - set(ClipRow.__slots__):
+        raise ValueError(f"it changes fields that clips do not have: {unknown}")
     return Step(
         number,
         str(found["what"]),
         tuple(row_of(values) for values in found["before"]),
         tuple(str(uid) for uid in found["made"]),
         names,
-        bool(found.get("touches_files")),
+        checked,
     )
 
 
