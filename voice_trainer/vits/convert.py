@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
+from voice_trainer.vits import pickled
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 TIMEOUT_S = 600.0
@@ -134,8 +136,6 @@ def _in_a_child(source: Path, partial: Path, confirmed: str, size: int) -> dict[
 def child() -> NoReturn:
     """Convert stdin to stdout; the reply is the last line of stderr."""
     confirmed, size = sys.argv[1], int(sys.argv[2])
-    from voice_trainer.vits import pickled
-
     _prepare()
     _limit(size)
     _shut()
@@ -169,26 +169,13 @@ class _ConfirmError(Exception):
 
 
 def _judge(strangers: tuple[str, ...], is_confirmed: bool) -> None:
-    from voice_trainer.vits import pickled
-
-    bad = pickled.dangerous(strangers)
-    if bad:
-        raise pickled.RefusedError(
-            f"it calls for {_some(bad)}, which no training leaves behind: somebody wants code to run"
-            " on your computer. Nothing of it was run. Delete it"
-        )
     if strangers and not is_confirmed:
         raise _ConfirmError(
-            f"it is in the old format that holds more than weights (it calls for {_some(strangers)}). If you trust"
-            " where it comes from, confirm this file and start again: its weights are then taken out in a process of"
-            " its own, and nothing in it is run",
+            f"it is in the old format that holds more than weights (it calls for {pickled.some(strangers)}). If you"
+            " trust where it comes from, confirm this file and start again: its weights are then taken out in a"
+            " process of its own, and nothing in it is run",
             strangers[:50],
         )
-
-
-def _some(names: tuple[str, ...]) -> str:
-    shown = ", ".join(name[:60] for name in names[:3])
-    return f"{shown} and {len(names) - 3} more" if len(names) > 3 else shown
 
 
 def _sha256(file: IO[bytes]) -> str:

@@ -14,7 +14,7 @@ import math
 import pickle
 import zipfile
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import IO, Any
@@ -74,18 +74,36 @@ _KNOWN_TOOLS = (
     "pytorch_lightning.",
     "torch.",
     "torchmetrics.",
-    "typing.",
-    "enum.",
-    *(
-        f"{builtins}.{name}"
-        for builtins in ("builtins", "__builtin__")
-        for name in ("set", "frozenset", "slice", "complex", "bytearray", "dict", "list", "object")
-    ),
-    "copy_reg._reconstructor",
-    "copyreg._reconstructor",
-    "_codecs.encode",
 )
 """Where training programs leave more than weights: settings objects, states of callbacks."""
+
+_KNOWN_FUNCTIONS = frozenset(
+    {
+        "_codecs.encode",
+        "copy_reg._reconstructor",
+        "copyreg._reconstructor",
+        "numpy.core.multiarray._reconstruct",
+        "numpy.core.multiarray.scalar",
+        "numpy._core.multiarray._reconstruct",
+        "numpy._core.multiarray.scalar",
+        "numpy.dtype",
+        "numpy.ndarray",
+        *(
+            f"{module}.{name}"
+            for module in ("builtins", "__builtin__")
+            for name in (
+                "set",
+                "frozenset",
+                "slice",
+                "complex",
+                "bytearray",
+                "dict",
+                "list",
+                "object",
+            )
+        ),
+    }
+)
 
 
 class RefusedError(Exception):
@@ -222,7 +240,10 @@ class PickledCheckpoint:
             raise RefusedError(f"it has no record {name[:80]!r}")
         if record.file_size > max(most, 64):
             raise RefusedError(f"its record {name[:80]!r} has {record.file_size:,} bytes, more than it should")  # fmt: skip
-        return self._archive.read(record)
+        try:
+            return self._archive.read(record)
+        except (zipfile.BadZipFile, OSError, ValueError, RuntimeError) as error:
+            raise RefusedError(f"its record {name[:80]!r} is broken ({error!s:.100})") from error
 
 
 def _records(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
@@ -266,15 +287,38 @@ def _unpickle(program: bytes) -> tuple[dict[Any, Any], tuple[str, ...]]:
         def persistent_load(self, pid: Any) -> Any:
             return _storage(pid)
 
-    root = Reader(io.BytesIO(program)).load()
+    try:
+        root = Reader(io.BytesIO(program)).load()
+    finally:
+        _refuse_programs(strangers)  # it matters more than what else is wrong
     if not isinstance(root, dict):
         raise RefusedError("it holds no dictionary, so no training left it")
     return root, tuple(sorted(strangers))
 
 
-def dangerous(strangers: tuple[str, ...]) -> tuple[str, ...]:
-    """Those that no training program leaves behind: whoever made the file wanted code to run."""
-    return tuple(one for one in strangers if not one.startswith(_KNOWN_TOOLS))
+def _refuse_programs(strangers: set[str]) -> None:
+    """Refuse what no training program leaves behind; of known tools, things like classes are let pass."""
+    bad = sorted(one for one in strangers if not _is_of_a_training(one))
+    if bad:
+        raise RefusedError(
+            f"it calls for {some(bad)}, which no training leaves behind: somebody wants code to run on your"
+            " computer. Nothing of it was run. Delete it"
+        )
+
+
+def _is_of_a_training(asked: str) -> bool:
+    if asked in _KNOWN_FUNCTIONS:
+        return True
+    name = asked.rpartition(".")[2]
+    return asked.startswith(_KNOWN_TOOLS) and (
+        name[:1].isupper() or name.startswith(("_rebuild_", "float", "int", "bfloat"))
+    )
+
+
+def some(names: Sequence[str]) -> str:
+    """The first few of a list, in words."""
+    shown = ", ".join(name[:60] for name in names[:3])
+    return f"{shown} and {len(names) - 3} more" if len(names) > 3 else shown
 
 
 @dataclass(frozen=True, slots=True)
