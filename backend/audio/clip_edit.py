@@ -153,7 +153,7 @@ def _keep(
 def _described(
     path: Path, samples: FloatArray, rate_hz: int, measures: Mapping[str, float] | None
 ) -> dict[str, Any]:
-    found = measure(samples, rate_hz, is_raw=False)
+    found = measure(samples, rate_hz, clean=samples)
     for name in OF_THE_SOURCE:
         if measures is not None and name in measures:
             found[name] = float(measures[name])

@@ -21,7 +21,10 @@ LOUDEST_PERCENTILE = 95.0
 ACTIVE_DB = 20.0  # below the loudest frames: still speech
 HIGHEST_SNR_DB = 90.0
 
-LONGEST_FLAT = 3  # equal samples on top of each other; a wave's round top can make three
+LONGEST_ROUND = (
+    3  # from so many equal samples on, a top is looked at closer: round ones can have them too
+)
+QUIETEST_EXTREME = 100 / 32768  # below it every top is a step of the converter
 NEAR_EXTREME = 0.98
 ROUNDING = 1.5 / 32768
 CORNER = 8 / 32768  # a round top has fallen by less than 6 roundings just outside of such a flat
@@ -38,15 +41,21 @@ STEEPEST_SHARE = 0.8
 
 
 def measure(
-    samples: FloatArray, rate_hz: int, *, noise_dbfs: float | None = None, is_raw: bool = True
+    samples: FloatArray,
+    rate_hz: int,
+    *,
+    clean: FloatArray | None = None,
+    noise_dbfs: float | None = None,
+    with_echo: bool = True,
 ) -> dict[str, float]:
     """Measures of one clip.
 
     Args:
         samples: Mono, in [-1, 1], shape (n_samples,); float32.
         rate_hz: Samples per second.
+        clean: The same without rumble and offset, of which levels are read; None = made here.
         noise_dbfs: Level of the room where the clip comes from, when it is known from longer pauses; None = from the clip.
-        is_raw: As recorded: rumble and offset are taken away before levels are read.
+        with_echo: Look for echo too; one clip of a few seconds seldom tells.
 
     Returns:
         ``duration_s``; ``rate_hz``; ``peak_dbfs``; ``clipped``, share of samples in flat tops, 0-1; ``dc``, mean of the
@@ -61,7 +70,7 @@ def measure(
         "clipped": round(clipped_share(samples), 6),
         "dc": round(float(np.mean(samples)) if samples.size else 0.0, 6),
     }
-    clean = highpass(samples, rate_hz) if is_raw else samples
+    clean = highpass(samples, rate_hz) if clean is None else clean
     found["lufs"] = round(lufs(clean, rate_hz), 2)
     levels = frame_levels_dbfs(clean, round(FRAME_S * rate_hz), round(HOP_S * rate_hz))
     if levels.size == 0:
@@ -71,9 +80,10 @@ def measure(
     found["noise_dbfs"] = round(max(noise_dbfs, QUIETEST_DBFS), 2)
     found["snr_db"] = round(snr_db(levels, noise_dbfs), 2)
     found["bandwidth_hz"] = round(bandwidth_hz(samples, rate_hz), 1)
-    echo_s = reverberation_s(decay_rates(clean, rate_hz, noise_dbfs))
-    if echo_s is not None:
-        found["echo_s"] = round(echo_s, 3)
+    if with_echo:
+        echo_s = reverberation_s(decay_rates(clean, rate_hz, noise_dbfs))
+        if echo_s is not None:
+            found["echo_s"] = round(echo_s, 3)
     return found
 
 
@@ -94,40 +104,49 @@ def snr_db(levels_dbfs: FloatArray64, noise_dbfs: float) -> float:
 
 
 def clipped_share(samples: FloatArray) -> float:
-    """Share of the samples that lie in flat tops, 0-1; also when the sound was made quieter after it was clipped.
+    """Share of the samples that lie in flat tops, 0-1; see `flat_tops`."""
+    return sum(length for _, length in flat_tops(samples)) / max(samples.size, 1)
+
+
+def flat_tops(samples: FloatArray) -> list[tuple[int, int]]:
+    """Where a converter or an amplifier could not follow, also when the sound was made quieter afterwards.
 
     A flat top is a run of equal samples at the extreme of the sound that ends in a corner. A single one does not count:
     every wave has one highest point.
+
+    Args:
+        samples: One channel as recorded, shape (n_samples,); a few seconds, so that they share one extreme.
+
+    Returns:
+        (first sample, samples) of each.
     """
     if samples.size < 8:
-        return 0.0
-    count = 0
+        return []
+    found: list[tuple[int, int]] = []
     for side in (samples, -samples):
         extreme = float(side.max())
-        if extreme < 100 / 32768:
-            continue  # so quiet that every top is a step of the converter
+        if extreme < QUIETEST_EXTREME:
+            continue
         high = side >= NEAR_EXTREME * extreme
         edges = np.flatnonzero(np.diff(np.concatenate(([0], high.astype(np.int8), [0]))))
-        flats = 0
-        inside = 0
+        flats = []
         for start, end in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
-            if end - start < LONGEST_FLAT:
+            if end - start < LONGEST_ROUND:
                 continue
             run = side[start:end]
             flat = np.flatnonzero(run >= float(run.max()) - ROUNDING)
             first, last = start + int(flat[0]), start + int(flat[-1])
             length = last - first + 1
-            if length < LONGEST_FLAT or length != flat.size:
+            if length < LONGEST_ROUND or length != flat.size:
                 continue
             before = side[first - 1] if first else extreme
             after = side[last + 1] if last + 1 < side.size else extreme
             # The steeper side decides: a wave may leave its flat top on one side in a round shoulder.
             if max(side[first] - before, side[last] - after) > CORNER:
-                flats += 1
-                inside += length
-        if flats >= 2:
-            count += inside
-    return count / samples.size
+                flats.append((first, length))
+        if len(flats) >= 2:
+            found += flats
+    return found
 
 
 def bandwidth_hz(samples: FloatArray, rate_hz: int) -> float:

@@ -12,6 +12,7 @@ import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -78,10 +79,8 @@ def decode(
         raise AudioTooLargeError(
             f"{name} has {size / 1e6:,.0f} MB; up to {MAX_BYTES / 1e6:,.0f} MB are read. Cut it into pieces."
         )
-    head = source[:16] if isinstance(source, bytes) else _head(source)
-    for offset, magic, demuxer in FFMPEG_MAGIC:
-        if head[offset : offset + len(magic)] == magic:
-            return _by_ffmpeg(source, demuxer, rate_hz or KEPT_HZ, max_s, name)
+    if demuxer := demuxer_of(source):
+        return _by_ffmpeg(source, demuxer, rate_hz or KEPT_HZ, max_s, name)
     return _by_soundfile(source, rate_hz, max_s, name)
 
 
@@ -93,7 +92,21 @@ def decode_pcm16(
     return to_pcm16(sound.samples), sound.rate_hz
 
 
-def _by_soundfile(source: bytes | Path, rate_hz: int | None, max_s: float, name: str) -> Sound:
+def demuxer_of(source: bytes | Path) -> str:
+    """What ffmpeg shall take the file for, by its first bytes; empty when soundfile reads it (or nothing does)."""
+    head = source[:16] if isinstance(source, bytes) else _head(source)
+    for offset, magic, demuxer in FFMPEG_MAGIC:
+        if head[offset : offset + len(magic)] == magic:
+            return demuxer
+    return ""
+
+
+def open_soundfile(source: bytes | Path, name: str) -> Any:
+    """A ``soundfile.SoundFile`` that reads forwards; its rate and channels are ones that are read.
+
+    Raises:
+        AudioError: If it is no sound that can be read.
+    """
     import soundfile
 
     class Forwards(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no types
@@ -108,7 +121,7 @@ def _by_soundfile(source: bytes | Path, rate_hz: int | None, max_s: float, name:
         raise AudioError(
             f"{name} is no sound file that can be read ({_reason(error)}). WAV, FLAC, OGG and MP3 always work."
         ) from error
-    with file:
+    try:
         if not LOWEST_HZ <= file.samplerate <= HIGHEST_HZ:
             raise AudioError(
                 f"{name} says it has {file.samplerate:,} samples a second; {LOWEST_HZ:,} to {HIGHEST_HZ:,} are read."
@@ -117,6 +130,52 @@ def _by_soundfile(source: bytes | Path, rate_hz: int | None, max_s: float, name:
             raise AudioError(
                 f"{name} says it has {file.channels} channels; 1 to {MAX_CHANNELS} are read."
             )
+    except AudioError:
+        file.close()
+        raise
+    return file
+
+
+def read_block(file: Any, name: str) -> FloatArray:
+    """The next samples of `open_soundfile`, shape (n_frames, channels); none at the end.
+
+    Raises:
+        AudioError: The file is damaged here.
+    """
+    import soundfile
+
+    try:
+        return np.asarray(file.read(BLOCK_FRAMES, dtype="float32", always_2d=True))
+    except (soundfile.LibsndfileError, RuntimeError) as error:
+        raise AudioError(f"{name} is damaged ({_reason(error)}).") from error
+
+
+def ffmpeg_command(path: Path, demuxer: str, rate_hz: int, max_s: float, name: str) -> list[str]:
+    """The command that writes the sound of a file to its output, PCM16 mono.
+
+    Raises:
+        AudioError: ffmpeg is not installed.
+    """
+    program = shutil.which("ffmpeg")
+    if program is None:
+        raise AudioError(
+            f"{name} is an M4A, WEBM, AAC or WMA file: install ffmpeg to read it, or send WAV, FLAC, OGG or MP3."
+        )
+    command = [program, "-nostdin", "-hide_banner", "-v", "error", "-threads", "1"]
+    command += ["-protocol_whitelist", "file", "-f", demuxer, "-i", f"file:{path}"]
+    command += ["-map", "0:a:0", "-t", f"{max_s + 1:g}", "-ac", "1", "-ar", str(rate_hz)]
+    return [*command, "-f", "s16le", "-fs", str(int((max_s + 1) * rate_hz * 2)), "pipe:1"]
+
+
+def ffmpeg_error(output: bytes, path: Path, name: str) -> AudioError:
+    """Why ffmpeg gave nothing, without our own paths."""
+    lines = output.decode(errors="replace").strip().splitlines()
+    reason = lines[-1].replace(str(path), name) if lines else "no sound in it"
+    return AudioError(f"{name} cannot be read: {reason[:200]}.")
+
+
+def _by_soundfile(source: bytes | Path, rate_hz: int | None, max_s: float, name: str) -> Sound:
+    with open_soundfile(source, name) as file:
         kept_hz = rate_hz or min(file.samplerate, KEPT_HZ)
         resampler = Resampler(file.samplerate, kept_hz)
         most_frames = int(max_s * file.samplerate)
@@ -124,16 +183,16 @@ def _by_soundfile(source: bytes | Path, rate_hz: int | None, max_s: float, name:
         frames = broken = 0
         while True:
             try:
-                block = file.read(BLOCK_FRAMES, dtype="float32", always_2d=True)
-            except (soundfile.LibsndfileError, RuntimeError) as error:
+                block = read_block(file, name)
+            except AudioError:
                 if frames:
                     break  # damaged further on: what was read so far is sound
-                raise AudioError(f"{name} is damaged ({_reason(error)}).") from error
+                raise
             if not len(block):
                 break
             frames += len(block)
             if frames > most_frames:
-                raise AudioTooLargeError(_too_long(name, max_s))
+                raise AudioTooLargeError(too_long(name, max_s))
             mono = block.mean(axis=1)
             broken += int(mono.size - np.isfinite(mono).sum())
             mono = np.nan_to_num(mono, nan=0.0, posinf=1.0, neginf=-1.0)
@@ -147,32 +206,22 @@ def _by_soundfile(source: bytes | Path, rate_hz: int | None, max_s: float, name:
 
 
 def _by_ffmpeg(source: bytes | Path, demuxer: str, rate_hz: int, max_s: float, name: str) -> Sound:
-    program = shutil.which("ffmpeg")
-    if program is None:
-        raise AudioError(
-            f"{name} is an M4A, WEBM, AAC or WMA file: install ffmpeg to read it, or send WAV, FLAC, OGG or MP3."
-        )
     with tempfile.TemporaryDirectory(prefix="luma-decode-") as folder:
         if isinstance(source, bytes):
             path = Path(folder) / "input"  # a file, because M4A must be read back and forth
             path.write_bytes(source)
         else:
             path = source.resolve()
-        command = [program, "-nostdin", "-hide_banner", "-v", "error", "-threads", "1"]
-        command += ["-protocol_whitelist", "file", "-f", demuxer, "-i", f"file:{path}"]
-        command += ["-map", "0:a:0", "-t", f"{max_s + 1:g}", "-ac", "1", "-ar", str(rate_hz)]
-        command += ["-f", "s16le", "-fs", str(int((max_s + 1) * rate_hz * 2)), "pipe:1"]
+        command = ffmpeg_command(path, demuxer, rate_hz, max_s, name)
         try:
             done = subprocess.run(command, capture_output=True, timeout=FFMPEG_S, check=False)
         except subprocess.TimeoutExpired as error:
             raise AudioError(f"{name} could not be read within {FFMPEG_S:g} s.") from error
     samples = np.frombuffer(done.stdout[: len(done.stdout) // 2 * 2], "<i2").astype(np.float32)
     if not samples.size:
-        lines = done.stderr.decode(errors="replace").strip().splitlines()
-        reason = lines[-1].replace(str(path), name) if lines else "no sound in it"
-        raise AudioError(f"{name} cannot be read: {reason[:200]}.")
+        raise ffmpeg_error(done.stderr, path, name)
     if samples.size > max_s * rate_hz:
-        raise AudioTooLargeError(_too_long(name, max_s))
+        raise AudioTooLargeError(too_long(name, max_s))
     return Sound(samples / 32768.0, rate_hz)
 
 
@@ -181,7 +230,8 @@ def _head(path: Path) -> bytes:
         return file.read(16)
 
 
-def _too_long(name: str, max_s: float) -> str:
+def too_long(name: str, max_s: float) -> str:
+    """What is said of a sound that is too long."""
     length = f"{max_s / 60:g} minutes" if max_s >= 120 else f"{max_s:g} s"
     return f"{name} is longer than {length}; cut it into pieces."
 
