@@ -153,6 +153,9 @@ class Settings(BaseSettings):
     )
     api_max_body_kb: int = setting(1024, "Largest JSON request, in KiB.", ge=16, le=65536)
     api_max_upload_mb: int = setting(200, "Largest uploaded file, in MiB.", ge=1, le=4096)
+    voice_upload_mb: int = setting(
+        4096, "Largest upload of recordings for a voice, in MiB.", ge=1, le=65536
+    )
     api_max_connections: int = setting(200, "Sockets open at once.", ge=4, le=10000)
     api_requests_per_minute: int = setting(
         6000, "Requests a client may send in a minute.", ge=60, le=1_000_000

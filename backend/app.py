@@ -49,6 +49,7 @@ from backend.storage.event_store import EventStore
 from backend.storage.retention import prune_turns
 from backend.training.jobs import Jobs
 from backend.training.jobs import Options as JobOptions
+from backend.training.voice_data import VoiceData
 from backend.wiring import ENGINE_SETTINGS, Engines
 from config import VERSION, LoadedSettings, Settings, is_live
 from config_store import SettingsStore
@@ -131,6 +132,13 @@ class Backend:
             self.bus, self.database, settings.models_dir, self._inspect_voice
         )
         self.training = Jobs(self.database, self.bus, _job_options(settings))
+        self.voice_data = VoiceData(
+            self.bus,
+            self.database,
+            self.host,
+            settings.data_dir / "training",
+            upload_bytes=settings.voice_upload_mb << 20,
+        )
         self.config = SettingsStore(loaded, on_saved=self._settings_saved)
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -158,6 +166,12 @@ class Backend:
                 )
             )
         await self.characters.open()
+        for notice in await self.voice_data.open():
+            self.bus.publish(
+                ErrorOccurred(
+                    source="training", severity="WARNING", code="training.notice", reason=notice
+                )
+            )
         self._apply(self.engines.settings)
         await self.modules.start()
         await self.chat.start()
@@ -176,6 +190,7 @@ class Backend:
             if task.get_name() != "events to disk and sockets":
                 task.cancel()
         await self.sounds.close()
+        await self.voice_data.close()
         await self.engines.close()
         await self.player.sink.close()
         await self.host.stop()
@@ -366,6 +381,7 @@ def _guard_options(settings: Settings) -> guard.Options:
         origins=settings.cors_origins,
         max_body_bytes=settings.api_max_body_kb << 10,
         max_upload_bytes=settings.api_max_upload_mb << 20,
+        max_recordings_bytes=settings.voice_upload_mb << 20,
         max_sockets=settings.api_max_connections,
         max_sockets_per_client=settings.api_max_connections,
         requests_per_s=settings.api_requests_per_minute / 60,
@@ -411,6 +427,7 @@ def create_app(loaded: LoadedSettings) -> FastAPI:
             hearing=backend.hearing,
             downloads=backend.downloads,
             voices=backend.voices,
+            voice_data=backend.voice_data,
             training=backend.training,
             host=backend.host,
             access=access,

@@ -39,9 +39,8 @@ OVERLAY_SOUND = re.compile(r"/api/audio/[^/]+/[^/]+")
 OVERLAY_FILES = ("/web/", "/api/avatars/")
 """Prefixes of the scripts, styles and pictures that an overlay page is made of."""
 
-UPLOAD_PATHS = re.compile(
-    r"/api/(?:stt|characters/import|characters/[^/]+/picture|voices/import|voice/upload)"
-)
+UPLOAD_PATHS = re.compile(r"/api/(?:stt|characters/import|characters/[^/]+/picture|voices/import)")
+RECORDINGS_PATH = "/api/voice/upload"
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "[::1]"})
@@ -81,6 +80,7 @@ class Options:
         origins: Web origins that may call the API, besides our own ("http://127.0.0.1:3000", "null", "file://").
         max_body_bytes: Largest request body.
         max_upload_bytes: Largest body on the upload routes.
+        max_recordings_bytes: Largest body of recordings for a voice; they are hours long and go straight to disk.
         max_frame_bytes: Largest WebSocket message from a client.
         max_header_bytes: All header names and values together.
         max_query_bytes: Length of the query string.
@@ -95,6 +95,7 @@ class Options:
     origins: tuple[str, ...] = ()
     max_body_bytes: int = 1024 * 1024
     max_upload_bytes: int = 256 * 1024 * 1024
+    max_recordings_bytes: int = 4096 * 1024 * 1024
     max_frame_bytes: int = 1024 * 1024
     max_header_bytes: int = 32 * 1024
     max_query_bytes: int = 8 * 1024
@@ -613,6 +614,8 @@ class Guard:
     def _body_limit(self, head: Head) -> int:
         if UPLOAD_PATHS.fullmatch(head.path):
             return self.options.max_upload_bytes
+        if head.path == RECORDINGS_PATH:
+            return self.options.max_recordings_bytes
         return self.options.max_body_bytes
 
     def _too_large(self, head: Head) -> Refusal:

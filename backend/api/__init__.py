@@ -13,6 +13,7 @@ from backend.api import (
     speech,
     stream,
     system,
+    voice_data,
 )
 
 ROUTERS = (
@@ -21,6 +22,7 @@ ROUTERS = (
     characters.router,
     speech.router,
     library.router,
+    voice_data.router,
     avatar.router,
     events.router,
     system.router,

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from backend.storage.database import Database
     from backend.storage.event_store import EventStore
     from backend.training.jobs import Jobs
+    from backend.training.voice_data import VoiceData
 
 
 class EnginesInUse(Protocol):
@@ -96,6 +97,7 @@ class Services:
     hearing: Switch
     downloads: Downloads
     voices: VoiceLibrary
+    voice_data: VoiceData
     training: Jobs
 
 

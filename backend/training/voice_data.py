@@ -1,0 +1,87 @@
+"""Everything about the data of voices, in one place: speakers, recordings, clips, and what is done with them."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from backend.core.bus import EventBus
+from backend.core.workers import EngineHost
+from backend.storage.database import Database
+from backend.training.clips import Clips
+from backend.training.pictures import Pictures
+from backend.training.speakers import Speakers
+from backend.training.uploads import Label, Uploads
+
+logger = logging.getLogger(__name__)
+
+
+class VoiceData:
+    """The parts, made and opened in the order in which they need each other.
+
+    Args:
+        bus: Told of every change.
+        database: Holds the rows.
+        host: Runs what needs arrays.
+        folder: The folder of training data.
+        upload_bytes: Largest file.
+    """
+
+    def __init__(
+        self,
+        bus: EventBus,
+        database: Database,
+        host: EngineHost,
+        folder: Path,
+        *,
+        upload_bytes: int,
+    ) -> None:
+        self._folder = folder
+        self.speakers = Speakers(bus, database, folder / "speakers")
+        self.uploads = Uploads(database, folder / "uploads", upload_bytes)
+        self.clips = Clips(bus, database, host, self.speakers, folder)
+        self.pictures = Pictures(self.clips, host)
+
+    async def open(self) -> list[str]:
+        """Read what is there and make it agree; returns notices in words."""
+        going, notices = await self.speakers.open()
+        notices += await self.uploads.open()
+        notices += await self.clips.open()
+        for speaker_id in going:
+            await self._remove(speaker_id)
+            notices.append(
+                f"The removal of the speaker {speaker_id}, which was cut short, is done."
+            )
+        return notices
+
+    async def close(self) -> None:
+        """Finish what is under way."""
+        await self.clips.close()
+
+    async def label(self, speaker: str, language: str = "", emotion: str = "") -> Label:
+        """What is said of a recording; nobody named means the speaker that is there for that.
+
+        Raises:
+            NotFoundError: There is no such speaker.
+        """
+        row = await self.speakers.or_default(speaker, language)
+        return Label(speaker=row.id, language=language or row.language, emotion=emotion)
+
+    async def remove_speaker(self, speaker_id: str) -> tuple[int, list[str]]:
+        """Remove a speaker with everything that was recorded, for good.
+
+        Returns:
+            How many clips there were, and the voices that were trained from them.
+
+        Raises:
+            NotFoundError: There is none of that id.
+            ConflictError: A job works with these clips.
+        """
+        await self.speakers.begin_removal(speaker_id)
+        return await self._remove(speaker_id)
+
+    async def _remove(self, speaker_id: str) -> tuple[int, list[str]]:
+        await self.uploads.forget_speaker(speaker_id)
+        found = await self.clips.forget_speaker(speaker_id)
+        await self.speakers.end_removal(speaker_id)
+        return found
