@@ -11,7 +11,7 @@ import json
 import logging
 import re
 import shutil
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from uuid import uuid4
 
@@ -23,6 +23,7 @@ from backend.contracts.errors import (
     NotFoundError,
 )
 from backend.contracts.events import ModelRemoved, ModelSaved
+from backend.contracts.training import VoiceCard
 from backend.core.bus import EventBus
 from backend.core.clock import now
 from backend.storage import models as rows
@@ -57,13 +58,23 @@ class VoiceLibrary:
         folder.mkdir(parents=True)
         return folder
 
-    async def bring_in(self, model: Path, settings: Path, name: str) -> VoiceInfo:
+    async def bring_in(
+        self,
+        model: Path,
+        settings: Path,
+        name: str,
+        *,
+        details: Mapping[str, object] | None = None,
+        card: Mapping[str, object] | None = None,
+    ) -> VoiceInfo:
         """Check the uploaded pair and make it a voice.
 
         Args:
             model: The ``.onnx`` in a folder of `new_upload`; the folder is gone afterwards.
             settings: Its ``.onnx.json`` beside it.
             name: What the voice is to be called; a file name without its end.
+            details: What is kept with its row in ``models``.
+            card: A `VoiceCard` to lie beside the voice.
 
         Raises:
             InvalidInputError: The name, the settings or the graph cannot be used, with the reason.
@@ -86,7 +97,7 @@ class VoiceLibrary:
                 raise InvalidInputError(f"{name}: {error.message}") from error
             if info.problem:
                 raise InvalidInputError(f"{name}: {info.problem}")
-            await asyncio.to_thread(self._move, pair, target)
+            await asyncio.to_thread(self._move, pair, target, card)
         finally:
             await asyncio.to_thread(shutil.rmtree, model.parent, ignore_errors=True)
         moment = now()
@@ -96,6 +107,7 @@ class VoiceLibrary:
             kind="piper",
             model_path=f"piper/{name}.onnx",
             status="ready",
+            details=dict(details or {}),
             created_at=moment,
             updated_at=moment,
         )
@@ -115,14 +127,39 @@ class VoiceLibrary:
         await self._database.write(lambda c: rows.delete(c, f"piper-{name}"), durable=True)
         self._bus.publish(ModelRemoved(model_id=f"piper-{name}", name=name))
 
-    def _move(self, pair: Path, target: Path) -> None:
+    def exists(self, name: str) -> bool:
+        """Whether a voice of this name lies here, however it is written; looks at the disk."""
+        wanted = f"{checked_name(name)}.onnx".casefold()
+        return self._folder.is_dir() and any(
+            path.name.casefold() == wanted for path in self._folder.iterdir()
+        )
+
+    def card(self, name: str) -> VoiceCard:
+        """What is known of a voice that was trained here; reads the disk.
+
+        Raises:
+            NotFoundError: Nothing is.
+        """
+        try:
+            text = (self._folder / f"{checked_name(name)}.card.json").read_text(encoding="utf-8")
+            return VoiceCard.model_validate_json(text)
+        except (OSError, ValueError) as error:
+            raise NotFoundError(
+                f"There is no card of a voice {name[:80]!r}: only voices trained here have one."
+            ) from error
+
+    def _move(self, pair: Path, target: Path, card: Mapping[str, object] | None) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
+        if card is not None:
+            text = json.dumps(card, ensure_ascii=False, indent=2) + "\n"
+            target.with_name(f"{target.stem}.card.json").write_text(text, encoding="utf-8")
         # The settings first: an engine takes a voice for there when its model is.
         pair.with_name(f"{pair.name}.json").replace(target.with_name(f"{target.name}.json"))
         pair.replace(target)
 
     def _remove(self, name: str) -> bool:
         found = False
+        (self._folder / f"{name}.card.json").unlink(missing_ok=True)
         for path in (self._folder / f"{name}.onnx", self._folder / f"{name}.onnx.json"):
             if path.is_file():
                 path.unlink()

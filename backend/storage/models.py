@@ -8,6 +8,7 @@ from sqlalchemy import Connection, Row, insert, select, update
 from sqlalchemy import delete as sql_delete
 
 from backend.contracts.entities import ModelRecord
+from backend.storage.tables import clip_models
 from backend.storage.tables import models as table
 from backend.storage.text import storable, storable_json
 
@@ -39,7 +40,9 @@ def put(connection: Connection, model: ModelRecord) -> None:
 
 
 def delete(connection: Connection, model_id: str) -> bool:
-    """Forget a model (its files are the caller's); False when there was none."""
+    """Forget a model and what it was made from (its files are the caller's); False when there was none."""
+    name = select(table.c.name).where(table.c.id == model_id).scalar_subquery()
+    connection.execute(sql_delete(clip_models).where(clip_models.c.model == name))
     return bool(connection.execute(sql_delete(table).where(table.c.id == model_id)).rowcount)
 
 

@@ -1,8 +1,8 @@
-"""Jobs of voice training, and which clips a voice was made from."""
+"""Jobs of voice training."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +10,6 @@ from sqlalchemy import Connection, Row, insert, select, update
 from sqlalchemy import delete as sql_delete
 
 from backend.contracts.training import Job
-from backend.storage.tables import clip_models
 from backend.storage.tables import training_jobs as table
 from backend.storage.text import storable, storable_json
 
@@ -77,16 +76,6 @@ def put(connection: Connection, stored: StoredJob) -> None:
 def delete(connection: Connection, job_id: str) -> bool:
     """Forget a job (its folder is the caller's); False when there was none."""
     return bool(connection.execute(sql_delete(table).where(table.c.id == job_id)).rowcount)
-
-
-def link_clips(connection: Connection, model: str, uids: Sequence[str]) -> None:
-    """Say that the voice of this name was trained from these clips, and no others."""
-    connection.execute(sql_delete(clip_models).where(clip_models.c.model == model))
-    if uids:
-        connection.execute(
-            insert(clip_models),
-            [{"model": model, "clip_uid": uid} for uid in dict.fromkeys(uids)],
-        )
 
 
 def _stored(row: Row[Any]) -> StoredJob:

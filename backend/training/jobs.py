@@ -59,8 +59,8 @@ MOST_WARNINGS = 20
 LONGEST_MESSAGE = 2000
 SAVE_EVERY_S = 2.0
 PROGRESS_EVERY_S = 0.25
-LANES: Mapping[JobKind, int] = {"train": 1, "process": 1, "doctor": 1}
-"""Jobs of a kind at once; a training, a processing and an examination may run side by side."""
+LANES = ("train", "process", "doctor", "export")
+"""One job at a time in each: a training, a processing and an examination may run side by side, two trainings may not."""
 
 ID = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 
@@ -162,6 +162,11 @@ class Run:
         self._elapsed_before_s = self.job.elapsed_s
         self._silent_since_s = monotonic_s()
         self._told_silent = False
+
+    @property
+    def lane(self) -> str:
+        """In which queue it waits."""
+        return str(self.memory.get("_lane", self.job.kind))
 
     def begin(self) -> None:
         """It has left the queue: its time counts from now."""
@@ -500,7 +505,7 @@ class Jobs:
         self.options = options
         self._works: dict[JobKind, Work] = {}
         self._runs: dict[str, Run] = {}
-        self._lanes = {kind: asyncio.Semaphore(width) for kind, width in LANES.items()}
+        self._lanes = {lane: asyncio.Semaphore() for lane in LANES}
         self._tasks: set[asyncio.Task[None]] = set()
         self._turns: set[str] = set()
         self._quiet = asyncio.Event()
@@ -559,6 +564,7 @@ class Jobs:
         *,
         prepare: Callable[[Path], None],
         character_id: str = "",
+        lane: str = "",
         memory: Mapping[str, object] | None = None,
     ) -> Job:
         """Queue a new job.
@@ -568,6 +574,7 @@ class Jobs:
             spec: For ``job.json``; its id is chosen here.
             prepare: Called on a worker thread with the new folder, to write what else the trainer needs.
             character_id: Who gets the voice in the end.
+            lane: In which of `LANES` it waits; empty = that of its kind.
             memory: What the Work must know later (JSON).
 
         Raises:
@@ -596,10 +603,10 @@ class Jobs:
             character_id=character_id,
             state="queued",
             steps=spec.budget.steps,
-            message=self._waits_for(kind),
+            message=self._waits_for(lane or kind),
             created_at=moment,
         )
-        stored = StoredJob(job, dict(memory or {}))
+        stored = StoredJob(job, {**(memory or {}), "_lane": lane or kind})
         await self._database.write(lambda c: rows.put(c, stored), durable=True)
         self.publish(
             TrainingStarted(job_id=job_id, kind=kind, name=spec.name, speaker=spec.speaker)
@@ -642,6 +649,10 @@ class Jobs:
     def running(self, job_id: str) -> Run | None:
         """The job's run, None when it is not under way."""
         return self._runs.get(job_id)
+
+    def runs_of(self, job_id: str) -> list[Run]:
+        """Jobs under way that read another job's folder."""
+        return [run for run in self._runs.values() if run.memory.get("export_of") == job_id]
 
     async def pause(self, job_id: str) -> Job:
         """Let the trainer wait before its next step.
@@ -693,7 +704,7 @@ class Jobs:
         run.update(ended_at=None, can_resume=False, eta_s=None, warnings=())
         self._runs[job.id] = run  # before the first await: two resumes must not both begin
         try:
-            await run.phase("queued", self._waits_for(job.kind))
+            await run.phase("queued", self._waits_for(run.lane))
         except BaseException:
             del self._runs[job.id]
             raise
@@ -736,6 +747,8 @@ class Jobs:
         job = await self.get(job_id)
         if job_id in self._runs or job.state not in ENDED:
             raise ConflictError(f"{_title(job)} is {job.state}. Stop it first.")
+        if self.runs_of(job_id):
+            raise ConflictError(f"A checkpoint of {job.name} is being exported. Wait for that.")
         await self._database.write(lambda c: rows.delete(c, job_id), durable=True)
         await asyncio.to_thread(shutil.rmtree, self.options.folder / job_id, ignore_errors=True)
 
@@ -770,7 +783,7 @@ class Jobs:
     async def _drive(self, run: Run) -> None:
         """A job from the queue to its end."""
         try:
-            async with self._lanes[run.job.kind]:
+            async with self._lanes[run.lane]:
                 run.begin()
                 try:
                     if self._turns:
@@ -833,8 +846,8 @@ class Jobs:
             )
         return run
 
-    def _waits_for(self, kind: JobKind) -> str:
-        others = [one.job for one in self._runs.values() if one.job.kind == kind]
+    def _waits_for(self, lane: str) -> str:
+        others = [one.job for one in self._runs.values() if one.lane == lane]
         return f"Waits for {_title(others[-1])}." if others else ""
 
     # --- turns go first ---

@@ -59,6 +59,12 @@ class TrainerProcess:
         except psutil.NoSuchProcess:
             return True
 
+    def reap(self) -> None:
+        """Wait for the end of one that we started and killed."""
+        if self._popen is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.exit_code = self._popen.wait(5.0)
+
     def terminate(self) -> None:
         """Ask the system to end it: it saves what it can."""
         with contextlib.suppress(psutil.Error, OSError):

@@ -33,7 +33,12 @@ class Piper:
         self._warmed: set[Path] = set()
 
     async def synthesize(self, text: str, voice: VoiceChoice) -> Speech:
-        name, path = self._voice(await self._voices_on_disk(), voice)
+        found = await self._voices_on_disk()
+        if voice.name and voice.name not in found:
+            # It may have been made a moment ago: the character it was made for speaks with it at once.
+            self._looked_at = float("-inf")
+            found = await self._voices_on_disk()
+        name, path = self._voice(found, voice)
         if not is_speakable(text):
             return silence(self.name, name)
         if path not in self._warmed:
