@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,15 @@ from backend.chat.characters import Characters
 from backend.chat.conversations import Chat
 from backend.chat.trace import Trace
 from backend.chat.turn import Answer, Request, SpeechEngine, TurnRunner
-from backend.contracts.entities import Audio, Cue, ServiceInfo, VoiceInfo
-from backend.contracts.errors import AppError
+from backend.contracts.entities import (
+    Audio,
+    Cue,
+    ServiceInfo,
+    Transcript,
+    VoiceChoice,
+    VoiceInfo,
+)
+from backend.contracts.errors import AppError, EngineUnavailableError
 from backend.contracts.events import ConfigChanged, ErrorOccurred, ServiceChanged
 from backend.core import logs
 from backend.core.auth_token import load_or_create_token, rotate_token
@@ -49,6 +56,8 @@ from backend.storage.event_store import EventStore
 from backend.storage.retention import prune_turns
 from backend.training.jobs import Jobs
 from backend.training.jobs import Options as JobOptions
+from backend.training.runner import PROGRAM
+from backend.training.trainings import TrainingOptions, Trainings
 from backend.training.voice_data import VoiceData
 from backend.wiring import ENGINE_SETTINGS, Engines
 from config import VERSION, LoadedSettings, Settings, is_live
@@ -61,6 +70,8 @@ HOUSEKEEPING_S = 3600.0
 INSPECT_S = 60.0
 """Reading a large voice from a slow disk, in a process that may have to start first."""
 
+RECOGNISERS_HERE = ("whisper", "sphinx", "script")
+
 CUE_MS = 20_000
 """An expression from a reply fades back to neutral when nothing else is felt for this long."""
 
@@ -68,8 +79,14 @@ CUE_MS = 20_000
 class Backend:
     """Everything that runs behind the routes, from start to stop; all methods in the backend's loop."""
 
-    def __init__(self, loaded: LoadedSettings, access: guard.Access) -> None:
+    def __init__(
+        self,
+        loaded: LoadedSettings,
+        access: guard.Access,
+        trainer: Sequence[str] = PROGRAM,
+    ) -> None:
         settings = loaded.settings
+        self._trainer = tuple(trainer)
         self.loaded = loaded
         self.access = access
         self.bus = EventBus()
@@ -131,13 +148,24 @@ class Backend:
         self.voices = VoiceLibrary(
             self.bus, self.database, settings.models_dir, self._inspect_voice
         )
-        self.training = Jobs(self.database, self.bus, _job_options(settings))
+        self.training = Jobs(self.database, self.bus, self._job_options(settings))
         self.voice_data = VoiceData(
             self.bus,
             self.database,
             self.host,
             settings.data_dir / "training",
             upload_bytes=settings.voice_upload_mb << 20,
+        )
+        self.trainings = Trainings(
+            self.training,
+            self.voices,
+            self.characters,
+            self.voice_data.clips,
+            self.voice_data.speakers,
+            options=_training_options(settings),
+            hear=self._hear_here,
+            speak_with=self._speak_with,
+            synthesize=self._synthesize,
         )
         self.config = SettingsStore(loaded, on_saved=self._settings_saved)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -184,6 +212,7 @@ class Backend:
         """Stop in the order in which nothing is lost: turns, then events, then the database."""
         await self.chat.stop()
         await self.training.close()
+        await self.trainings.close()
         await self.modules.stop()
         await self.downloads.stop()
         for task in self._tasks:
@@ -291,7 +320,8 @@ class Backend:
         self.runner.temperature = role.temperature
         self.monitor.interval_s = settings.metrics_interval_s
         self.monitor.gpu_interval_s = settings.gpu_metrics_interval_s
-        self.training.options = _job_options(settings)
+        self.training.options = self._job_options(settings)
+        self.trainings.options = _training_options(settings)
         self.player.set_volume(settings.output_volume, muted=settings.output_muted)
         wanted = _sink_name(settings)
         if self.player.sink.name != wanted:
@@ -317,6 +347,14 @@ class Backend:
             "backend.audio.resample:resample_pcm16", audio.pcm, audio.rate_hz, rate_hz
         )
         return Audio(pcm, rate_hz)
+
+    def _job_options(self, settings: Settings) -> JobOptions:
+        return JobOptions(
+            folder=settings.data_dir / "jobs",
+            environment=clean_environment(),
+            program=self._trainer,
+            on_close=settings.training_on_close,
+        )
 
     # --- callbacks ---
 
@@ -348,6 +386,38 @@ class Backend:
             problem=facts.get("problem"),
         )
 
+    async def _hear_here(self, audio: Audio, language: str) -> Transcript:
+        """Read sound with a recogniser of this machine: what a training says is nobody else's business."""
+        for name, engine in self.engines.recognisers.items():
+            if name in RECOGNISERS_HERE:
+                try:
+                    return await engine.transcribe(audio, language or None)
+                except EngineUnavailableError as error:
+                    logger.debug("%s does not score samples: %s", name, error.message)
+        raise EngineUnavailableError(
+            f"No recogniser of this machine reads {language!r}. Download a Whisper model in the model manager."
+        )
+
+    async def _speak_with(self, voice: VoiceChoice, text: str) -> None:
+        """Load a Piper voice and say something with it, unheard."""
+        engine = self.engines.voices.get("piper")
+        if engine is None:
+            raise EngineUnavailableError(
+                "TTS_CHAIN does not name piper, which speaks with it. Add it."
+            )
+        await self._synthesize(self.voices.path(voice.name), text)
+        await engine.synthesize(text, voice)
+
+    async def _synthesize(self, model: Path, text: str) -> Audio:
+        """Speak with a Piper voice that lies anywhere."""
+        pcm, rate_hz, _ = await self.host.call(
+            "backend.engines.tts.piper_host:synthesize",
+            str(model),
+            text.encode("utf-8", "replace"),
+            timeout_s=INSPECT_S,
+        )
+        return Audio(pcm, rate_hz)
+
     def _tell_service(self, service: ServiceInfo) -> None:
         self.bus.publish(ServiceChanged(service=service))
 
@@ -367,11 +437,12 @@ def _sink_name(settings: Settings) -> str:
     return "speaker" if settings.audio_sink == "speaker" else "none"
 
 
-def _job_options(settings: Settings) -> JobOptions:
-    return JobOptions(
-        folder=settings.data_dir / "jobs",
-        environment=clean_environment(),
-        on_close=settings.training_on_close,
+def _training_options(settings: Settings) -> TrainingOptions:
+    return TrainingOptions(
+        models_dir=settings.models_dir,
+        threads=settings.training_threads,
+        quick_s=settings.training_minutes * 60,
+        keep=settings.training_keep_checkpoints,
     )
 
 
@@ -388,8 +459,13 @@ def _guard_options(settings: Settings) -> guard.Options:
     )
 
 
-def create_app(loaded: LoadedSettings) -> FastAPI:
-    """The backend as an ASGI application; its parts live from the first request's start-up to shut-down."""
+def create_app(loaded: LoadedSettings, *, trainer: Sequence[str] = PROGRAM) -> FastAPI:
+    """The backend as an ASGI application; its parts live from the first request's start-up to shut-down.
+
+    Args:
+        loaded: The settings.
+        trainer: The program that trains voices, command and folder are added.
+    """
     settings = loaded.settings
     data_dir = settings.data_dir
 
@@ -409,7 +485,7 @@ def create_app(loaded: LoadedSettings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        backend = Backend(loaded, access)
+        backend = Backend(loaded, access, trainer)
         app.state.backend = backend
         app.state.services = Services(
             bus=backend.bus,
@@ -429,6 +505,7 @@ def create_app(loaded: LoadedSettings) -> FastAPI:
             voices=backend.voices,
             voice_data=backend.voice_data,
             training=backend.training,
+            trainings=backend.trainings,
             host=backend.host,
             access=access,
         )

@@ -13,6 +13,7 @@ from backend.api import (
     speech,
     stream,
     system,
+    training,
     voice_data,
 )
 
@@ -23,6 +24,7 @@ ROUTERS = (
     speech.router,
     library.router,
     voice_data.router,
+    training.router,
     avatar.router,
     events.router,
     system.router,

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from backend.storage.database import Database
     from backend.storage.event_store import EventStore
     from backend.training.jobs import Jobs
+    from backend.training.trainings import Trainings
     from backend.training.voice_data import VoiceData
 
 
@@ -99,6 +100,7 @@ class Services:
     voices: VoiceLibrary
     voice_data: VoiceData
     training: Jobs
+    trainings: Trainings
 
 
 async def services(request: Request) -> Services:

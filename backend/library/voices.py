@@ -134,6 +134,10 @@ class VoiceLibrary:
             path.name.casefold() == wanted for path in self._folder.iterdir()
         )
 
+    def path(self, name: str) -> Path:
+        """Where the voice of this name lies, or would."""
+        return (self._folder / f"{checked_name(name)}.onnx").absolute()
+
     def card(self, name: str) -> VoiceCard:
         """What is known of a voice that was trained here; reads the disk.
 
