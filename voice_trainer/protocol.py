@@ -141,6 +141,8 @@ class ClipSpec:
         text: What is said in it.
         sha256: Of the file, empty = not checked.
         grade: "A", "B", "C" or empty.
+        language: espeak voice of the text; empty = the job's.
+        measures: What was measured of it so far, by name.
     """
 
     uid: str
@@ -151,6 +153,8 @@ class ClipSpec:
     speaker: str = ""
     emotion: str = ""
     grade: str = ""
+    language: str = ""
+    measures: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

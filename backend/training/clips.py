@@ -189,6 +189,10 @@ class Clips:
         found = await self._database.read(lambda c: rows.by_uids(c, uids))
         return [row for row in found if row.deleted_at is None]
 
+    async def of_job(self, job_id: str) -> list[ClipRow]:
+        """Every clip that a processing made, as stored."""
+        return await self._database.read(lambda c: rows.of_job(c, job_id))
+
     async def of_speaker(self, speaker: str) -> list[ClipRow]:
         """Every clip of a speaker, as stored."""
         return await self._database.read(lambda c: rows.of_speaker(c, speaker))
@@ -280,6 +284,8 @@ class Clips:
             speaker=row.speaker,
             emotion=row.emotion,
             grade=row.grade,
+            language=row.language,
+            measures=dict(row.measures),
         )
 
     # --- changes by people ---
