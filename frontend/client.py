@@ -14,10 +14,10 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 from urllib.parse import urlsplit
 
 import httpx
@@ -44,6 +44,7 @@ INBOX_LIMIT = 100_000  # from here on everything is, and the window reloads inst
 LARGEST_FRAME = 16 * 1024 * 1024
 LARGEST_DOWNLOAD = 256 * 1024 * 1024
 CLOSE_TIMEOUT_S = 0.8
+SENT_EVERY_S = 0.25
 
 _FIELDS = {
     event.model_fields["type"].default: frozenset(event.model_fields) for event in EVENT_TYPES
@@ -105,6 +106,56 @@ class Connection:
 
 Call = tuple[Callable[[Any], None], Any]
 Item = Event | Connection | Call
+
+
+class _CancelledUploadError(Exception):
+    """The person has stopped the upload."""
+
+
+class _Sent:
+    """How many bytes of an upload have gone; also where it is stopped."""
+
+    def __init__(self, tell: Callable[[int], None], cancelled: threading.Event | None) -> None:
+        self._tell = tell
+        self._cancelled = cancelled
+        self._bytes = 0
+        self._told = time.monotonic()
+
+    def add(self, count: int) -> None:
+        """More bytes have gone."""
+        if self._cancelled is not None and self._cancelled.is_set():
+            raise _CancelledUploadError
+        self._bytes += count
+        now = time.monotonic()
+        if now - self._told >= SENT_EVERY_S:
+            self._told = now
+            self._tell(self._bytes)
+
+
+class _Reading:
+    """A file that counts what is read of it; httpx takes it as it takes a file."""
+
+    def __init__(self, file: BinaryIO, count: _Sent) -> None:
+        self._file = file
+        self._count = count
+
+    def read(self, size: int = -1) -> bytes:
+        """The next bytes."""
+        data = self._file.read(size)
+        self._count.add(len(data))
+        return data
+
+    def seek(self, place: int, whence: int = 0) -> int:
+        """Move; httpx measures a file by going to its end."""
+        return self._file.seek(place, whence)
+
+    def tell(self) -> int:
+        """Where it is."""
+        return self._file.tell()
+
+    def __iter__(self) -> Iterator[bytes]:
+        while data := self.read(65_536):
+            yield data
 
 
 class BackendClient:
@@ -234,21 +285,33 @@ class BackendClient:
         failed: Failed | None = None,
         *,
         timeout_s: float = 300.0,
+        sent: Callable[[int], None] | None = None,
+        cancelled: threading.Event | None = None,
     ) -> None:
-        """POST files as multipart: (field name, path) each. They are read on the client's thread."""
+        """POST files as multipart: (field name, path) each.
+
+        They are read in pieces on the client's thread as they are sent, so a long recording takes no memory. ``sent`` is
+        told, at most four times a second, how many bytes of them have gone; ``cancelled`` ends the upload when it is set,
+        and ``failed`` then gets the code "cancelled".
+        """
 
         async def work() -> None:
-            try:
-                parts = [
-                    (name, (file.name, await asyncio.to_thread(file.read_bytes)))
-                    for name, file in files
-                ]
-            except OSError as error:
-                self._deliver(failed, Failure("file", f"{error.filename} cannot be read: {error}"))
-                return
-            await self._request(
-                "POST", path, then, failed, timeout_s, files=parts, data=dict(fields or {})
-            )
+            with contextlib.ExitStack() as stack:
+                count = _Sent(lambda done: self._deliver(sent, done), cancelled)
+                try:
+                    parts = [
+                        (name, (file.name, _Reading(stack.enter_context(file.open("rb")), count)))
+                        for name, file in files
+                    ]
+                    await self._request(
+                        "POST", path, then, failed, timeout_s, files=parts, data=dict(fields or {})
+                    )
+                except _CancelledUploadError:
+                    self._deliver(failed, Failure("cancelled", "The upload was stopped."))
+                except OSError as error:
+                    words = error.strerror or str(error)
+                    name = Path(error.filename).name if error.filename else "The file"
+                    self._deliver(failed, Failure("file", f"{name} cannot be read: {words}."))
 
         self._enqueue(work)
 

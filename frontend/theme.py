@@ -109,6 +109,12 @@ LIGHT: Mapping[str, str] = {
 }
 PALETTES: Mapping[ThemeName, Mapping[str, str]] = {"dark": DARK, "light": LIGHT}
 
+SPECTRUM: Mapping[ThemeName, tuple[str, ...]] = {
+    "dark": ("#14131C", "#2B1650", "#6A2182", "#B23A86", "#EE6A6A", "#FDB76F", "#FCF6C8"),
+    "light": ("#F4F3F8", "#DCC9EC", "#B884CE", "#8A3F9E", "#5E2180", "#34105A", "#12062B"),
+}
+"""Colours of a spectrogram from silence to loud, each evenly lighter (or darker) than the one before."""
+
 UI_FAMILIES = (
     "Segoe UI",
     "SF Pro",

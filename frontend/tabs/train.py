@@ -6,15 +6,29 @@ use for yet takes no room: the upper cards have the whole height until something
 
 from __future__ import annotations
 
+import logging
 import tkinter as tk
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+from tkinter import filedialog
 from typing import Any
+from urllib.parse import quote
 
 from backend.contracts.events import Event
+from backend.contracts.training import Speaker
 from frontend.tabs import App
 from frontend.widgets.scroll_page import ScrollPage, put
+from frontend.widgets.training.clip_table import ClipTable
+from frontend.widgets.training.clip_view import ClipView
+from frontend.widgets.training.doctor_card import DoctorCard
+from frontend.widgets.training.import_bar import LISTS, SOUNDS, ImportBar
+from frontend.widgets.training.speaker_bar import FORM_HEIGHT, SpeakerBar, SpeakerForm
 from frontend.widgets.training.state import Cockpit, Focus
 from frontend.widgets.training.wizard import HEIGHT as WIZARD_HEIGHT
 from frontend.widgets.training.wizard import Action, WizardLine
+
+logger = logging.getLogger(__name__)
 
 MARGIN = 16
 GAP = 12
@@ -41,17 +55,45 @@ class TrainPage(tk.Frame):
         t = self.theme = app.theme
         t.tint(self, background="bg")
         self.cockpit = Cockpit(app, self)
+        self.bar = SpeakerBar(
+            head,
+            self.cockpit,
+            edit=self.edit_speaker,
+            bring_in=self.choose_import,
+            record=self.record,
+        )
         self.scroll = ScrollPage(self, t, self._arrange)
         self.scroll.pack(fill="both", expand=True)
         body = self.scroll.body
         self.wizard = WizardLine(body, t, self.cockpit, self.act)
-        self.cards: dict[Focus, tk.Widget] = {}
-        """The card of each step: table of clips, chosen clip ("record"), doctor, training, checkpoints, the voice."""
-        self.scroll.watch_wheel()
-        self.cockpit.watch(
-            ("page", "jobs", "speakers", "uploads"), lambda _: self.scroll.arrange_soon()
+        self.imports = ImportBar(body, self.cockpit, self.scroll.arrange_soon)
+        self.form = SpeakerForm(body, self.cockpit, self.close_form)
+        self.table = ClipTable(
+            body,
+            self.cockpit,
+            edit=lambda: self._in_view("edit"),
+            trim=lambda: self._in_view("trim"),
+            split=lambda: self._in_view("split"),
+            record=self.record,
+            choose_files=partial(self.choose_import, "files"),
         )
+        self.view = ClipView(body, self.cockpit, self.focus_table)
+        self.doctor = DoctorCard(
+            body, self.cockpit, record=self.record, shown=partial(self.cockpit.look_at, "clips")
+        )
+        self.cards: dict[Focus, tk.Widget] = {
+            "clips": self.table,
+            "record": self.view,
+            "doctor": self.doctor,
+        }
+        """The card of each step: table of clips, chosen clip ("record"), doctor, training, checkpoints, the voice."""
+        self.is_form_open = False
+        self._dropped: list[Path] = []
+        """Files that wait until it is known whose voice they hold."""
+        self.scroll.watch_wheel()
+        self.cockpit.watch(("page", "jobs", "speakers", "uploads"), lambda _: self._told())
         self.bind("<Destroy>", self._ended)
+        self._accept_files()
 
     # --- handled as a tab is
 
@@ -64,10 +106,17 @@ class TrainPage(tk.Frame):
         self.cockpit.flush()
 
     def on_show(self) -> None:
-        """The page is in front."""
+        """The table has the keyboard."""
+        t = self.theme
+        self.bar.pack(
+            side="left", fill="both", expand=True, padx=(t.px(14), t.px(13)), pady=(t.px(4), 0)
+        )
+        if self.table.rows.winfo_ismapped():
+            self.table.rows.focus_quietly()
 
     def on_hide(self) -> None:
         """Another page is in front."""
+        self.bar.pack_forget()
 
     def on_theme(self) -> None:
         """Cards recolour themselves."""
@@ -79,29 +128,189 @@ class TrainPage(tk.Frame):
 
     def panes(self) -> list[tk.Misc]:
         """Where F6 goes."""
-        return [self.wizard, *(card for card in self.cards.values() if card.winfo_ismapped())]
+        stops: list[tk.Misc] = [self.wizard]
+        if self.is_form_open:
+            return [*stops, self.form.name.entry]
+        if self.table.winfo_ismapped():
+            stops += [self.table.search.entry, self.table.rows]
+        if self.view.winfo_ismapped():
+            stops.append(self.view.sound)
+        if self.doctor.winfo_ismapped():
+            stops.append(self.doctor.body)
+        upper = (self.table, self.view, self.doctor)
+        return stops + [
+            card for card in self.cards.values() if card not in upper and card.winfo_ismapped()
+        ]
 
     def find(self) -> None:
         """Put the keyboard into the search field."""
+        self.cockpit.look_at("clips")
+        self.scroll.arrange()
+        self.table.search.entry.focus_set()
 
     # --- the next step
 
     def act(self, action: Action) -> None:
         """Do what the wizard's button says."""
         cockpit = self.cockpit
+        job = cockpit.training
         match action:
+            case "speaker":
+                self.edit_speaker(None)
+            case "consent":
+                self.edit_speaker(cockpit.speaker)
+            case "record":
+                self.record()
+            case "process":
+                self.imports.process()
+            case "review":
+                cockpit.look_at("clips")
+                self.focus_table()
             case "examine":
                 cockpit.look_at("doctor")
                 cockpit.examine()
-            case "review":
-                cockpit.look_at("clips")
             case "doctor":
                 cockpit.look_at("doctor")
-            case "resume":
-                if cockpit.training is not None:
-                    cockpit.job_asks(cockpit.training.id, "resume")
+                self.doctor.seen()
+            case "train":
+                cockpit.look_at("train")
+            case "resume" if job is not None:
+                cockpit.job_asks(job.id, "resume")
+            case "listen":
+                self._listen()
+            case "use":
+                self._give()
             case "talk":
                 self.app.show_tab("chat")
+
+    def _listen(self) -> None:
+        cockpit = self.cockpit
+        best = cockpit.best
+        cockpit.look_at("listen")
+        if best is not None:
+            path = f"/api/voice/checkpoints/{quote(best.id, safe='')}/sample"
+            cockpit.play(f"checkpoint:{best.id}", path, {"text": best.sample_text, "play": True})
+            cockpit.heard_sample()
+
+    def _give(self) -> None:
+        """Give the finished voice to the character on stage."""
+        cockpit = self.cockpit
+        character, name = cockpit.character, cockpit.voice
+        cockpit.look_at("use")
+        if character is None or not name:
+            self.app.notify("There is no active character to give this voice to.", "warn")
+            return
+
+        def done(_: Any) -> None:
+            self.app.notify(f"{character.name} speaks with {name} now.", "ok")
+
+        path = f"/api/characters/{quote(character.id, safe='')}"
+        cockpit.ask("PATCH", path, {"voice": {"engine": "piper", "name": name}}, done)
+
+    # --- speaker, recording, files
+
+    def edit_speaker(self, speaker: Speaker | None) -> None:
+        """Open the card that adds a speaker, or changes one."""
+        self.is_form_open = True
+        self.form.open(speaker)
+        self.scroll.arrange_soon()
+
+    def close_form(self) -> None:
+        """Put that card away; files that waited for a speaker are sent."""
+        self.is_form_open = False
+        self.scroll.arrange_soon()
+        waiting, self._dropped = self._dropped, []
+        if waiting and self.cockpit.speaker is not None:
+            self.imports.bring_in(waiting)
+        self.focus_table()
+
+    def record(self) -> None:
+        """Open the guided recording; before it, the consent."""
+        if not self.cockpit.may_use:
+            self.edit_speaker(self.cockpit.speaker)
+            return
+        from frontend.record_window import RecordWindow
+
+        RecordWindow.open(self.app, self.cockpit)
+
+    def choose_import(self, what: str) -> None:
+        """Ask for files ("files") or a folder ("folder") and bring them in."""
+        if what == "folder":
+            folder = filedialog.askdirectory(parent=self, title="Import a folder of recordings")
+            chosen = [folder] if folder else []
+        else:
+            kinds = [
+                (
+                    "Recordings and transcripts",
+                    " ".join(f"*{end}" for end in sorted(SOUNDS | LISTS)),
+                ),
+                ("All files", "*"),
+            ]
+            found = filedialog.askopenfilenames(
+                parent=self,
+                title="Import recordings, and lists of their transcripts",
+                filetypes=kinds,
+            )
+            chosen = list(found or ())
+        if chosen:
+            self.bring_in(Path(name) for name in chosen)
+
+    def bring_in(self, paths: Iterable[Path]) -> None:
+        """Send files and folders; first of all it must be known whose voice they hold."""
+        if self.cockpit.speaker is None:
+            self._dropped += paths
+            self.edit_speaker(None)
+        else:
+            self.imports.bring_in(paths)
+
+    def focus_table(self) -> None:
+        """Give the keyboard to the rows of the table."""
+        if not self.is_form_open and self.table.rows.winfo_ismapped():
+            self.table.rows.focus_quietly()
+
+    def _in_view(self, what: str) -> None:
+        """A key of the table that is about the chosen clip."""
+        if self.cockpit.focus == "doctor":
+            self.cockpit.look_at("clips")
+            self.scroll.arrange()
+            self.update_idletasks()
+        if what == "edit":
+            self.view.edit()
+        else:
+            self.view.begin("trim" if what == "trim" else "split")
+
+    def _accept_files(self) -> None:
+        """Take files and folders that are dropped here, where tkinterdnd2 loads."""
+        try:
+            from tkinterdnd2 import DND_FILES, TkinterDnD
+
+            TkinterDnD._require(self.winfo_toplevel())
+            self.tk.call("tkdnd::drop_target", "register", str(self), DND_FILES)
+        except Exception as error:  # noqa: BLE001 - a platform without it loses only dropping
+            logger.info("files cannot be dropped here: %s", error)
+            return
+
+        def on(sequence: str, run: Any) -> None:
+            def called(data: str) -> str:
+                run(data)
+                return "copy"
+
+            self.tk.call("bind", str(self), sequence, f"{self.register(called)} %D")
+
+        on("<<DropEnter>>", lambda _: self.table.show_drop(True))
+        on("<<DropLeave>>", lambda _: self.table.show_drop(False))
+        on("<<Drop>>", self.dropped)
+
+    def dropped(self, data: str) -> None:
+        """Files were let go over the page; ``data`` is a Tcl list of their paths."""
+        self.table.show_drop(False)
+        self.bring_in(Path(name) for name in self.tk.splitlist(data))
+
+    def _told(self) -> None:
+        cockpit = self.cockpit
+        if cockpit.is_loaded and not cockpit.speakers and not self.is_form_open:
+            self.edit_speaker(None)
+        self.scroll.arrange_soon()
 
     # --- layout
 
@@ -111,9 +320,23 @@ class TrainPage(tk.Frame):
         put(t, self.wizard, MARGIN, 0, room, WIZARD_HEIGHT)
         top = float(WIZARD_HEIGHT + GAP)
         shown = self._narrow() if width < NARROW else self._wide()
+        if self.is_form_open or not self.cockpit.is_loaded:
+            shown = []
         for card in self.cards.values():
             if not any(card in row for row in shown):
                 card.place_forget()
+        if self.is_form_open:
+            self.imports.place_forget()
+            put(t, self.form, MARGIN, top, min(760.0, room), FORM_HEIGHT)
+            return top + FORM_HEIGHT + GAP
+        self.form.place_forget()
+        self.imports.configure(width=t.px(room))  # its height depends on it
+        high = self.imports.wanted_height()
+        if high:
+            put(t, self.imports, MARGIN, top, room, high)
+            top += high + GAP
+        else:
+            self.imports.place_forget()
         if not shown:
             return top
         free = height - top - GAP * len(shown)

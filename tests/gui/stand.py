@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import tkinter as tk
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -51,6 +52,8 @@ class TableBackend(BackendClient):
         failed: Failed | None = None,
         *,
         timeout_s: float = 300.0,
+        sent: Callable[[int], None] | None = None,
+        cancelled: threading.Event | None = None,
     ) -> None:
         self._answer(f"POST {path}", {"files": files, "fields": dict(fields or {})}, then, failed)
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 import tkinter as tk
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 from urllib.parse import quote
 
 from backend.contracts.entities import STAGE, Character
@@ -51,6 +52,7 @@ from frontend.theme import Theme
 from frontend.widgets.training.clip_pages import ClipPages
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 Topic = Literal[
     "speakers", "clips", "selection", "doctor", "jobs", "progress", "checkpoints", "losses", "recording", "level",
@@ -145,6 +147,7 @@ class Cockpit:
         self._tick: str | None = None
         self._character_id = ""
         self._loaded_for = ""
+        self._worker = ThreadPoolExecutor(1, "gui-pictures")
 
     # --- watching
 
@@ -534,7 +537,8 @@ class Cockpit:
             if self.playing != key or not isinstance(answer, dict):
                 return
             url = str(answer.get("url") or "")
-            self._sound = url.removeprefix("/api/audio/").partition("/")[0]
+            name = url.removeprefix("/api/audio/").partition("/")[0]
+            self._sound = name or url.rpartition("/")[2]  # samples are named by their file
             self.duration_s = float(answer.get("duration_s") or 0.0)
             self._sound_at = monotonic()
             self._went_by()
@@ -598,7 +602,26 @@ class Cockpit:
             self.master.after_cancel(self._tick)
             self._tick = None
 
+    # --- work that would hold up the window
+
+    def work(self, job: Callable[[], T], then: Callable[[T], None]) -> None:
+        """Compute something on a thread of its own and hand the result to ``then`` on this one.
+
+        One job at a time, in order. One that raises is logged and has no result.
+        """
+
+        def run() -> None:
+            try:
+                result = job()
+            except Exception:
+                logger.exception("work for the training page failed")
+            else:
+                self.app.backend.call_later(then, result)
+
+        self._worker.submit(run)
+
     def close(self) -> None:
         """The page is going away."""
+        self._worker.shutdown(wait=False, cancel_futures=True)
         self._stop_tick()
         self._watchers.clear()
