@@ -153,7 +153,9 @@ class Backend:
             self.bus,
             self.database,
             self.host,
+            self.training,
             settings.data_dir / "training",
+            hear=self._hear_here,
             upload_bytes=settings.voice_upload_mb << 20,
         )
         self.trainings = Trainings(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import Annotated, Literal, Self
+from uuid import uuid4
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request
 from fastapi.responses import Response
@@ -14,10 +15,19 @@ from backend.api.errors import FAILURES
 from backend.api.ranges import ranged
 from backend.api.state import Services, services
 from backend.api.uploads import read_form
-from backend.contracts.entities import Wire
+from backend.audio.wav import read_wav
+from backend.contracts.entities import STAGE, Audio, Wire
 from backend.contracts.errors import ConflictError, InvalidInputError
-from backend.contracts.training import Clip, ClipPage, ClipStatus, Speaker, Upload
-from backend.storage.training_data import SortedBy, Wanted
+from backend.contracts.training import (
+    Clip,
+    ClipPage,
+    ClipStatus,
+    DoctorReport,
+    Prompt,
+    Speaker,
+    Upload,
+)
+from backend.storage.training_data import MOST_IDS, SortedBy, Wanted
 from backend.training.clips import LONGEST_TRANSCRIPT, MOST_AT_ONCE
 
 router = APIRouter(prefix="/api/voice", tags=["voice training"], responses=FAILURES)
@@ -105,6 +115,36 @@ class SplitBody(Body):
 
     at_s: float = Field(gt=0, le=3600)
     transcripts: tuple[Transcript, Transcript] | None = None
+
+
+class ProcessBody(Body):
+    """Which recordings to cut into clips, and how."""
+
+    upload_ids: Annotated[tuple[Id, ...], Field(min_length=1, max_length=MOST_FILES)]
+    speaker: Id | None = Field(None, description="Whose voice it is; none = as each upload says.")
+    language: Language = Field("", description="Of all of them; empty = as the speaker's.")
+    emotion: Emotion = ""
+    denoise: bool = Field(False, description="Lower the steady noise of every clip.")
+    transcribe: bool = Field(True, description="Read what has no transcript.")
+
+
+class DoctorBody(Body):
+    """Whose clips to examine."""
+
+    speaker: Id
+
+
+class JobAnswer(Wire):
+    """The job that does it: follow `training.*` events or /api/voice/jobs/{id}."""
+
+    job_id: str
+
+
+class PromptsAnswer(Wire):
+    """Sentences to read aloud."""
+
+    languages: tuple[str, ...] = Field(description="Languages that there are lists for.")
+    prompts: tuple[Prompt, ...]
 
 
 class UploadAnswer(Wire):
@@ -259,6 +299,47 @@ async def delete_upload(
     await running.voice_data.uploads.delete(upload_id)
 
 
+@router.post("/process", status_code=202)
+async def process(body: ProcessBody, running: Running) -> JobAnswer:
+    """Cut recordings into clips, transcribe and grade them."""
+    label = Label(speaker=body.speaker or "", language=body.language, emotion=body.emotion)
+    job_id = await running.voice_data.processing.start(
+        body.upload_ids, label, denoise=body.denoise, transcribe=body.transcribe
+    )
+    return JobAnswer(job_id=job_id)
+
+
+# --- the doctor, and what to read aloud ---
+
+
+@router.post("/doctor", status_code=202)
+async def examine(body: DoctorBody, running: Running) -> JobAnswer:
+    """Examine a speaker's accepted clips; `doctor.reported` tells when the report is there."""
+    return JobAnswer(job_id=await running.voice_data.doctor.start(body.speaker))
+
+
+@router.get("/doctor")
+async def doctor_report(
+    running: Running, speaker: Annotated[str, Query(min_length=1, max_length=64)]
+) -> DoctorReport:
+    """The last report on a speaker's clips."""
+    return await running.voice_data.doctor.report(speaker)
+
+
+@router.get("/prompts")
+async def list_prompts(
+    running: Running,
+    language: Annotated[str, Query(max_length=32, description="Empty = the speaker's.")] = "",
+    speaker: Annotated[str, Query(max_length=64, description="Whose progress is marked.")] = "",
+) -> PromptsAnswer:
+    """Sentences to read aloud, best first: any beginning of a list is as balanced as it can be."""
+    prompts = running.voice_data.prompts
+    return PromptsAnswer(
+        languages=tuple(await prompts.languages()),
+        prompts=tuple(await prompts.listed(language, speaker)),
+    )
+
+
 # --- clips ---
 
 
@@ -271,16 +352,31 @@ async def list_clips(
     text: Annotated[
         str, Query(max_length=200, description="Part of the transcript or of the file's name.")
     ] = "",
+    ids: Annotated[
+        str, Query(max_length=8000, description="Only these: ids with commas between, at most 500.")
+    ] = "",
     sort: SortedBy = "id",
     descending: bool = False,
     offset: Annotated[int, Query(ge=0, le=LARGEST_ID)] = 0,
     limit: Annotated[int, Query(ge=1, le=MOST_AT_ONCE)] = 1000,
 ) -> ClipPage:
     """Clips that fit everything that is given, and sums over all that fit."""
-    wanted = Wanted(speaker=speaker, status=status, grade=grade, text=text)
+    wanted = Wanted(speaker=speaker, status=status, grade=grade, text=text, ids=_ids(ids))
     return await running.voice_data.clips.page(
         wanted, sort=sort, descending=descending, offset=offset, limit=limit
     )
+
+
+def _ids(text: str) -> tuple[int, ...]:
+    """Numbers with commas between."""
+    found = [part.strip() for part in text.split(",") if part.strip()]
+    if len(found) > MOST_IDS or not all(
+        part.isascii() and part.isdigit() and int(part) <= LARGEST_ID for part in found
+    ):
+        raise InvalidInputError(
+            f"ids is a list of at most {MOST_IDS} clip numbers with commas between, not {text[:60]!r}."
+        )
+    return tuple(map(int, found))
 
 
 @router.patch("/clips")
@@ -330,6 +426,37 @@ async def clip_audio(
     """The clip as WAV."""
     data = await running.voice_data.clips.sound(clip_id, before=before)
     return ranged(data, range_, "audio/wav", {})
+
+
+class PlayBody(Body):
+    """Which sound of a clip to play."""
+
+    before: bool = Field(False, description="The sound from before the clip was edited.")
+
+
+class PlayingAnswer(Wire):
+    """What is heard; `playback.position` and `playback.finished` carry the id in the URL as their turn_id."""
+
+    url: str
+    duration_s: float
+
+
+@router.post("/clips/{clip_id}/play")
+async def play_clip(clip_id: ClipId, body: PlayBody, running: Running) -> PlayingAnswer:
+    """Play a clip on the stage's output; POST /api/audio/stop ends it."""
+    data = await running.voice_data.clips.sound(clip_id, before=body.before)
+    try:
+        pcm, rate_hz = await asyncio.to_thread(read_wav, data)
+    except (ValueError, EOFError) as error:
+        raise ConflictError(
+            f"The sound of clip {clip_id} cannot be read: {error}. Delete the clip, or bring the file back."
+        ) from error
+    audio = Audio(pcm, rate_hz)
+    clip = await running.voice_data.clips.get(clip_id)
+    sound_id = uuid4().hex
+    url = running.sounds.put(sound_id, 1, audio)
+    running.player.play_again([SpokenPiece(1, clip.transcript, audio, url)], sound_id, STAGE)
+    return PlayingAnswer(url=url, duration_s=round(audio.duration_s, 3))
 
 
 @router.get("/clips/{clip_id}/peaks")

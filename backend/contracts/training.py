@@ -50,7 +50,7 @@ class Upload(Wire):
 
     Attributes:
         kind: Sound, or a list of transcripts (LJSpeech metadata.csv, CSV, SRT).
-        problem: Why it was refused, empty when it can be processed; a refused one is not kept.
+        problem: Why it was refused, empty when it can be processed; one refused at once is not kept.
         processed: It has been cut into clips.
         is_duplicate: The same file was here already; this is that one.
     """

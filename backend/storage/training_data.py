@@ -27,6 +27,7 @@ from backend.storage.tables import training_data as table
 from backend.storage.text import storable, storable_json
 
 IDS_PER_QUERY = 500
+MOST_IDS = IDS_PER_QUERY
 """SQLite takes 32,766 values in a statement, PostgreSQL 65,535; a page of ids needs far fewer."""
 
 SORTED_BY = {
@@ -92,6 +93,8 @@ class Wanted:
     grade: str = ""
     text: str = ""
     """Part of the transcript or of the file it was cut from."""
+    ids: tuple[int, ...] = ()
+    """Only these, at most `MOST_IDS`; empty = all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +188,12 @@ def of_speaker(connection: Connection, speaker: str, *, deleted: bool = False) -
     if not deleted:
         query = query.where(table.c.deleted_at.is_(None))
     return [_clip(row) for row in connection.execute(query)]
+
+
+def of_job(connection: Connection, job_id: str) -> list[ClipRow]:
+    """Every clip that a processing made and that is still there, in the order they came."""
+    query = select(table).where(table.c.job_id == job_id, table.c.deleted_at.is_(None))
+    return [_clip(row) for row in connection.execute(query.order_by(table.c.id))]
 
 
 def of_uploads(connection: Connection, upload_ids: Collection[str]) -> dict[str, int]:
@@ -292,6 +301,8 @@ def _fitting(query: Select[Any], wanted: Wanted) -> Select[Any]:
         rules.append(table.c.status == wanted.status)
     if wanted.grade:
         rules.append(table.c.quality == wanted.grade)
+    if wanted.ids:
+        rules.append(table.c.id.in_(wanted.ids[:MOST_IDS]))
     if text := storable(wanted.text).strip().lower():
         rules.append(
             or_(

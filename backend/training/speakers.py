@@ -92,6 +92,10 @@ class Speakers:
         sums = await self._database.read(training_data.sums_by_speaker)
         return _wire(row, sums.get(row.id))
 
+    def find(self, speaker_id: str) -> SpeakerRow | None:
+        """One speaker's own values; None when there is none of that id."""
+        return self._rows.get(speaker_id)
+
     def known(self, speaker_id: str) -> SpeakerRow:
         """One speaker's own values.
 

@@ -16,7 +16,7 @@ import os
 import re
 import shutil
 import unicodedata
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 from pathlib import Path
@@ -57,6 +57,7 @@ class Stored:
         text: What is said in all of it, when known.
         is_prompt: It was recorded from the prompt ``prompt_id``.
         processed: It has been cut into clips.
+        problem: Why the last processing could not use it.
     """
 
     id: str
@@ -73,6 +74,7 @@ class Stored:
     is_prompt: bool = False
     prompt_id: str = ""
     processed: bool = False
+    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,13 +275,19 @@ class Uploads:
         finally:
             await asyncio.to_thread(incoming.discard)
 
-    async def processed(self, upload_ids: Collection[str]) -> None:
-        """Remember that these have been cut into clips."""
-        for upload_id in upload_ids:
-            stored = self._uploads.get(upload_id)
-            if stored is not None and not stored.processed:
-                stored = self._uploads[upload_id] = replace(stored, processed=True)
-                await asyncio.to_thread(self._write, self._folder / stored.id, stored)
+    def find(self, upload_id: str) -> Stored | None:
+        """One upload; None when there is none of that id."""
+        return self._uploads.get(upload_id)
+
+    async def processed(self, upload_id: str, problem: str = "") -> None:
+        """Remember that it has been cut into clips, or why it could not be."""
+        stored = self._uploads.get(upload_id)
+        if stored is None:
+            return
+        new = replace(stored, processed=not problem, problem=problem)
+        if new != stored:
+            self._uploads[upload_id] = new
+            await asyncio.to_thread(self._write, self._folder / stored.id, new)
 
     async def delete(self, upload_id: str) -> None:
         """Remove a file as it came; its clips stay.
@@ -357,6 +365,7 @@ def wire(stored: Stored) -> Upload:
         kind=stored.kind,
         size_bytes=stored.size_bytes,
         sha256=stored.sha256,
+        problem=stored.problem,
         processed=stored.processed,
         created_at=stored.created_at,
     )

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 
+from backend.contracts.errors import ConflictError
 from backend.core.bus import EventBus
 from backend.core.workers import EngineHost
 from backend.storage.database import Database
 from backend.training.clips import Clips
+from backend.training.doctor import Doctor
+from backend.training.jobs import ENDED, Jobs
 from backend.training.pictures import Pictures
+from backend.training.processing import Checks, Hear, Processing
+from backend.training.prompts import Prompts
 from backend.training.speakers import Speakers
 from backend.training.uploads import Label, Uploads
-
-logger = logging.getLogger(__name__)
 
 
 class VoiceData:
@@ -23,7 +25,9 @@ class VoiceData:
         bus: Told of every change.
         database: Holds the rows.
         host: Runs what needs arrays.
+        jobs: Runs what takes long.
         folder: The folder of training data.
+        hear: Reads what has no transcript, on this machine.
         upload_bytes: Largest file.
     """
 
@@ -32,21 +36,41 @@ class VoiceData:
         bus: EventBus,
         database: Database,
         host: EngineHost,
+        jobs: Jobs,
         folder: Path,
         *,
+        hear: Hear,
         upload_bytes: int,
     ) -> None:
-        self._folder = folder
+        self._jobs = jobs
         self.speakers = Speakers(bus, database, folder / "speakers")
         self.uploads = Uploads(database, folder / "uploads", upload_bytes)
         self.clips = Clips(bus, database, host, self.speakers, folder)
         self.pictures = Pictures(self.clips, host)
+        self.processing = Processing(
+            jobs,
+            bus,
+            host,
+            speakers=self.speakers,
+            uploads=self.uploads,
+            clips=self.clips,
+            hear=hear,
+        )
+        self.checks = Checks(jobs, self.clips, self.speakers, folder / "checks")
+        self.doctor = Doctor(
+            jobs, speakers=self.speakers, clips=self.clips, folder=folder / "doctor"
+        )
+        self.prompts = Prompts(self.speakers, self.clips, self.doctor)
+        jobs.register("process", self.processing)
+        jobs.register("doctor", self.doctor)
+        self.clips.on_new_text = self.checks.want
 
     async def open(self) -> list[str]:
         """Read what is there and make it agree; returns notices in words."""
         going, notices = await self.speakers.open()
         notices += await self.uploads.open()
         notices += await self.clips.open()
+        await self.checks.open()
         for speaker_id in going:
             await self._remove(speaker_id)
             notices.append(
@@ -56,6 +80,7 @@ class VoiceData:
 
     async def close(self) -> None:
         """Finish what is under way."""
+        await self.checks.close()
         await self.clips.close()
 
     async def label(self, speaker: str, language: str = "", emotion: str = "") -> Label:
@@ -77,11 +102,21 @@ class VoiceData:
             NotFoundError: There is none of that id.
             ConflictError: A job works with these clips.
         """
+        speaker = self.speakers.known(speaker_id)
+        for job in await self._jobs.history(speaker=speaker_id):
+            if job.state not in ENDED:
+                raise ConflictError(
+                    f"A job ({job.kind}, {job.state}) works with the clips of {speaker.name}. Stop it first."
+                )
         await self.speakers.begin_removal(speaker_id)
         return await self._remove(speaker_id)
 
     async def _remove(self, speaker_id: str) -> tuple[int, list[str]]:
         await self.uploads.forget_speaker(speaker_id)
+        await self.doctor.forget(speaker_id)
+        # Their folders hold features, samples and weights made of the recordings.
+        for job in await self._jobs.history(speaker=speaker_id):
+            await self._jobs.delete(job.id)
         found = await self.clips.forget_speaker(speaker_id)
         await self.speakers.end_removal(speaker_id)
         return found
