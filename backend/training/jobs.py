@@ -54,6 +54,7 @@ from voice_trainer.protocol import (
 logger = logging.getLogger(__name__)
 
 ENDED: frozenset[JobState] = frozenset({"done", "failed", "cancelled", "interrupted"})
+RESUMABLE: frozenset[JobState] = ENDED - {"done"}
 STATES: frozenset[JobState] = frozenset(get_args(JobState))
 MOST_WARNINGS = 20
 LONGEST_MESSAGE = 2000
@@ -148,6 +149,7 @@ class Run:
         self.control = Control()
         self.process: TrainerProcess | None = None
         self.task: asyncio.Task[None] | None = None
+        self.is_driven = asyncio.Event()
         self.is_stopping = False
         self._stop_asked_s = monotonic_s()
         self._is_starting = False
@@ -483,6 +485,7 @@ class Run:
         if self.process is not None or self._is_starting:
             await self.steer(order="stop")
         elif self.task is not None:
+            await self.is_driven.wait()  # a task that was never entered could not say how it ended
             self.task.cancel()
 
 
@@ -542,17 +545,18 @@ class Jobs:
     async def close(self) -> None:
         """Let go: children go on or are asked to stop, as the settings say; nobody waits for them."""
         self._is_closing = True
-        runs = [run for run in self._runs.values() if run.process is not None]
+        runs = [(run, run.process) for run in self._runs.values() if run.process is not None]
         if self.options.on_close == "stop":
-            for run in runs:
+            for run, _ in runs:
                 run.memory["_closing"] = True
                 await run.steer(order="stop")
         elif runs:
-            await asyncio.gather(*(run.steer(threads=0) for run in runs if run.control.threads))
+            await asyncio.gather(*(run.steer(threads=0) for run, _ in runs if run.control.threads))
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for run in runs:
+        for run, process in runs:
+            process.let_go()
             await run.save(durable=True)
 
     # --- for callers ---
@@ -690,10 +694,11 @@ class Jobs:
             ConflictError: It is under way, or cannot go on.
         """
         job = stored.job
-        if job.id in self._runs or job.state not in ENDED or not self.is_resumable(job.kind):
+        can_go_on = job.state in RESUMABLE and self.is_resumable(job.kind)
+        if job.id in self._runs or not can_go_on:
             raise ConflictError(
                 f"{_title(job)} is {job.state} and cannot be resumed"
-                + ("; start it again." if job.kind != "train" else ".")
+                + ("; start it again." if job.state in RESUMABLE else ".")
             )
         if not await asyncio.to_thread((self.options.folder / job.id).is_dir):
             raise ConflictError(f"{_title(job)}: its folder is gone, so it cannot go on.")
@@ -782,6 +787,7 @@ class Jobs:
 
     async def _drive(self, run: Run) -> None:
         """A job from the queue to its end."""
+        run.is_driven.set()
         try:
             async with self._lanes[run.lane]:
                 run.begin()

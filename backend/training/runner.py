@@ -59,6 +59,12 @@ class TrainerProcess:
         except psutil.NoSuchProcess:
             return True
 
+    def let_go(self) -> None:
+        """We end and it goes on: the system waits for it from now on."""
+        if self._popen is not None and self._popen.poll() is None:
+            self._popen.returncode = 0  # or Python would complain of a child left behind
+            self._popen = None
+
     def reap(self) -> None:
         """Wait for the end of one that we started and killed."""
         if self._popen is not None:
