@@ -27,8 +27,10 @@ from backend.contracts.training import (
     Speaker,
     Upload,
 )
+from backend.playback.player import SpokenPiece
 from backend.storage.training_data import MOST_IDS, SortedBy, Wanted
 from backend.training.clips import LONGEST_TRANSCRIPT, MOST_AT_ONCE
+from backend.training.uploads import Label
 
 router = APIRouter(prefix="/api/voice", tags=["voice training"], responses=FAILURES)
 
@@ -445,13 +447,7 @@ class PlayingAnswer(Wire):
 async def play_clip(clip_id: ClipId, body: PlayBody, running: Running) -> PlayingAnswer:
     """Play a clip on the stage's output; POST /api/audio/stop ends it."""
     data = await running.voice_data.clips.sound(clip_id, before=body.before)
-    try:
-        pcm, rate_hz = await asyncio.to_thread(read_wav, data)
-    except (ValueError, EOFError) as error:
-        raise ConflictError(
-            f"The sound of clip {clip_id} cannot be read: {error}. Delete the clip, or bring the file back."
-        ) from error
-    audio = Audio(pcm, rate_hz)
+    audio = Audio(*await asyncio.to_thread(read_wav, data))
     clip = await running.voice_data.clips.get(clip_id)
     sound_id = uuid4().hex
     url = running.sounds.put(sound_id, 1, audio)

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import shutil
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -25,7 +26,7 @@ from backend.storage.training_data import ClipRow
 from backend.training import runner
 from backend.training.clips import Clips, Made
 from backend.training.jobs import Jobs, Run
-from backend.training.speakers import Speakers
+from backend.training.speakers import Speakers, checked_language
 from backend.training.uploads import Label, Stored, Uploads
 from voice_trainer.protocol import JobSpec, ProgressReader, write_clips, write_job, write_uploads
 
@@ -103,6 +104,8 @@ class Processing:
         """
         if label.speaker:
             self._speakers.known(label.speaker)
+        if label.language:
+            label = replace(label, language=checked_language(label.language))
         stored = [self._uploads.known(upload_id) for upload_id in dict.fromkeys(upload_ids)]
         if not any(one.kind == "sound" for one in stored):
             raise InvalidInputError(

@@ -136,7 +136,7 @@ class Speakers:
             InvalidInputError: The name is empty or the language is none.
             ConflictError: There is one of that name, or there are too many.
         """
-        name, language = _checked_name(name), _checked_language(language)
+        name, language = _checked_name(name), checked_language(language)
         if any(row.name.casefold() == name.casefold() for row in self._rows.values()):
             raise ConflictError(f"There is a speaker {name!r} already. Give this one another name.")
         if len(self._rows) >= MOST_SPEAKERS:
@@ -182,7 +182,7 @@ class Speakers:
                 raise ConflictError(f"There is a speaker {name!r} already.")
             row = replace(row, name=name)
         if language is not None:
-            row = replace(row, language=_checked_language(language))
+            row = replace(row, language=checked_language(language))
         await self._keep(replace(row, updated_at=now()), "changed")
         return await self.get(speaker_id)
 
@@ -275,7 +275,7 @@ def _row(speaker_id: str, found: Any) -> SpeakerRow:
     return SpeakerRow(
         id=speaker_id,
         name=_checked_name(str(found["name"])),
-        language=_checked_language(str(found["language"])),
+        language=checked_language(str(found["language"])),
         consent=str(found.get("consent", "")),
         consent_at=_moment(at) if at else None,
         synthetic=found.get("synthetic") is True,
@@ -319,7 +319,12 @@ def _checked_name(name: str) -> str:
     return name
 
 
-def _checked_language(language: str) -> str:
+def checked_language(language: str) -> str:
+    """An espeak voice as it is written here ("en-us").
+
+    Raises:
+        InvalidInputError: It does not look like one.
+    """
     if not LANGUAGE.fullmatch(language):
         raise InvalidInputError(
             f"{language[:40]!r} is no language; write it like en-us, de or ja (a voice of espeak)."

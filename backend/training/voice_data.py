@@ -14,7 +14,7 @@ from backend.training.jobs import ENDED, Jobs
 from backend.training.pictures import Pictures
 from backend.training.processing import Checks, Hear, Processing
 from backend.training.prompts import Prompts
-from backend.training.speakers import Speakers
+from backend.training.speakers import Speakers, checked_language
 from backend.training.uploads import Label, Uploads
 
 
@@ -88,7 +88,9 @@ class VoiceData:
 
         Raises:
             NotFoundError: There is no such speaker.
+            InvalidInputError: The language is none.
         """
+        language = checked_language(language) if language else ""
         row = await self.speakers.or_default(speaker, language)
         return Label(speaker=row.id, language=language or row.language, emotion=emotion)
 
