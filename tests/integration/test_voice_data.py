@@ -295,6 +295,18 @@ def test_clips_are_listed_filtered_sorted_and_summed(data: Data) -> None:
     assert [c["id"] for c in data.page(grade="C")["clips"]] == [third]
     assert [c["id"] for c in data.page(status="accepted", offset=1)["clips"]] == [second]
     assert data.page(limit=1)["total"] == 3
+    assert [c["id"] for c in data.page(ids=f"{third},{first}")["clips"]] == [first, third]
+    assert data.api.get("/api/voice/clips", params={"ids": "1;drop"}).status_code == 422
+
+
+def test_a_clip_plays_on_the_stages_output(data: Data) -> None:
+    clip = data.add("play1")
+    answer = data.api.post(f"/api/voice/clips/{clip}/play", json={}).json()
+    assert answer["duration_s"] == pytest.approx(2.0, abs=0.05)
+    sound = data.api.get(answer["url"])
+    assert sound.content[:4] == b"RIFF"
+    data.api.post("/api/audio/stop", json={})
+    assert data.api.post("/api/voice/clips/987654321/play", json={}).status_code == 404
 
 
 def test_a_clip_is_heard_in_parts(data: Data) -> None:
