@@ -19,12 +19,15 @@ from backend.contracts.events import Event
 from backend.contracts.training import Speaker
 from frontend.tabs import App
 from frontend.widgets.scroll_page import ScrollPage, put
+from frontend.widgets.training.checkpoint_card import CheckpointCard
 from frontend.widgets.training.clip_table import ClipTable
 from frontend.widgets.training.clip_view import ClipView
 from frontend.widgets.training.doctor_card import DoctorCard
 from frontend.widgets.training.import_bar import LISTS, SOUNDS, ImportBar
 from frontend.widgets.training.speaker_bar import FORM_HEIGHT, SpeakerBar, SpeakerForm
 from frontend.widgets.training.state import Cockpit, Focus
+from frontend.widgets.training.train_card import TrainCard
+from frontend.widgets.training.voice_card import MadeVoiceCard
 from frontend.widgets.training.wizard import HEIGHT as WIZARD_HEIGHT
 from frontend.widgets.training.wizard import Action, WizardLine
 
@@ -81,10 +84,16 @@ class TrainPage(tk.Frame):
         self.doctor = DoctorCard(
             body, self.cockpit, record=self.record, shown=partial(self.cockpit.look_at, "clips")
         )
+        self.training = TrainCard(body, self.cockpit)
+        self.checkpoints = CheckpointCard(body, self.cockpit, use=self.give_and_talk)
+        self.voice = MadeVoiceCard(body, self.cockpit, use=self.give_and_talk, listen=self._listen)
         self.cards: dict[Focus, tk.Widget] = {
             "clips": self.table,
             "record": self.view,
             "doctor": self.doctor,
+            "train": self.training,
+            "listen": self.checkpoints,
+            "use": self.voice,
         }
         """The card of each step: table of clips, chosen clip ("record"), doctor, training, checkpoints, the voice."""
         self.is_form_open = False
@@ -174,28 +183,30 @@ class TrainPage(tk.Frame):
                 self.doctor.seen()
             case "train":
                 cockpit.look_at("train")
+                self.training.show_form()
             case "resume" if job is not None:
                 cockpit.job_asks(job.id, "resume")
             case "listen":
                 self._listen()
             case "use":
-                self._give()
+                self.give_and_talk()
             case "talk":
                 self.app.show_tab("chat")
 
     def _listen(self) -> None:
-        cockpit = self.cockpit
-        best = cockpit.best
-        cockpit.look_at("listen")
+        """Hear the best checkpoint, beside the others."""
+        best = self.cockpit.best
+        self.cockpit.look_at("listen")
         if best is not None:
-            path = f"/api/voice/checkpoints/{quote(best.id, safe='')}/sample"
-            cockpit.play(f"checkpoint:{best.id}", path, {"text": best.sample_text, "play": True})
-            cockpit.heard_sample()
+            self.checkpoints.play(best)
 
-    def _give(self) -> None:
-        """Give the finished voice to the character on stage."""
+    def give_and_talk(self) -> None:
+        """Give the finished voice to the character on stage and go where one talks with her."""
         cockpit = self.cockpit
         character, name = cockpit.character, cockpit.voice
+        if cockpit.is_given:
+            self.app.show_tab("chat")
+            return
         cockpit.look_at("use")
         if character is None or not name:
             self.app.notify("There is no active character to give this voice to.", "warn")
@@ -203,6 +214,7 @@ class TrainPage(tk.Frame):
 
         def done(_: Any) -> None:
             self.app.notify(f"{character.name} speaks with {name} now.", "ok")
+            self.app.show_tab("chat")
 
         path = f"/api/characters/{quote(character.id, safe='')}"
         cockpit.ask("PATCH", path, {"voice": {"engine": "piper", "name": name}}, done)
