@@ -35,6 +35,8 @@ FLOOR = 1e-4
 SPEECH_BELOW_PEAK_DB = 34.0
 """A 25 ms window this much quieter than the loudest one counts as silence at the ends of a clip."""
 
+SILENCE_DBFS = -100.0  # below one step of 16 bits
+
 LONGEST_S = 60.0
 """Above, the table of a path would take over 70 MB; clips have at most 12 s."""
 
@@ -118,6 +120,21 @@ def align(text: str, samples: FloatArray, rate_hz: int, language: str) -> Alignm
     starts = np.maximum((places - 0.5) * HOP / RATE_HZ, 0.0) + found.lead_s
     starts[0] = 0.0
     return Alignment(phonemes, np.maximum.accumulate(starts), found.warp.cost)
+
+
+def speech_span(samples: FloatArray, rate_hz: int) -> tuple[int, int] | None:
+    """First and last sample that is louder than silence (`SPEECH_BELOW_PEAK_DB`); None when nothing is.
+
+    Args:
+        samples: Mono, shape (n_samples,).
+        rate_hz: Of the samples.
+    """
+    window, hop = rate_hz * WINDOW // RATE_HZ, rate_hz * HOP // RATE_HZ
+    levels = frame_levels_dbfs(samples, window, hop)
+    if not levels.size or levels.max() <= SILENCE_DBFS:
+        return None
+    loud = np.flatnonzero(levels > levels.max() - SPEECH_BELOW_PEAK_DB)
+    return int(loud[0]) * hop, int(loud[-1]) * hop + window
 
 
 def log_mel(samples: FloatArray) -> FloatArray:
@@ -238,13 +255,11 @@ def _prepared(samples: FloatArray, rate_hz: int) -> tuple[FloatArray, float] | N
     if samples.size > LONGEST_S * rate_hz:
         raise ValueError(f"A clip to align may be {LONGEST_S:g} s long; cut it into pieces.")
     sound = resample(samples, rate_hz, RATE_HZ)
-    peak = float(np.max(np.abs(sound))) if sound.size else 0.0
-    levels = frame_levels_dbfs(sound, WINDOW, HOP)
-    if peak <= 0.0 or not levels.size:
+    span = speech_span(sound, RATE_HZ)
+    if span is None:
         return None
-    loud = np.flatnonzero(levels > levels.max() - SPEECH_BELOW_PEAK_DB)
-    begin, end = int(loud[0]) * HOP, int(loud[-1]) * HOP + WINDOW
-    return np.asarray(sound[begin:end] * np.float32(0.8 / peak)), begin / RATE_HZ
+    speech = sound[slice(*span)]
+    return speech * np.float32(0.8 / float(np.max(np.abs(speech)))), span[0] / RATE_HZ
 
 
 def _unit_variance(frames: FloatArray) -> FloatArray:
