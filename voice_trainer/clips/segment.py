@@ -122,10 +122,7 @@ def plan(speech: Speech, limits: Limits) -> list[Piece]:
     for group in _groups(speech.is_speech):
         cuts = cut_points(speech, group, limits)
         chosen = _best(cuts, limits)
-        pieces += [
-            _piece(speech, cuts[i], cuts[j], limits)
-            for i, j in pairwise(chosen)
-        ]
+        pieces += [_piece(speech, cuts[i], cuts[j], limits) for i, j in pairwise(chosen)]
     return pieces
 
 
