@@ -101,6 +101,10 @@ class Reporter:
             self._next = now + 1 / PROGRESS_PER_S
             self.flush()
 
+    def is_due(self) -> bool:
+        """Whether the next `progress` will be written at once: what is costly to find out need not be found before."""
+        return self._clock() >= self._next
+
     def flush(self) -> None:
         """Write the latest progress if it was held back."""
         if self._waiting is None:
