@@ -97,6 +97,8 @@ class TrainPage(tk.Frame):
         }
         """The card of each step: table of clips, chosen clip ("record"), doctor, training, checkpoints, the voice."""
         self.is_form_open = False
+        self._record_after = False
+        """The card was opened on the way to a recording."""
         self._dropped: list[Path] = []
         """Files that wait until it is known whose voice they hold."""
         self.scroll.watch_wheel()
@@ -235,15 +237,19 @@ class TrainPage(tk.Frame):
         if waiting and self.cockpit.speaker is not None:
             self.imports.bring_in(waiting)
         self.focus_table()
+        if self._record_after and self.cockpit.may_use:
+            self.record()
+        self._record_after = False
 
     def record(self) -> None:
         """Open the guided recording; before it, the consent."""
         if not self.cockpit.may_use:
+            self._record_after = True
             self.edit_speaker(self.cockpit.speaker)
             return
         from frontend.record_window import RecordWindow
 
-        RecordWindow.open(self.app, self.cockpit)
+        RecordWindow.open(self.cockpit)
 
     def choose_import(self, what: str) -> None:
         """Ask for files ("files") or a folder ("folder") and bring them in."""

@@ -263,7 +263,15 @@ class ImportBar(Panel):
             self.follow()
 
         def done(answer: Any) -> None:
-            fresh = read_models(Upload, answer, "uploads")
+            found = read_models(Upload, answer, "uploads")
+            # What is refused at once is not kept by the backend: it is remembered here until it is put away.
+            self.gone_wrong += [
+                (upload.filename, upload.problem) for upload in found if upload.problem
+            ]
+            self.gone_wrong += [
+                (upload.filename, "is here already") for upload in found if upload.is_duplicate
+            ]
+            fresh = [upload for upload in found if not upload.problem]
             ids = {upload.id for upload in fresh}
             if one.speaker == self.cockpit.speaker_id:
                 self.cockpit.uploads = [

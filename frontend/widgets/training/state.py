@@ -151,9 +151,20 @@ class Cockpit:
 
     # --- watching
 
-    def watch(self, topics: Iterable[Topic], tell: Callable[[Topic], None]) -> None:
-        """Call ``tell(topic)`` whenever one of the topics has changed; draw coalesced (`Panel.changed` is)."""
-        self._watchers.append((frozenset(topics), tell))
+    def watch(self, topics: Iterable[Topic], tell: Callable[[Topic], None]) -> Callable[[], None]:
+        """Call ``tell(topic)`` whenever one of the topics has changed; draw coalesced (`Panel.changed` is).
+
+        Returns:
+            Ends it; for what lives shorter than the page.
+        """
+        entry = (frozenset(topics), tell)
+        self._watchers.append(entry)
+
+        def end() -> None:
+            if entry in self._watchers:
+                self._watchers.remove(entry)
+
+        return end
 
     def tell(self, *topics: Topic) -> None:
         """A topic has changed."""
@@ -230,6 +241,10 @@ class Cockpit:
         self.load_speakers()
         self.load_jobs()
         self._load_stage()
+        self.load_recording()
+
+    def load_recording(self) -> None:
+        """Load what the guided recording does."""
         self._load("recording", "/api/voice/record", self._took_recording)
 
     def load_speakers(self) -> None:
@@ -406,7 +421,7 @@ class Cockpit:
             case DoctorReported() if event.speaker == self.speaker_id:
                 self.load_report()
             case RecordingChanged():
-                self._load("recording", "/api/voice/record", self._took_recording)
+                self.load_recording()
             case TrainingCheckpoint() | TrainingSample():
                 if self.training is not None and event.job_id == self.training.id:
                     self.load_checkpoints()
