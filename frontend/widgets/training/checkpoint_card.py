@@ -314,7 +314,7 @@ class CheckpointCard(Panel):
         p.line(0, height - FOOT, width, height - FOOT)
         wide = self.giving.winfo_reqwidth() / t.scale
         self.giving.place(x=t.px(width - 12 - wide), y=t.px(height - FOOT / 2 - 15 - RING))
-        words = self.busy or "MCD: distance to the recordings in dB, lower is better"
+        words = self.busy or "MCD in dB: lower is better"
         p.text(16, height - FOOT / 2, words, "cap", "text3", clip=max(20.0, width - wide - 36))
 
     def _paint_columns(self, top: float, width: float) -> None:
@@ -337,7 +337,7 @@ class CheckpointCard(Panel):
     def _paint_blind(self, blind: Blind, top: float, width: float) -> float:
         p, cockpit = self.painter, self.cockpit
         high = 70.0
-        p.box(12, top, width - 24, high, "raised", "line", 6)
+        p.box(12, top, width - 24, high, "bg", "line", 6)
         sides: tuple[tuple[Side, str], ...] = (("first", "First"), ("second", "Second"))
         if blind.choice:
             p.icon(28, top + 22, "check", 14, "ok")

@@ -210,7 +210,7 @@ class CurveView(Panel):
         axes = self._drawn_for[0]
         assert isinstance(axes, Scales)
         p.image(LEFT, TOP, self._picture)
-        for value in ticks(axes.low, axes.high, 3):
+        for value in ticks(axes.low, axes.high, 4):
             y = low - (value - axes.low) / (axes.high - axes.low) * (low - TOP)
             p.line(LEFT, y, right, y)
             p.text(LEFT - 6, y, f"{value:.3g}", "cap", "text3", "e")

@@ -292,7 +292,8 @@ class TrainCard(Panel):
     def _paint_foot(self, job: Job, width: float, height: float) -> None:
         p = self.painter
         middle = height - 20
-        words, icon, tone, soft = job.verdict, "check", "ok", "ok_soft"
+        words = job.verdict if is_running(job) or job.state == "paused" else ""
+        icon, tone, soft = "check", "ok", "ok_soft"
         if "flat" in words or "stop" in words.lower():
             icon, tone, soft = "info", "warn", "warn_soft"
         if job.state == "done":

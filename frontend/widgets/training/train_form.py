@@ -196,8 +196,8 @@ class TrainForm(Panel):
         width = p.width
         words, tone = material_in_words(self.cockpit.speaker)
         p.text(16, 4, words, "small", tone, "nw", width=width - 32)
-        y = 32.0
-        p.text(16, y, "Name", "cap", "text3")
+        y = 38.0
+        p.text(16, y - 2, "Name", "cap", "text3")
         self.voice_name.place(x=t.px(16), y=t.px(y + 10), width=t.px(min(300, width - 32)))
         y += 50
         x = 16.0
@@ -209,10 +209,10 @@ class TrainForm(Panel):
             wide = control.winfo_reqwidth() / t.scale - 2 * RING
             if x > 16 and x + wide > width - 12:
                 x, y = 16.0, y + 50
-            p.text(x, y, title, "cap", "text3")
+            p.text(x, y - 2, title, "cap", "text3")
             control.place(x=t.px(x - RING), y=t.px(y + 10 - RING))
             x += wide + 12
-        y += 62
+        y += 60
         character = self.cockpit.character
         x = 16.0
         if character is not None:

@@ -1,0 +1,229 @@
+"""Training, checkpoints and the finished voice on the Train page, in a real window over a real server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from backend.contracts.events import TrainingProgress
+from backend.contracts.training import CheckpointScores, LossPoint, Speaker, VoiceCard
+from frontend.tabs.voice import VoiceTab
+from frontend.widgets.training.checkpoint_card import Blind, shuffled
+from frontend.widgets.training.curve import Looks, picture, scales, ticks
+from frontend.widgets.training.train_card import figures, time_in_words
+from frontend.widgets.training.train_form import material_in_words, proposed_name, slug
+from tests.gui.training_world import AT, WireStand, World
+
+pytestmark = pytest.mark.gui
+
+
+@pytest.fixture
+def world() -> World:
+    made = World(6)
+    made.jobs = [made.made_training(losses={"train": 0.31, "validation": 0.318})]
+    made.checkpoints = [
+        made.made_checkpoint(step, is_best=step == 4800) for step in (0, 4800, 6000)
+    ]
+    answers = made.routes
+
+    def routes() -> list[tuple[str, Callable[..., Any]]]:
+        return [
+            *answers(),
+            (r"POST /api/voice/samples/job-12/(\d+)\.wav/play", played),
+            (r"POST /api/voice/train", lambda q, b: {"job_id": "job-13"}),
+            (
+                r"POST /api/voice/checkpoints/(.+)/(export|restore)",
+                lambda q, b, i, w: {"job_id": "j"},
+            ),
+            (r"DELETE /api/voice/checkpoints/(.+)", lambda q, b, i: {}),
+            (r"GET /api/voice/cards/mika-v1", lambda q, b: card()),
+            (r"PATCH /api/characters/hoshi", lambda q, b: made.character),
+        ]
+
+    def played(query: Any, body: Any, step: str) -> Any:
+        return {"url": f"/api/voice/samples/job-12/{step}.wav", "duration_s": 2.0}
+
+    made.routes = routes  # type: ignore[method-assign]  # the world of these tests knows more routes
+    return made
+
+
+@pytest.fixture
+def stand(world: World) -> Iterator[WireStand]:
+    made = WireStand(world)
+    made.hold(lambda master, app: VoiceTab(master, app))
+    yield made
+    made.close()
+
+
+def page(stand: WireStand) -> Any:
+    found = stand.tab.train
+    stand.settle(
+        lambda: (
+            bool(found.cockpit.jobs)
+            and bool(found.cockpit.checkpoints or not stand.world.checkpoints)
+        )
+    )
+    return found
+
+
+def texts(canvas: Any) -> list[str]:
+    """The words drawn on a panel."""
+    canvas.repaint()
+    return [
+        canvas.itemcget(item, "text") for item in canvas.find_all() if canvas.type(item) == "text"
+    ]
+
+
+def card() -> VoiceCard:
+    return VoiceCard(
+        name="mika-v1", speaker="Mika", consent="I am Mika and I agree.", language="en-us", rate_hz=22050, trainer="quick",
+        job_id="job-12", clips=86, minutes=8.1, data_sha256="ab" * 32, steps=6000,
+        scores=CheckpointScores(clear_words=0.71, mcd_db=3.08, similarity=0.947), made_at=AT,
+    )  # fmt: skip
+
+
+def test_a_running_training_shows_its_figures_and_goes_on(stand: WireStand) -> None:
+    train = page(stand).training
+    stand.settle(lambda: train.winfo_ismapped())
+    assert {"6,400", "2:40", "24.1", "0.318", "1.1 GB"} <= set(texts(train))
+    stand.feed(
+        TrainingProgress(job_id="job-12", kind="train", state="train", step=6500, steps=10_000, progress=0.65, eta_s=59.0,
+                         losses={"train": 0.3, "validation": 0.3}, steps_per_s=25.0, verdict="flat for 400 steps: you can stop")
+    )  # fmt: skip
+    assert {"6,500", "59 s", "flat for 400 steps: you can stop"} <= set(texts(train))
+    assert train.curve.points()[-1].step == 6500
+
+
+def test_pause_and_stop_are_asked_of_the_job(stand: WireStand) -> None:
+    train = page(stand).training
+    stand.settle(lambda: train.winfo_ismapped())
+    train.repaint()
+    train.invoke("pause")
+    stand.settle(lambda: page(stand).cockpit.training.state == "paused")
+    train.repaint()
+    assert "resume" in train.zone_keys()
+    train.invoke("stop")
+    stand.settle(lambda: page(stand).cockpit.training.state == "cancelled")
+
+
+def test_a_failure_says_why_and_offers_to_resume(stand: WireStand, world: World) -> None:
+    world.jobs = [
+        world.made_training(
+            "failed", message="The disk is full: make room, then Resume.", can_resume=True
+        )
+    ]
+    one = page(stand)
+    one.cockpit.load_jobs()
+    stand.settle(lambda: one.cockpit.training.state == "failed")
+    assert "The disk is full: make room, then Resume." in texts(one.training)
+    assert "resume" in one.training.zone_keys()
+    assert not any("improving" in words for words in texts(one.training))
+
+
+def test_the_form_asks_for_what_was_chosen(stand: WireStand, world: World) -> None:
+    world.jobs = [world.made_training("done", result={"voice": "mika-v1"})]
+    one = page(stand)
+    one.act("train")
+    stand.settle(lambda: one.training.form.winfo_ismapped() and one.cockpit.character is not None)
+    form = one.training.form
+    assert form.voice_name.text == "mika-v2"
+    form.length.set("90")
+    form.start()
+    stand.settle(lambda: bool(stand.bodies("POST /api/voice/train")))
+    assert stand.bodies("POST /api/voice/train")[0] == {
+        "name": "mika-v2", "speaker": "mika", "trainer": "quick", "budget": {"seconds": 90.0}, "rate_hz": 22050,
+        "character_id": "hoshi",
+    }  # fmt: skip
+
+
+def test_a_refused_training_keeps_the_form_and_says_why(stand: WireStand, world: World) -> None:
+    world.jobs = [world.made_training("cancelled")]
+    world.refuse["POST /api/voice/train"] = (
+        422,
+        "There is too little sound: 8 s, 20 s are needed.",
+    )
+    one = page(stand)
+    one.act("train")
+    form = one.training.form
+    stand.settle(lambda: form.winfo_ismapped())
+    form.start()
+    stand.settle(lambda: bool(form.trouble))
+    assert "There is too little sound: 8 s, 20 s are needed." in texts(form)
+    assert form.go.enabled
+
+
+def test_the_best_checkpoint_is_heard_first(stand: WireStand) -> None:
+    one = page(stand)
+    one.act("listen")
+    stand.settle(lambda: bool(stand.bodies("POST /api/voice/samples/job-12/4800.wav/play")))
+    assert one.cockpit.listened
+    assert {"66 %", "3.70"} <= set(texts(one.checkpoints.rows))
+
+
+def test_a_blind_comparison_tells_names_only_after_the_choice(stand: WireStand) -> None:
+    card = page(stand).checkpoints
+    card.compare()
+    card.hear("first")
+    card.prefer("first")
+    assert card.blind.choice == ""
+    card.hear("second")
+    assert not any("preferred" in words for words in texts(card))
+    card.prefer("second")
+    assert any(words.startswith("You preferred step") for words in texts(card))
+
+
+def test_the_order_of_a_comparison_is_thrown(world: World) -> None:
+    pair = (world.made_checkpoint(0), world.made_checkpoint(100))
+    assert shuffled(pair, lambda: 0.1).pair == pair
+    assert shuffled(pair, lambda: 0.9).pair == (pair[1], pair[0])
+    blind = Blind(pair, {"first", "second"}, "first")
+    assert blind.verdict() == "You preferred before training to step 100."
+
+
+def test_a_finished_voice_shows_its_card_and_is_given(stand: WireStand, world: World) -> None:
+    world.jobs = [world.made_training("done", result={"voice": "mika-v1"})]
+    one = page(stand)
+    one.cockpit.look_at("use")
+    stand.settle(lambda: one.voice.card is not None and one.cockpit.character is not None)
+    words = set(texts(one.voice))
+    assert {"I am Mika and I agree.", "8.1 min in 86 clips"} <= words
+    one.give_and_talk()
+    stand.settle(lambda: stand.shown == ["chat"])
+    assert stand.bodies("PATCH /api/characters/hoshi") == [
+        {"voice": {"engine": "piper", "name": "mika-v1"}}
+    ]
+
+
+def test_names_are_proposed_and_made_safe() -> None:
+    assert slug("Mïka  von Köln!/../x") == "mika-von-koln-x"
+    assert proposed_name("Mika", ["mika-v1", "mika-v2"]) == "mika-v3"
+    assert proposed_name("日本", []) == "voice-v1"
+
+
+def test_material_is_told_in_words() -> None:
+    few = Speaker(id="m", name="M", accepted=3, minutes={"A": 0.2})
+    assert material_in_words(few)[1] == "warn"
+    assert (
+        material_in_words(few.model_copy(update={"minutes": {"A": 8.1}}))[0]
+        == "8.1 minutes in 3 accepted clips."
+    )
+
+
+def test_figures_leave_out_what_is_not_known(world: World) -> None:
+    bare = world.made_training(eta_s=None, steps=None, steps_per_s=None, loss=None, memory_mb=None)
+    assert figures(bare) == [("6,400", "steps"), ("4:26", "taken")]
+    assert [time_in_words(s) for s in (9.4, 160, 11_100)] == ["9 s", "2:40", "3:05:00"]
+
+
+def test_the_curve_is_drawn_where_the_points_are() -> None:
+    points = [LossPoint(step=n * 10, train=1.0 - n * 0.01, validation=None) for n in range(50)]
+    axes = scales(points, 1000)
+    assert axes is not None
+    assert axes.last_step == 1000
+    image = picture(points, axes, Looks(200, 100, "#000000", "#FFFFFF", "#00FF00"))
+    assert image.getpixel((150, 99)) == (0, 0, 0)  # nothing was trained there yet
+    assert image.getpixel((80, 99)) != (0, 0, 0)
+    assert scales([], 10) is None
+    assert ticks(0.29, 0.92, 4) == pytest.approx([0.4, 0.6, 0.8])
