@@ -349,6 +349,9 @@ class Settings(BaseSettings):
         None, "Its key; empty = OPENAI_API_KEY if it is OPENAI_BASE_URL's host.", live=True
     )
     stt_openai_model: str = setting("whisper-1", "Its model.", live=True)
+    microphone_file: Path | None = setting(
+        None, "Mono WAV file that plays the microphone, to try things out without one."
+    )
     sample_rate: int = setting(
         16000, "Rate of microphone sound inside Luma, in Hz.", ge=8000, le=48000
     )
@@ -417,7 +420,13 @@ class Settings(BaseSettings):
         return value
 
     @field_validator(
-        "data_dir", "models_dir", "logs_dir", "tls_cert", "tls_key", "piper_model_path"
+        "data_dir",
+        "models_dir",
+        "logs_dir",
+        "tls_cert",
+        "tls_key",
+        "piper_model_path",
+        "microphone_file",
     )
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:

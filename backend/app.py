@@ -23,6 +23,7 @@ from backend.chat.characters import Characters
 from backend.chat.conversations import Chat
 from backend.chat.trace import Trace
 from backend.chat.turn import Answer, Request, SpeechEngine, TurnRunner
+from backend.clients.microphone import ComputersMicrophones, FileMicrophones
 from backend.contracts.entities import (
     Audio,
     Cue,
@@ -156,6 +157,9 @@ class Backend:
             self.training,
             settings.data_dir / "training",
             hear=self._hear_here,
+            microphones=FileMicrophones(settings.microphone_file)
+            if settings.microphone_file
+            else ComputersMicrophones(),
             upload_bytes=settings.voice_upload_mb << 20,
         )
         self.trainings = Trainings(

@@ -24,6 +24,8 @@ from backend.contracts.training import (
     ClipStatus,
     DoctorReport,
     Prompt,
+    Recording,
+    RoomNoise,
     Speaker,
     Upload,
 )
@@ -117,6 +119,39 @@ class SplitBody(Body):
 
     at_s: float = Field(gt=0, le=3600)
     transcripts: tuple[Transcript, Transcript] | None = None
+
+
+class RecordBody(Body):
+    """Which sentence to record, of whom."""
+
+    speaker: Id
+    prompt_id: Id
+    device: Annotated[Text, StringConstraints(max_length=300)] = Field(
+        "", description="Name of a microphone; empty = the system's."
+    )
+
+
+class NoiseBody(Body):
+    """Where to listen."""
+
+    device: Annotated[Text, StringConstraints(max_length=300)] = Field(
+        "", description="Name of a microphone; empty = the system's."
+    )
+
+
+class KeptAnswer(Wire):
+    """The take is a recording now, and is being cut."""
+
+    upload_id: str
+    job_id: str
+
+
+class InputAnswer(Wire):
+    """A microphone."""
+
+    name: str
+    is_default: bool
+    host_api: str = ""
 
 
 class ProcessBody(Body):
@@ -340,6 +375,65 @@ async def list_prompts(
         languages=tuple(await prompts.languages()),
         prompts=tuple(await prompts.listed(language, speaker)),
     )
+
+
+# --- guided recording ---
+
+
+@router.get("/record")
+async def recording(running: Running) -> Recording:
+    """How the guided recording is."""
+    return running.voice_data.recorder.now
+
+
+@router.get("/record/devices")
+async def list_microphones(running: Running) -> list[InputAnswer]:
+    """Microphones by name."""
+    return [
+        InputAnswer(name=one.name, is_default=one.is_default, host_api=one.host_api)
+        for one in await running.voice_data.recorder.devices()
+    ]
+
+
+@router.post("/record/start")
+async def start_recording(body: RecordBody, running: Running) -> Recording:
+    """Listen to the microphone; a take that waits is thrown away. `recording.level` tells how loud it is."""
+    return await running.voice_data.recorder.start(body.speaker, body.prompt_id, body.device)
+
+
+@router.post("/record/stop")
+async def stop_recording(running: Running) -> Recording:
+    """Stop listening; the answer says how good the take is."""
+    return await running.voice_data.recorder.stop()
+
+
+@router.post("/record/keep", status_code=202)
+async def keep_take(running: Running) -> KeptAnswer:
+    """Take the take as a recording of its sentence, and cut it."""
+    upload_id, job_id = await running.voice_data.recorder.keep()
+    return KeptAnswer(upload_id=upload_id, job_id=job_id)
+
+
+@router.post("/record/discard")
+async def discard_take(running: Running) -> Recording:
+    """Throw the take away, or what is being recorded."""
+    return await running.voice_data.recorder.discard()
+
+
+@router.post("/record/noise")
+async def room_noise(body: NoiseBody, running: Running) -> RoomNoise:
+    """Listen to the room for two seconds while nobody speaks."""
+    return await running.voice_data.recorder.noise(body.device)
+
+
+@router.get("/record/takes/{take_id}")
+async def take_sound(
+    take_id: Annotated[str, Path(min_length=1, max_length=64)],
+    running: Running,
+    range_: Annotated[str, Header(alias="Range", max_length=200)] = "",
+) -> Response:
+    """The take that waits, as WAV."""
+    return ranged(await running.voice_data.recorder.take(take_id), range_, "audio/wav", {})
 
 
 # --- clips ---

@@ -87,6 +87,11 @@ def level_dbfs(pcm: bytes) -> float:
     return _dbfs(sum(map(mul, samples, samples)) / len(samples))
 
 
+def peak_dbfs(sample: int) -> float:
+    """Level of one int16 sample, the largest of a sound; `SILENCE_DBFS` for 0."""
+    return _dbfs(float(sample) ** 2)
+
+
 def levels_dbfs(pcm: bytes, rate_hz: int, slice_s: float = 0.02) -> list[float]:
     """The level of each slice, for meters: from 100 to 200 evenly spread samples of it."""
     samples = _samples(pcm)

@@ -12,6 +12,7 @@ import ctypes
 import logging
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,10 +80,19 @@ def refresh() -> bool:
 
 def outputs() -> list[Device]:
     """What can be played on, one entry a name; the system's choice first among equals."""
+    return _devices(is_input=False)
+
+
+def inputs() -> list[Device]:
+    """What can be recorded from, one entry a name; the system's choice first among equals."""
+    return _devices(is_input=True)
+
+
+def _devices(*, is_input: bool) -> list[Device]:
     with _lock:
         binding = _load()
         try:
-            default = binding.default.device[1]
+            default = binding.default.device[0 if is_input else 1]
             apis = [api["name"] for api in binding.query_hostapis()]
             found = list(binding.query_devices())
         except binding.PortAudioError as error:
@@ -91,7 +101,7 @@ def outputs() -> list[Device]:
             ) from error
     devices: dict[str, Device] = {}
     for index, device in enumerate(found):
-        if device["max_output_channels"] <= 0:
+        if device["max_input_channels" if is_input else "max_output_channels"] <= 0:
             continue
         # Windows lists a device once for each of its sound systems.
         if device["name"] not in devices or index == default:
@@ -125,6 +135,87 @@ def find_output(name: str) -> Device:
     raise EngineUnavailableError(
         f"The sound output {name!r} is not there; there are: {names}. Plug it in, or choose another one in the Chat tab."
     )
+
+
+def find_input(name: str) -> Device:
+    """The microphone of a name; empty = the system's choice.
+
+    Raises:
+        EngineUnavailableError: There is none, with those that there are.
+    """
+    there = inputs()
+    if not there:
+        raise EngineUnavailableError(
+            "This computer has no microphone. Plug one in, and allow Luma to use it in the system's settings."
+        )
+    for device in there:
+        if device.name == name or (not name and device.is_default):
+            return device
+    if not name:
+        return there[0]
+    names = ", ".join(device.name for device in there)
+    raise EngineUnavailableError(
+        f"The microphone {name!r} is not there; there are: {names}. Plug it in, or choose another one."
+    )
+
+
+class InputStream:
+    """An open microphone that hands over mono PCM16 as it comes.
+
+    Args:
+        device: Which, as `find_input` gave it.
+        rate_hz: Of the sound.
+        on_sound: Called on PortAudio's own thread with each piece (two bytes a sample); must only hand it over.
+        on_end: Called on another thread when the device stopped by itself.
+
+    Raises:
+        RateRefusedError: The device wants another rate.
+        EngineUnavailableError: PortAudio is not installed.
+        Exception: Whatever the binding raises when it cannot be opened.
+    """
+
+    def __init__(
+        self,
+        device: Device,
+        rate_hz: int,
+        on_sound: Callable[[bytes], None],
+        on_end: Callable[[], None],
+    ) -> None:
+        self.rate_hz = rate_hz
+        self._is_closing = False
+
+        def arrive(data: Any, _frames: int, _time: Any, _status: Any) -> None:
+            sound = bytes(data)
+            on_sound(sound if channels == 1 else _first_of_two(sound))
+
+        def ended() -> None:
+            if not self._is_closing:
+                on_end()
+
+        with _lock:
+            binding = _load()
+            channels, self._stream = _open_input(binding, device, rate_hz, arrive, ended)
+            _Library.open_streams += 1
+
+    def start(self) -> None:
+        """Begin to listen."""
+        self._stream.start()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the device still gives sound."""
+        return bool(self._stream.active)
+
+    def close(self) -> None:
+        """Stop listening and free the device; never raises."""
+        self._is_closing = True
+        with _lock:
+            _Library.open_streams -= 1
+            try:
+                self._stream.abort()
+                self._stream.close()
+            except Exception as error:  # noqa: BLE001  it is being thrown away
+                logger.debug("closing a microphone: %s", error)
 
 
 class OutputStream:
@@ -235,6 +326,50 @@ def _open(binding: Any, device: Device, rate_hz: int, latency_s: float) -> tuple
             if rate != rate_hz and _takes(binding, device, rate):
                 raise RateRefusedError(rate) from error
         raise
+
+
+def _open_input(
+    binding: Any, device: Device, rate_hz: int, arrive: Any, ended: Any
+) -> tuple[int, Any]:
+    """Open with one channel, with two where one is refused; say which rate to use where the rate is."""
+
+    def stream(channels: int, rate: int) -> Any:
+        return binding.RawInputStream(
+            samplerate=rate,
+            channels=channels,
+            dtype="int16",
+            device=device.index,
+            callback=arrive,
+            finished_callback=ended,
+        )
+
+    try:
+        try:
+            return 1, stream(1, rate_hz)
+        except binding.PortAudioError as error:
+            if _code(error) != _INVALID_CHANNELS:
+                raise
+            return 2, stream(2, rate_hz)
+    except binding.PortAudioError as error:
+        if _code(error) != _INVALID_RATE:
+            raise
+        for rate in (device.rate_hz, *COMMON_RATES):
+            if rate != rate_hz:
+                for channels in (1, 2):
+                    with contextlib.suppress(binding.PortAudioError, ValueError):
+                        binding.check_input_settings(
+                            device=device.index, channels=channels, dtype="int16", samplerate=rate
+                        )
+                        raise RateRefusedError(rate) from error
+        raise
+
+
+def _first_of_two(both: bytes) -> bytes:
+    """The left channel: a mono microphone on a stereo plug is silent on the right one."""
+    mono = bytearray(len(both) // 2)
+    mono[0::2] = both[0::4]
+    mono[1::2] = both[1::4]
+    return bytes(mono)
 
 
 def _takes(binding: Any, device: Device, rate_hz: int) -> bool:

@@ -291,6 +291,14 @@ class RecordingCheck(Wire):
     duration_s: float = 0.0
 
 
+class RoomNoise(Wire):
+    """How noisy the room is while nobody speaks."""
+
+    noise_dbfs: float
+    ok: bool
+    advice: str
+
+
 class Recording(Wire):
     """The guided recording.
 

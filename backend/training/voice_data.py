@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from backend.clients.microphone import Microphones
 from backend.contracts.errors import ConflictError
 from backend.core.bus import EventBus
 from backend.core.workers import EngineHost
@@ -14,6 +15,7 @@ from backend.training.jobs import ENDED, Jobs
 from backend.training.pictures import Pictures
 from backend.training.processing import Checks, Hear, Processing
 from backend.training.prompts import Prompts
+from backend.training.recording import Recorder
 from backend.training.speakers import Speakers, checked_language
 from backend.training.uploads import Label, Uploads
 
@@ -28,6 +30,7 @@ class VoiceData:
         jobs: Runs what takes long.
         folder: The folder of training data.
         hear: Reads what has no transcript, on this machine.
+        microphones: What is recorded from.
         upload_bytes: Largest file.
     """
 
@@ -40,6 +43,7 @@ class VoiceData:
         folder: Path,
         *,
         hear: Hear,
+        microphones: Microphones,
         upload_bytes: int,
     ) -> None:
         self._jobs = jobs
@@ -61,6 +65,16 @@ class VoiceData:
             jobs, speakers=self.speakers, clips=self.clips, folder=folder / "doctor"
         )
         self.prompts = Prompts(self.speakers, self.clips, self.doctor)
+        self.recorder = Recorder(
+            bus,
+            host,
+            microphones,
+            folder / "takes",
+            speakers=self.speakers,
+            uploads=self.uploads,
+            processing=self.processing,
+            prompts=self.prompts,
+        )
         jobs.register("process", self.processing)
         jobs.register("doctor", self.doctor)
         self.clips.on_new_text = self.checks.want
@@ -71,6 +85,7 @@ class VoiceData:
         notices += await self.uploads.open()
         notices += await self.clips.open()
         await self.checks.open()
+        await self.recorder.open()
         for speaker_id in going:
             await self._remove(speaker_id)
             notices.append(
@@ -80,6 +95,7 @@ class VoiceData:
 
     async def close(self) -> None:
         """Finish what is under way."""
+        await self.recorder.close()
         await self.checks.close()
         await self.clips.close()
 
@@ -110,6 +126,7 @@ class VoiceData:
                 raise ConflictError(
                     f"A job ({job.kind}, {job.state}) works with the clips of {speaker.name}. Stop it first."
                 )
+        await self.recorder.forget_speaker(speaker_id)
         await self.speakers.begin_removal(speaker_id)
         return await self._remove(speaker_id)
 
