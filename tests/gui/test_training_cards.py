@@ -68,6 +68,15 @@ def page(stand: WireStand) -> Any:
     return found
 
 
+def become(stand: WireStand, state: str, **changes: Any) -> Any:
+    """The page, with the training in another state."""
+    stand.world.jobs = [stand.world.made_training(state, **changes)]
+    found = page(stand)
+    found.cockpit.load_jobs()
+    stand.settle(lambda: found.cockpit.training.state == state)
+    return found
+
+
 def texts(canvas: Any) -> list[str]:
     """The words drawn on a panel."""
     canvas.repaint()
@@ -109,22 +118,16 @@ def test_pause_and_stop_are_asked_of_the_job(stand: WireStand) -> None:
 
 
 def test_a_failure_says_why_and_offers_to_resume(stand: WireStand, world: World) -> None:
-    world.jobs = [
-        world.made_training(
-            "failed", message="The disk is full: make room, then Resume.", can_resume=True
-        )
-    ]
-    one = page(stand)
-    one.cockpit.load_jobs()
-    stand.settle(lambda: one.cockpit.training.state == "failed")
+    one = become(
+        stand, "failed", message="The disk is full: make room, then Resume.", can_resume=True
+    )
     assert "The disk is full: make room, then Resume." in texts(one.training)
     assert "resume" in one.training.zone_keys()
     assert not any("improving" in words for words in texts(one.training))
 
 
 def test_the_form_asks_for_what_was_chosen(stand: WireStand, world: World) -> None:
-    world.jobs = [world.made_training("done", result={"voice": "mika-v1"})]
-    one = page(stand)
+    one = become(stand, "done", result={"voice": "mika-v1"})
     one.act("train")
     stand.settle(lambda: one.training.form.winfo_ismapped() and one.cockpit.character is not None)
     form = one.training.form
@@ -139,7 +142,6 @@ def test_the_form_asks_for_what_was_chosen(stand: WireStand, world: World) -> No
 
 
 def test_a_refused_training_keeps_the_form_and_says_why(stand: WireStand, world: World) -> None:
-    world.jobs = [world.made_training("cancelled")]
     world.refuse["POST /api/voice/train"] = (
         422,
         "There is too little sound: 8 s, 20 s are needed.",
@@ -183,8 +185,7 @@ def test_the_order_of_a_comparison_is_thrown(world: World) -> None:
 
 
 def test_a_finished_voice_shows_its_card_and_is_given(stand: WireStand, world: World) -> None:
-    world.jobs = [world.made_training("done", result={"voice": "mika-v1"})]
-    one = page(stand)
+    one = become(stand, "done", result={"voice": "mika-v1"})
     one.cockpit.look_at("use")
     stand.settle(lambda: one.voice.card is not None and one.cockpit.character is not None)
     words = set(texts(one.voice))
