@@ -27,6 +27,7 @@ FFT_SIZE = WINDOW = 1024
 HOP = 256
 MEL_BANDS = 80
 SYMBOLS = 256
+SYMBOL_TABLE = "model_g.enc_p.emb.weight"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,19 +119,47 @@ class Network:
                 {name[len(start) :]: one for name, one in state.items() if name.startswith(start)}
             )
 
-    def warm_start(self, state: dict[str, torch.Tensor]) -> int:
-        """Take the weights of a base that fit by name and shape; returns how many values were taken."""
+    def warm_start(self, state: dict[str, torch.Tensor]) -> float:
+        """Take the weights of a base that fit by name and shape.
+
+        Returns:
+            The share of the generator's values that was taken, 0-1.
+        """
         taken = 0
         with torch.no_grad():
             for name, own in self.state().items():
                 given = state.get(name)
-                if given is not None and given.shape == own.shape:
+                if given is None:
+                    continue
+                if name == SYMBOL_TABLE and given.shape[1:] == own.shape[1:]:
+                    # Old voices know fewer symbols; those they know have the same numbers.
+                    given = torch.cat([given[: len(own)], own[len(given) :]])
+                if given.shape == own.shape:
                     own.copy_(given)
-                    taken += own.numel()
-        return taken
+                    taken += own.numel() if name.startswith("model_g.") else 0
+        whole: int = sum(one.numel() for one in self.generator.state_dict().values())
+        return taken / whole
 
     def _parts(self) -> tuple[tuple[str, nn.Module], tuple[str, nn.Module]]:
         return ("model_g", self.generator), ("model_d", self.discriminator)
+
+
+def quality_of(weights: dict[str, torch.Tensor], rate_hz: int) -> Quality | None:
+    """The size that a base has; None when it is none of ours. Its rate cannot be seen, so it is given."""
+    table = weights.get(SYMBOL_TABLE)
+    first = weights.get("model_g.dec.conv_pre.weight")
+    if table is None or first is None or table.dim() != 2:
+        return None
+    has_large_blocks = any(name.startswith("model_g.dec.resblocks.0.convs1.") for name in weights)
+    for quality in QUALITIES.values():
+        if (quality.hidden, quality.upsample_initial, quality.resblock == "1", quality.rate_hz) == (
+            table.shape[1],
+            first.shape[0],
+            has_large_blocks,
+            rate_hz,
+        ):
+            return quality
+    return None
 
 
 def build(quality: Quality, symbols: int = SYMBOLS) -> Network:

@@ -10,25 +10,25 @@ Source: Kim, Kong, Son, 2021 (losses, equations 8 to 12); Mao et al., "Least Squ
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal
+from typing import ClassVar
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from voice_trainer.vits.batches import MARGIN, Batch
+from voice_trainer.vits.config import Precision
 from voice_trainer.vits.network import FFT_SIZE, HOP, MEL_BANDS, WINDOW, Network, quiet_piper
 
 with quiet_piper():
     from piper.train.vits.losses import feature_loss, generator_loss, kl_loss
 
-Precision = Literal["32", "bf16", "16"]
-
 MEL_WEIGHT = 45.0
 KL_WEIGHT = 1.0
+GENERATOR_RATE, GENERATOR_FALL = 2e-4, 0.999875
+DISCRIMINATOR_RATE, DISCRIMINATOR_FALL = 1e-4, 0.9999
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,46 +48,52 @@ class Losses:
     features: torch.Tensor
     adversarial: torch.Tensor
 
+    NAMES: ClassVar = (
+        "generator",
+        "discriminator",
+        "mel",
+        "kl",
+        "duration",
+        "features",
+        "adversarial",
+    )
+
+    def stacked(self) -> torch.Tensor:
+        """All parts in the order of `NAMES`, shape (7,), on the device."""
+        return torch.stack([getattr(self, name).detach().float() for name in self.NAMES])
+
     def values(self) -> dict[str, float]:
         """Each part by name."""
-        names = ("generator", "discriminator", "mel", "kl", "duration", "features", "adversarial")
-        stacked = torch.stack([getattr(self, name).detach().float() for name in names])
-        return dict(zip(names, (float(one) for one in stacked.cpu()), strict=True))
-
-    def is_finite(self) -> bool:
-        """Whether training can go on from here."""
-        return all(math.isfinite(value) for value in self.values().values())
+        return dict(zip(self.NAMES, self.stacked().tolist(), strict=True))
 
 
 @dataclass(frozen=True, slots=True)
 class Optimizers:
-    """What moves the weights: an optimizer and a schedule for either network, and the scale of half precision."""
+    """What moves the weights: an optimizer for either network, and the scale of half precision."""
 
     generator: torch.optim.AdamW
     discriminator: torch.optim.AdamW
-    generator_rate: torch.optim.lr_scheduler.ExponentialLR
-    discriminator_rate: torch.optim.lr_scheduler.ExponentialLR
     scaler: torch.amp.GradScaler
 
-    def end_epoch(self) -> None:
-        """Lower both learning rates, once for each pass over the clips."""
-        self.generator_rate.step()
-        self.discriminator_rate.step()
+    def set_rates(self, epoch: int, scale: float = 1.0) -> None:
+        """The learning rates of an epoch: they fall by a part of a per mille with each pass over the clips."""
+        for optimizer, rate, falls in (
+            (self.generator, GENERATOR_RATE, GENERATOR_FALL),
+            (self.discriminator, DISCRIMINATOR_RATE, DISCRIMINATOR_FALL),
+        ):
+            for group in optimizer.param_groups:
+                group["lr"] = rate * falls**epoch * scale
 
 
 def optimizers(network: Network, device: torch.device, precision: Precision) -> Optimizers:
-    """Piper's own: AdamW for both, with the rates falling by a part of a per mille each epoch."""
-    generator = torch.optim.AdamW(
-        network.generator.parameters(), lr=2e-4, betas=(0.8, 0.99), eps=1e-9
-    )
-    discriminator = torch.optim.AdamW(
-        network.discriminator.parameters(), lr=1e-4, betas=(0.5, 0.9), eps=1e-9
-    )
+    """AdamW for both networks, set up as piper does."""
     return Optimizers(
-        generator,
-        discriminator,
-        torch.optim.lr_scheduler.ExponentialLR(generator, gamma=0.999875),
-        torch.optim.lr_scheduler.ExponentialLR(discriminator, gamma=0.9999),
+        torch.optim.AdamW(
+            network.generator.parameters(), lr=GENERATOR_RATE, betas=(0.8, 0.99), eps=1e-9
+        ),
+        torch.optim.AdamW(
+            network.discriminator.parameters(), lr=DISCRIMINATOR_RATE, betas=(0.5, 0.9), eps=1e-9
+        ),
         torch.amp.GradScaler(device.type, enabled=precision == "16"),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -107,7 +108,7 @@ def test_a_step_moves_both_networks_and_says_finite_numbers(tmp_path: Path) -> N
     network = tiny()
     before = {name: one.clone() for name, one in network.state().items()}
     found = step.update(network, step.optimizers(network, CPU, "32"), batch(clips, audio), "32")
-    assert found.is_finite()
+    assert all(map(math.isfinite, found.values().values()))
     moved = {
         name.split(".")[0] for name, one in network.state().items() if (one != before[name]).any()
     }
@@ -129,7 +130,7 @@ def test_a_clip_shorter_than_a_segment_is_learnt_from(tmp_path: Path) -> None:
     short = type(clips[0])("short", clips[0].ids[:7], 0, 2048)
     network = tiny()
     found = step.update(network, step.optimizers(network, CPU, "32"), batch([short], audio), "32")
-    assert found.is_finite()
+    assert all(map(math.isfinite, found.values().values()))
 
 
 @pytest.mark.slow  # 120 steps

@@ -1,0 +1,671 @@
+"""Full training of a voice with piper's VITS: the commands prepare, train, export and evaluate of the trainer "vits".
+
+The loop is ours and visible, not Lightning's: it can be paused between two steps, resumed to the bit on a CPU, asked for
+a sample, and it lives through a full memory with half the batch. Piper's networks and losses stay what they are.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import torch
+
+from backend.audio.levels import to_pcm16
+from backend.audio.picture import spectrogram, to_png
+from backend.audio.wav import to_wav
+from voice_trainer import checkpoint as checkpoints
+from voice_trainer.config import sentence_of
+from voice_trainer.loop import Reporter, Steering, Stopped, TrainerError
+from voice_trainer.protocol import (
+    DATASET,
+    EXPORT,
+    SAMPLES,
+    JobSpec,
+    State,
+    read_job,
+)
+from voice_trainer.vits import dataset, step
+from voice_trainer.vits import export as exporting
+from voice_trainer.vits.base import Base, read_base
+from voice_trainer.vits.batches import Batch, Clip, Sounds, batch, order, split
+from voice_trainer.vits.config import VitsConfig
+from voice_trainer.vits.meter import Meter, eta_s, fraction, verdict
+from voice_trainer.vits.network import QUALITIES, Network, Quality, build, quality_of
+
+logger = logging.getLogger(__name__)
+
+VALIDATION_BATCH = 4
+NEARLY_BEST = 1.02
+"""The mel distance stops falling long before a voice stops getting clearer (the adversarial losses see to that): of
+checkpoints this near to the lowest one the latest counts as the best."""
+LEAST_OF_BASE = 0.5
+MOST_RUNAWAYS = 3
+PICTURE_WIDTH, PICTURE_HEIGHT = 480, 128
+BYTES_PER_WEIGHT = 12
+"""In a checkpoint: the weight and two moments of AdamW, 4 bytes each."""
+SPARE_BYTES = 200 << 20
+ACTIVATION_BYTES_PER_CLIP = 450 << 20  # full size, CPU, 32 bits, measured with clips of 5 s
+
+Clock = Callable[[], float]
+
+
+def prepare(folder: Path, reporter: Reporter) -> None:
+    """Check the job and make its dataset."""
+    job = _open(folder, reporter, Steering(folder))
+    reporter.done({"clips": len(job.data.clips), "left_out": len(job.data.left_out)})
+
+
+def train(folder: Path, reporter: Reporter) -> None:
+    """Every phase that is missing, from the checks to a voice that speaks; goes on from the last checkpoint."""
+    steering = Steering(folder)
+    job = _open(folder, reporter, steering)
+    training = Training(job, reporter, steering)
+    training.run()
+    best = best_of(training.store)
+    reporter.done(_export(folder, job.spec, best, reporter))
+
+
+def export(folder: Path, reporter: Reporter) -> None:
+    """A checkpoint as a voice; options: job (folder of the training), checkpoint (its id)."""
+    spec, trained, chosen = _chosen(folder)
+    reporter.done(_export(folder, spec, chosen, reporter, trained))
+
+
+def evaluate(folder: Path, reporter: Reporter) -> None:
+    """Let a checkpoint say the test sentence; options as of `export`."""
+    spec, _, chosen = _chosen(folder)
+    reporter.state(State.VERIFY)
+    stored = checkpoints.read(chosen.path)
+    quality = QUALITIES[VitsConfig.from_dict(stored.state["config"]).quality]
+    generator = exporting.speaking(stored.tensors, quality)
+    text = sentence_of(spec)
+    sound = exporting.speak(generator, dataset.phoneme_ids(text, spec.language))
+    path = _write_sample(folder, f"{chosen.id}.wav", sound, quality.rate_hz)
+    reporter.sample(
+        step=chosen.step,
+        path=path,
+        text=text,
+        duration_s=sound.size / quality.rate_hz,
+        checkpoint=chosen.id,
+    )
+    reporter.done({"checkpoint": chosen.id, "step": chosen.step, "sample": path})
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job whose checks are passed and whose dataset lies ready."""
+
+    folder: Path
+    spec: JobSpec
+    quality: Quality
+    device: torch.device
+    data: dataset.Dataset
+    base: Base | None
+
+
+def _open(folder: Path, reporter: Reporter, steering: Steering) -> Job:
+    reporter.state(State.PREFLIGHT)
+    spec = read_job(folder)
+    device = _device(spec)
+    (folder / DATASET).mkdir(parents=True, exist_ok=True)
+    base = None
+    if spec.base not in ("", "none"):
+        base = read_base(
+            Path(spec.base),
+            folder / DATASET,
+            sha256=spec.base_sha256,
+            confirmed=spec.allow_unsafe_base,
+        )
+    quality = _quality(spec, base)
+    _check_disk(folder, quality, reporter)
+    reporter.state(State.PREPARE)
+
+    def tick(share: float, what: str) -> None:
+        steering.obey(reporter)
+        reporter.progress(fraction=share, message=what)
+
+    data = dataset.prepare(folder, spec, quality, tick)
+    for uid, why in data.left_out[:20]:
+        reporter.warning(f"Clip {uid} is left out: {why}.")
+    if len(data.left_out) > 20:
+        reporter.warning(f"{len(data.left_out) - 20} more clips are left out for such reasons.")
+    return Job(folder, spec, quality, device, data, base)
+
+
+class Training:
+    """One run of the loop; owns the networks, the optimizers and the file of samples.
+
+    Args:
+        job: What to train.
+        reporter: Told of everything.
+        steering: Asked between two steps.
+        clock: Seconds; for tests.
+    """
+
+    def __init__(
+        self, job: Job, reporter: Reporter, steering: Steering, *, clock: Clock = time.monotonic
+    ) -> None:
+        self._job = job
+        self._reporter = reporter
+        self._steering = steering
+        self._clock = clock
+        self.store = checkpoints.Checkpoints(job.folder, job.spec.keep)
+        learn, self._held_back = split(job.data.clips)
+        self._clips = learn
+        self._sounds: Sounds = job.data.sounds()
+        self._meter = Meter()
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="batches")
+        self.config = VitsConfig.of(
+            job.spec, job.quality.name, job.device, len(learn), has_base=job.base is not None
+        )
+        self._runaways = 0
+        self._text = sentence_of(job.spec)
+        self._text_ids = dataset.phoneme_ids(self._text, job.spec.language)
+
+    def run(self) -> None:
+        """Train until the budget is used or somebody stops it; a checkpoint lies there afterwards.
+
+        Raises:
+            Stopped: By order or signal; everything is saved.
+            TrainerError: memory.full or train.diverged.
+        """
+        self._reporter.state(State.TRAIN, self._in_words())
+        try:
+            self._begin()
+            while not self._is_over():
+                try:
+                    self._steering.obey(self._reporter, before_pause=self._save_if_new)
+                    self._one_step()
+                except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+                    if not _is_full_memory(error):
+                        raise
+                    self._halve(error)
+            self._save_if_new()
+            self._tell()
+        except Stopped:
+            self._save_if_new()
+            raise
+        finally:
+            self._pool.shutdown(cancel_futures=True)
+
+    # --- one step after the other --------------------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        """Take up the last checkpoint that is whole, or start anew."""
+        torch.manual_seed(self.config.seed)
+        self.network: Network = build(self._job.quality)
+        self.step = self.epoch = self._place = 0
+        self.seconds = 0.0
+        self.history: list[tuple[int, float]] = []
+        self._saved_step, self._saved_s = -1, 0.0
+        self._meter.restore({})
+        self._ahead: Future[Batch] | None = None
+        self._wanted_threads = -1
+        last = self.store.last()
+        if last is None and self._job.base is not None:
+            self._warm_start(self._job.base)
+        self.network.to(self._job.device)
+        self.optimizers = step.optimizers(self.network, self._job.device, self.config.precision)
+        if last is not None:
+            self._restore(last)
+        self.optimizers.set_rates(self.epoch, self.config.rate_scale)
+        self._plan = order(self._clips, self.config.batch_size, self.config.seed, self.epoch)
+        self._began_step = self.step
+        _train_mode(self.network)
+
+    def _one_step(self) -> None:
+        self._limit_threads()
+        if self._place >= len(self._plan):
+            self._next_epoch()
+        began = self._clock()
+        found = step.update(
+            self.network, self.optimizers, self._next_batch(), self.config.precision
+        )
+        self._place += 1
+        self.step += 1
+        is_first = self.step == self._began_step + 1
+        spent = self._clock() - began
+        self.seconds += spent
+        # The first step of a run also compiles and allocates: it says nothing about the speed.
+        self._meter.add(found, None if is_first else spent)
+        if self._reporter.is_due():
+            if not self._meter.read():
+                self._diverged()
+                return
+            self._tell()
+        if self._is_checkpoint_due():
+            self._save()
+        if self._is_sample_due():
+            self._say_test_sentence("")
+
+    def _next_epoch(self) -> None:
+        self.epoch += 1
+        self._place = 0
+        self._plan = order(self._clips, self.config.batch_size, self.config.seed, self.epoch)
+        self.optimizers.set_rates(self.epoch, self.config.rate_scale)
+
+    def _next_batch(self) -> Batch:
+        """This step's batch; the next one is laid together meanwhile."""
+        ready = self._ahead or self._lay_together(self._place)
+        self._ahead = (
+            self._lay_together(self._place + 1) if self._place + 1 < len(self._plan) else None
+        )
+        return ready.result().to(self._job.device)
+
+    def _lay_together(self, place: int) -> Future[Batch]:
+        chosen = [self._clips[at] for at in self._plan[place]]
+        return self._pool.submit(batch, chosen, self._sounds)
+
+    def _is_over(self) -> bool:
+        config = self.config
+        return (config.steps is not None and self.step >= config.steps) or (
+            config.seconds is not None and self.seconds >= config.seconds
+        )
+
+    def _limit_threads(self) -> None:
+        """Fewer threads while a turn is spoken."""
+        wanted = self._steering.threads
+        if wanted == self._wanted_threads:
+            return
+        self._wanted_threads = wanted
+        own = self._job.spec.threads or psutil.cpu_count(logical=False) or 1
+        torch.set_num_threads(min(own, wanted) if wanted > 0 else own)
+
+    # --- checkpoints ---------------------------------------------------------------------------------------------------
+
+    def _is_checkpoint_due(self) -> bool:
+        return (
+            self._steering.wants_checkpoint()
+            or self.step % self.config.checkpoint_every == 0
+            or self.seconds - self._saved_s >= self.config.checkpoint_every_s
+        )
+
+    def _save_if_new(self) -> None:
+        if self.step != self._saved_step and self.step > 0:
+            self._save()
+
+    def _save(self) -> None:
+        """Measure, write, tell, speak, make room."""
+        if not self._meter.read():
+            self._diverged()
+            return
+        held_back = self.validate()
+        if not all(map(math.isfinite, held_back.values())):
+            self._diverged()
+            return
+        self.history.append((self.step, held_back["mel"]))
+        tensors, state = self._state()
+        kept = self.store.save(self.step, tensors, state, score=held_back["mel"])
+        self._saved_step, self._saved_s = self.step, self.seconds
+        best = best_of(self.store)
+        self._reporter.checkpoint(
+            kept.id,
+            step=kept.step,
+            path=kept.path.relative_to(self._job.folder).as_posix(),
+            loss={"train": self._meter.losses.get("mel", held_back["mel"]), **_said(held_back)},
+            is_best=best.id == kept.id,
+            size_bytes=kept.size_bytes,
+        )
+        self._say_test_sentence(kept.id)
+        self._draw()
+        for id in self.store.prune():
+            self._reporter.dropped(id)
+
+    def _state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+        generator, generator_rest = checkpoints.pack_optimizer(
+            self.optimizers.generator, "optimizer_g"
+        )
+        discriminator, discriminator_rest = checkpoints.pack_optimizer(
+            self.optimizers.discriminator, "optimizer_d"
+        )
+        random, random_rest = checkpoints.pack_rng()
+        state = {
+            "trainer": "vits",
+            "config": self.config.as_dict(),
+            "epoch": self.epoch,
+            "place": self._place,
+            "seconds": self.seconds,
+            "history": self.history,
+            "losses": self._meter.state(),
+            "optimizer_g": generator_rest,
+            "optimizer_d": discriminator_rest,
+            "scaler": self.optimizers.scaler.state_dict(),
+            "rng": random_rest,
+        }
+        return {**self.network.state(), **generator, **discriminator, **random}, state
+
+    def _restore(self, kept: checkpoints.Kept) -> None:
+        stored = checkpoints.read(kept.path)
+        state = stored.state
+        saved = VitsConfig.from_dict(state["config"])
+        # What was learnt about this machine and these clips stays; the budget is what the job says now.
+        self.config = replace(
+            self.config,
+            batch_size=min(saved.batch_size, self.config.batch_size),
+            rate_scale=min(saved.rate_scale, self.config.rate_scale),
+        )
+        for module, part in (
+            (self.network.generator, "model_g"),
+            (self.network.discriminator, "model_d"),
+        ):
+            checkpoints.fill(module, stored.part(part), kept.path.name)
+        checkpoints.unpack_optimizer(
+            self.optimizers.generator, stored, state["optimizer_g"], "optimizer_g"
+        )
+        checkpoints.unpack_optimizer(
+            self.optimizers.discriminator, stored, state["optimizer_d"], "optimizer_d"
+        )
+        if state["scaler"]:
+            self.optimizers.scaler.load_state_dict(state["scaler"])
+        self.step, self.epoch, self._place = kept.step, state["epoch"], state["place"]
+        self.seconds = state["seconds"]
+        self.history = [(int(at), float(loss)) for at, loss in state["history"]]
+        self._meter.restore(state["losses"])
+        self._saved_step, self._saved_s = self.step, self.seconds
+        if self.config.batch_size != saved.batch_size:
+            # Other batches than those it was in the middle of: the next epoch begins.
+            self.epoch, self._place = self.epoch + 1, 0
+        checkpoints.unpack_rng(stored, state["rng"])
+
+    def _warm_start(self, base: Base) -> None:
+        taken = self.network.warm_start(base.weights)
+        if taken < LEAST_OF_BASE:
+            raise TrainerError(
+                "base.other",
+                f"The base {Path(self._job.spec.base).name} is of another kind: only {taken:.0%} of its weights fit a"
+                f" voice of the quality {self._job.quality.name!r}. Choose the quality it was made with, or no base.",
+            )
+        logger.info("%.1f %% of the weights come from the base.", 100 * taken)
+
+    # --- what goes wrong -----------------------------------------------------------------------------------------------
+
+    def _halve(self, error: Exception) -> None:
+        """Go on from the last checkpoint with half the batch."""
+        if self.config.batch_size == 1:
+            where = "graphics card" if self._job.device.type == "cuda" else "computer"
+            raise TrainerError(
+                "memory.full",
+                f"The memory of this {where} is too small even for one clip at a time. Choose the quality x_low, shorter"
+                " clips, or the quick trainer.",
+            ) from error
+        size = self.config.batch_size // 2
+        self._reporter.warning(
+            f"The memory is full with {self.config.batch_size} clips at a time; going on with {size}."
+        )
+        self.config = replace(self.config, batch_size=size)
+        self._start_over()
+
+    def _diverged(self) -> None:
+        """The numbers ran away: go on from the last checkpoint with half the learning rate."""
+        self._runaways += 1
+        if self._runaways > MOST_RUNAWAYS:
+            raise TrainerError(
+                "train.diverged",
+                f"The training ran away {self._runaways} times in spite of a lower learning rate. Look at the clips in the"
+                " dataset doctor: silence and noise do that. Then train from another base, or with precision 32.",
+            )
+        self._reporter.warning(
+            f"The losses are no numbers any more at step {self.step:,}; going on from the last checkpoint with half the"
+            " learning rate."
+        )
+        self.config = replace(self.config, rate_scale=self.config.rate_scale / 2)
+        self._start_over()
+
+    def _start_over(self) -> None:
+        del self.network, self.optimizers
+        self._ahead = None
+        if self._job.device.type == "cuda":
+            torch.cuda.empty_cache()
+        self._begin()
+
+    # --- what is heard and seen ----------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def validate(self) -> dict[str, float]:
+        """Mean losses on the clips that were held back, always with the same noise; the training does not notice."""
+        device = self._job.device
+        sums: dict[str, float] = {}
+        clips = sorted(self._held_back, key=lambda clip: clip.samples)
+        _speak_mode(self.network)
+        try:
+            with torch.random.fork_rng([device] if device.type == "cuda" else []):
+                torch.manual_seed(self.config.seed)
+                for at in range(0, len(clips), VALIDATION_BATCH):
+                    some = clips[at : at + VALIDATION_BATCH]
+                    made = batch(some, self._sounds).to(device)
+                    found = step.losses(self.network, made, self.config.precision).values()
+                    for name, value in found.items():
+                        sums[name] = sums.get(name, 0.0) + value * len(some)
+        finally:
+            _train_mode(self.network)
+        return {name: value / len(clips) for name, value in sums.items()}
+
+    def _is_sample_due(self) -> bool:
+        every = self.config.sample_every
+        wanted = self._steering.wants_sample()
+        return wanted or (every > 0 and self.step % every == 0 and self.step != self._saved_step)
+
+    def _say_test_sentence(self, checkpoint: str) -> None:
+        sound = self._spoken(self._text_ids)
+        name = f"step-{self.step:07d}.wav"
+        path = _write_sample(self._job.folder, name, sound, self._job.quality.rate_hz)
+        self._reporter.sample(
+            step=self.step,
+            path=path,
+            text=self._text,
+            duration_s=round(sound.size / self._job.quality.rate_hz, 3),
+            checkpoint=checkpoint,
+        )
+
+    def _draw(self) -> None:
+        """A clip that was held back beside what the voice makes of its transcript."""
+        clip: Clip = self._held_back[0]
+        folder = self._job.folder / SAMPLES
+        drawn = {"target": self._sounds.clip(clip), "made": self._spoken(clip.ids)}
+        paths = {}
+        for name, sound in drawn.items():
+            file = folder / f"step-{self.step:07d}-{name}.png"
+            grey = spectrogram(sound, self._job.quality.rate_hz, PICTURE_WIDTH, PICTURE_HEIGHT)
+            file.write_bytes(to_png(grey))
+            paths[name] = file.relative_to(self._job.folder).as_posix()
+        self._reporter.picture(step=self.step, target=paths["target"], made=paths["made"])
+
+    def _spoken(self, ids: tuple[int, ...]) -> exporting.FloatArray:
+        _speak_mode(self.network)
+        try:
+            return exporting.speak(self.network.generator, ids)
+        finally:
+            _train_mode(self.network)
+
+    def _tell(self) -> None:
+        config, losses = self.config, self._meter.losses
+        mel = losses.pop("mel", None)
+        speed = self._meter.steps_per_s
+        limits = {"step": self.step, "steps": config.steps, "spent_s": self.seconds}
+        self._reporter.progress(
+            fraction=fraction(**limits, seconds=config.seconds),  # type: ignore[arg-type]  # the dict mixes kinds
+            step=self.step,
+            steps=config.steps,
+            epoch=self.epoch,
+            loss={
+                "train": mel,
+                "validation": self.history[-1][1] if self.history else None,
+                **losses,
+            },
+            steps_per_s=round(speed, 3),
+            eta_s=eta_s(**limits, seconds=config.seconds, steps_per_s=speed),  # type: ignore[arg-type]  # as above
+            memory_mb=_memory_mb(self._job.device),
+            learning_rate=self.optimizers.generator.param_groups[0]["lr"],
+            verdict=verdict(self.history),
+        )
+
+    def _in_words(self) -> str:
+        where = (
+            torch.cuda.get_device_name(self._job.device)
+            if self._job.device.type == "cuda"
+            else "CPU"
+        )
+        return (
+            f"{len(self._clips)} clips, {len(self._held_back)} held back to check with; quality {self.config.quality}, "
+            f"{self.config.batch_size} clips a step, on {where}"
+        )
+
+
+def best_of(store: checkpoints.Checkpoints) -> checkpoints.Kept:
+    """The latest checkpoint whose distance of mels is next to the lowest.
+
+    Raises:
+        TrainerError: checkpoint.none.
+    """
+    found = store.all()
+    scores = [one.score for one in found if one.score is not None]
+    if not scores:
+        raise TrainerError(
+            "checkpoint.none",
+            "This training has no checkpoint yet. Let it run a few minutes first.",
+        )
+    near = min(scores) * NEARLY_BEST
+    return [one for one in found if one.score is not None and one.score <= near][-1]
+
+
+def _export(
+    folder: Path,
+    spec: JobSpec,
+    chosen: checkpoints.Kept,
+    reporter: Reporter,
+    trained: JobSpec | None = None,
+) -> dict[str, Any]:
+    reporter.state(State.EXPORT)
+    stored = checkpoints.read(chosen.path)
+    quality = QUALITIES[VitsConfig.from_dict(stored.state["config"]).quality]
+    target = folder / EXPORT
+    target.mkdir(parents=True, exist_ok=True)
+    name = spec.name or (trained.name if trained else "") or "voice"
+    done = exporting.export(
+        stored.tensors,
+        quality,
+        target / f"{_file_name(name)}.onnx",
+        language=(trained or spec).language,
+        name=name,
+        test_ids=dataset.phoneme_ids(sentence_of(trained or spec), (trained or spec).language),
+    )
+    return {
+        "model": done.path.relative_to(folder).as_posix(),
+        "checkpoint": chosen.id,
+        "step": chosen.step,
+        "difference": done.difference,
+        "size_bytes": done.size_bytes,
+        "scores": {},
+    }
+
+
+def _chosen(folder: Path) -> tuple[JobSpec, JobSpec, checkpoints.Kept]:
+    spec = read_job(folder)
+    elsewhere = str(spec.options.get("job") or "")
+    source = Path(elsewhere) if elsewhere else folder
+    store = checkpoints.Checkpoints(source)
+    id = str(spec.options.get("checkpoint") or "")
+    try:
+        chosen = store.named(id) if id else best_of(store)
+    except checkpoints.CheckpointError as error:
+        raise TrainerError("checkpoint.none", str(error)) from error
+    return spec, read_job(source), chosen
+
+
+def _device(spec: JobSpec) -> torch.device:
+    has_gpu = torch.cuda.is_available()
+    if spec.device == "cuda" and not has_gpu:
+        raise TrainerError(
+            "device.missing",
+            "The job wants a graphics card, and torch finds none here. Choose the device auto or cpu, or install the"
+            " driver and the CUDA build of torch.",
+        )
+    if spec.device not in ("auto", "cpu", "cuda"):
+        raise TrainerError("job.option", f"The job's device is {spec.device[:40]!r}; it must be auto, cpu or cuda.")  # fmt: skip
+    if not has_gpu or spec.device == "cpu":
+        return torch.device("cpu")
+    torch.backends.cuda.matmul.allow_tf32 = True  # as piper's trainer does
+    torch.backends.cudnn.allow_tf32 = True
+    return torch.device("cuda")
+
+
+def _quality(spec: JobSpec, base: Base | None) -> Quality:
+    wanted = str(spec.options.get("quality") or "")
+    if wanted:
+        if wanted not in QUALITIES:
+            known = ", ".join(QUALITIES)
+            raise TrainerError("job.option", f"There is no quality {wanted[:40]!r}; there are {known}.")  # fmt: skip
+        return QUALITIES[wanted]
+    of_base = quality_of(base.weights, spec.rate_hz) if base else None
+    if of_base is not None:
+        return of_base
+    return QUALITIES["low" if spec.rate_hz == QUALITIES["low"].rate_hz else "medium"]
+
+
+def _check_disk(folder: Path, quality: Quality, reporter: Reporter) -> None:
+    """Room for the last, the best and one being written is the least; the export comes on top."""
+    with torch.device("meta"):
+        network = build(quality)
+    size = BYTES_PER_WEIGHT * sum(one.numel() for one in network.state().values())
+    needed = 3 * size + SPARE_BYTES
+    free = psutil.disk_usage(str(folder)).free
+    own = sum(kept.size_bytes for kept in checkpoints.Checkpoints(folder).all())
+    if free + own < needed:
+        raise TrainerError(
+            "disk.full",
+            f"The disk has {free / 1e9:.1f} GB left, and this training needs {needed / 1e9:.1f} GB (a checkpoint has"
+            f" {size / 1e6:,.0f} MB). Make room, or choose the quick trainer.",
+        )
+    reporter.progress(message=f"a checkpoint will have {size / 1e6:,.0f} MB")
+
+
+def _is_full_memory(error: Exception) -> bool:
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    words = str(error)
+    return "can't allocate memory" in words or "out of memory" in words
+
+
+def _memory_mb(device: torch.device) -> int:
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device) / 2**20)
+    return int(psutil.Process().memory_info().rss / 2**20)
+
+
+def _said(losses: dict[str, float]) -> dict[str, float]:
+    """Losses on the clips that were held back, as a checkpoint tells them."""
+    return {"validation": losses["mel"], **{name: one for name, one in losses.items() if name != "mel"}}  # fmt: skip
+
+
+def _write_sample(folder: Path, name: str, sound: exporting.FloatArray, rate_hz: int) -> str:
+    """Write a WAV into samples/, as loud as PiperVoice would play it; its path relative to the job folder."""
+    target = folder / SAMPLES
+    target.mkdir(parents=True, exist_ok=True)
+    loudest = float(np.abs(sound).max(initial=0.01))
+    path = target / name
+    path.write_bytes(to_wav(to_pcm16(sound / max(loudest, 0.01)), rate_hz))
+    return path.relative_to(folder).as_posix()
+
+
+def _file_name(name: str) -> str:
+    kept = "".join(one if one.isascii() and (one.isalnum() or one in "-_") else "-" for one in name)
+    return kept.strip("-")[:80] or "voice"
+
+
+def _train_mode(network: Network) -> None:
+    network.generator.train()
+    network.discriminator.train()
+
+
+def _speak_mode(network: Network) -> None:
+    network.generator.eval()
+    network.discriminator.eval()
