@@ -356,6 +356,7 @@ class Painter:
             font=t.font(font),
             fill=t.color(color),
             anchor=anchor,
+            justify="center" if anchor in ("n", "center", "s") else "left",
             width=t.px(width),
             tags=tags,
         )

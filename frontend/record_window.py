@@ -36,6 +36,21 @@ def in_order(prompts: list[Prompt]) -> list[Prompt]:
     return sorted(prompts, key=lambda one: (one.recorded, not one.suggested))
 
 
+class LevelMeter(Meter):
+    """A meter whose colours say how loud one should speak: grey is too quiet, green is right, red is too loud."""
+
+    GOOD_DB = -40.0
+    LOUD_DB = -6.0
+    CLIPPED_DB = -2.0
+
+    def _colour(self, number: int, lit: bool) -> str:
+        level = self.FLOOR_DB * (1 - number / max(1, len(self._bars)))
+        limits = ((self.CLIPPED_DB, "error"), (self.LOUD_DB, "warn"), (self.GOOD_DB, "ok"))
+        token = next((token for limit, token in limits if level >= limit), "text3")
+        t = self._theme
+        return t.color(token) if lit else t.mix(token, self._surface, 0.82)
+
+
 class RecordWindow(tk.Toplevel):
     """The window; one at a time.
 
@@ -57,7 +72,7 @@ class RecordWindow(tk.Toplevel):
 
     def __init__(self, cockpit: Cockpit) -> None:
         top = cockpit.master.winfo_toplevel()
-        super().__init__(top)
+        super().__init__(top, highlightthickness=1)
         self.withdraw()
         self.cockpit = cockpit
         self.prompts: list[Prompt] = []
@@ -74,7 +89,7 @@ class RecordWindow(tk.Toplevel):
         speaker = cockpit.speaker
         name = speaker.name if speaker is not None else ""
         self.title(f"Luma: recording {name}"[:80])
-        t.tint(self, background="bg")
+        t.tint(self, background="bg", highlightbackground="line2", highlightcolor="line2")
         if top.winfo_viewable():
             self.transient(top)
         self._build_head()
@@ -154,7 +169,7 @@ class RecordWindow(tk.Toplevel):
         level = tk.Frame(self)
         t.tint(level, background="bg")
         level.pack(side="bottom", fill="x", padx=t.px(16))
-        self.meter = Meter(level, t, width=400, height=16, step=8)
+        self.meter = LevelMeter(level, t, width=400, height=16, step=8)
         self.meter.label = "Level of the microphone"
         self.meter.pack(fill="x")
         self.zones = tk.Canvas(level, height=t.px(20), highlightthickness=0, borderwidth=0)
@@ -415,7 +430,7 @@ class RecordWindow(tk.Toplevel):
             return
         p.clear()
         width = p.width
-        for share, words in ((0.2, "too quiet"), (0.58, "good"), (0.93, "too loud")):
+        for share, words in ((0.17, "too quiet"), (0.6, "good"), (0.95, "too loud")):
             p.text(width * share, 10, words, "cap", "text3", "center")
 
     def draw(self) -> None:
@@ -432,7 +447,11 @@ class RecordWindow(tk.Toplevel):
         prompt = self.prompt
         middle = (44 + low) / 2
         if self.phase in ("room", "listening"):
-            words = "Be quiet for two seconds."
+            words = (
+                "First, two seconds of silence."
+                if self.phase == "room"
+                else "Listening. Be quiet..."
+            )
             p.text(width / 2, middle, words, "big", "text", "center", width=width - 40)
         elif prompt is not None:
             font: FontName = "big" if len(prompt.text) <= LONG_TEXT else "h1"
@@ -493,7 +512,7 @@ class RecordWindow(tk.Toplevel):
             return
         words = {
             "room": "Space listens to how quiet the room is. Enter goes on without.",
-            "listening": "Listening...",
+            "listening": "",
             "read": "Press Space, wait half a second, and read it aloud as you would say it.",
             "recording": "0.0 s",
             "review": "",

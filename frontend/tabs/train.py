@@ -102,7 +102,9 @@ class TrainPage(tk.Frame):
         self._dropped: list[Path] = []
         """Files that wait until it is known whose voice they hold."""
         self.scroll.watch_wheel()
+        self._was_empty = False
         self.cockpit.watch(("page", "jobs", "speakers", "uploads"), lambda _: self._told())
+        self.cockpit.watch(("clips",), lambda _: self._clips_told())
         self.bind("<Destroy>", self._ended)
         self._accept_files()
 
@@ -324,6 +326,13 @@ class TrainPage(tk.Frame):
         self.table.show_drop(False)
         self.bring_in(Path(name) for name in self.tk.splitlist(data))
 
+    def _clips_told(self) -> None:
+        """The chosen clip has a place only while there are clips."""
+        is_empty = self.cockpit.clips.is_empty
+        if is_empty != self._was_empty:
+            self._was_empty = is_empty
+            self.scroll.arrange_soon()
+
     def _told(self) -> None:
         cockpit = self.cockpit
         if cockpit.is_loaded and not cockpit.speakers and not self.is_form_open:
@@ -348,8 +357,7 @@ class TrainPage(tk.Frame):
             put(t, self.form, MARGIN, top, min(760.0, room), FORM_HEIGHT)
             return top + FORM_HEIGHT + GAP
         self.form.place_forget()
-        self.imports.configure(width=t.px(room))  # its height depends on it
-        high = self.imports.wanted_height()
+        high = self.imports.wanted_height(room)
         if high:
             put(t, self.imports, MARGIN, top, room, high)
             top += high + GAP
@@ -375,6 +383,8 @@ class TrainPage(tk.Frame):
         beside: Focus = "doctor" if focus == "doctor" else "record"
         lower: Focus = "use" if focus == "use" else "listen"
         rows: list[tuple[Focus, ...]] = [("clips", beside)]
+        if self.cockpit.clips.is_empty and beside == "record":
+            rows = [("clips",)]  # there is nothing to be chosen
         if self.cockpit.training is not None or focus in LOWER:
             rows.append(("train", lower))
         found = [[self.cards[name] for name in row if name in self.cards] for row in rows]

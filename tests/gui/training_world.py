@@ -247,11 +247,14 @@ class World:
         found.sort(key=keys[query.get("sort", "id")], reverse=query.get("descending") == "true")
         good = [clip for clip in found if clip.status == "accepted"]
         minutes: dict[str, float] = {}
+        grades: dict[str, int] = {}
         for clip in good:
+            grades[clip.grade] = grades.get(clip.grade, 0) + 1
             minutes[clip.grade] = minutes.get(clip.grade, 0) + clip.duration_s / 60
         offset, limit = int(query.get("offset", 0)), int(query.get("limit", 100))
         return ClipPage(clips=tuple(found[offset : offset + limit]), total=len(found), accepted=len(good),
-                        minutes=minutes, can_undo=self.undo[-1][0] if self.undo else "")  # fmt: skip
+                        minutes=minutes,
+            grades=grades, can_undo=self.undo[-1][0] if self.undo else "")  # fmt: skip
 
     def remember(self, what: str, ids: list[int]) -> None:
         self.undo.append((what, {n: self.clips[n] for n in ids if n in self.clips}))

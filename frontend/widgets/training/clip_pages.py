@@ -84,6 +84,7 @@ class ClipPages:
         total: How many clips fit the question.
         accepted: How many of these are accepted.
         minutes: Accepted minutes per grade.
+        grades: Accepted clips per grade.
         selected: Ids of the selected clips.
         current: Row number of the current clip.
     """
@@ -94,6 +95,7 @@ class ClipPages:
         self.total = 0
         self.accepted = 0
         self.minutes: dict[str, float] = {}
+        self.grades: dict[str, int] = {}
         self.can_undo = ""
         self.is_loaded = False
         self.problem = ""
@@ -126,6 +128,11 @@ class ClipPages:
             return sorted(self.selected)
         return [self.clip.id] if self.clip is not None else []
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether there are no clips at all, as far as is known."""
+        return self.is_loaded and not self.total and not self.question.is_filtered
+
     def need(self, first: int, last: int) -> None:
         """Rows ``first`` to ``last`` are in sight: load what is missing of them."""
         self._seen = (first, last)
@@ -139,7 +146,7 @@ class ClipPages:
         self._rows.clear()
         self.question = replace(self.question, text="", ids=(), why="", status="", grade="")
         self.total = self.accepted = self.current = self._anchor = 0
-        self.minutes, self.can_undo = {}, ""
+        self.minutes, self.grades, self.can_undo = {}, {}, ""
         self.selected.clear()
         self._current_id = None
         self.is_loaded = False
@@ -242,6 +249,7 @@ class ClipPages:
         self.is_loaded = True
         self.total, self.accepted = found.total, found.accepted
         self.minutes, self.can_undo = dict(found.minutes), found.can_undo
+        self.grades = dict(found.grades)
         self._fresh.add(page)
         for number in [n for n in self._rows if n >= self.total]:
             del self._rows[number]

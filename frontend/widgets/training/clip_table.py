@@ -129,7 +129,7 @@ class ClipTable(Panel):
         if not clips.is_loaded:
             self._hide()
             return
-        if not clips.total and not clips.question.is_filtered:
+        if clips.is_empty:
             self._hide()
             self._paint_empty(width, height)
             return
@@ -159,10 +159,11 @@ class ClipTable(Panel):
         for grade in ("C", "B", "A"):
             amount = clips.minutes.get(grade, 0.0)
             is_on = question.grade == grade
-            words = f"{grade}  {amount:.1f}"
+            count = clips.grades.get(grade, 0)
+            words = f"{grade}  {count:,}"
             wide = p.text_width(words, "capb") + 18
             tone, soft = TONES[grade]
-            tip = f"{amount:.1f} accepted minutes of grade {grade}. Press to see only these."
+            tip = f"{count:,} accepted clips of grade {grade}, {amount:.1f} min. Press to see only these."
             press = partial(clips.want, grade="" if is_on else grade)
             zone = self.zone(
                 f"grade:{grade}", right - wide, 11, wide, 20, press, tip=tip, radius=10

@@ -182,7 +182,7 @@ class _Findings(Panel):
                 tip=f"Show {len(finding.clips)} clip{'' if len(finding.clips) == 1 else 's'} in the table",
             )  # fmt: skip
         p.box(12, y + 4, 22, 22, soft, None, 11)
-        p.icon(23, y + 15, name, 12, tone, 2)
+        p.icon(23, y + 15, name, 14, tone, 1.6)
         link = (
             f"{len(finding.clips)} clip{'' if len(finding.clips) == 1 else 's'}"
             if finding.clips

@@ -143,7 +143,7 @@ class ImportBar(Panel):
         )
         self.language = Dropdown(
             self, t, [Choice("", "Speaker's language"), *(Choice(code, name) for code, name in LANGUAGES.items())],
-            width=150, height=26, surface="surface", label="Language of these files",
+            width=172, height=26, surface="surface", label="Language of these files",
         )  # fmt: skip
         self.emotion = Field(
             self, t, placeholder="Emotion, if it is one", width=150, height=28, surface="surface",
@@ -187,12 +187,13 @@ class ImportBar(Panel):
             found += self.waiting
         return found
 
-    def wanted_height(self) -> float:
-        """Design pixels it wants; 0 = nothing is to be shown."""
+    def wanted_height(self, width: float = 0) -> float:
+        """Design pixels it wants at a width; 0 = nothing is to be shown."""
         rows = len(self.items())
         if not rows and self.cockpit.running("process") is None:
             return 0.0
-        options = 0.0 if self.winfo_width() / self.theme.scale >= ONE_LINE else OPTIONS
+        width = width or self.winfo_width() / self.theme.scale
+        options = 0.0 if width >= ONE_LINE else OPTIONS
         return (
             HEAD
             + (options if self._has_options() else 0.0)
@@ -443,7 +444,7 @@ class ImportBar(Panel):
             return left
         right -= 150
         self.emotion.place(x=t.px(right), y=t.px(middle - 14), width=t.px(150), height=t.px(28))
-        right -= 8 + 150
+        right -= 8 + 172
         self.language.place(x=t.px(right - RING), y=t.px(middle - 13 - RING))
         right -= 10 + wide
         self.denoise.place(x=t.px(right), y=t.px(middle - 11 - RING))

@@ -20,7 +20,7 @@ from frontend.widgets.panel import Panel
 from frontend.widgets.popup import Choice
 from frontend.widgets.training.state import Cockpit
 
-FORM_HEIGHT = 372.0
+FORM_HEIGHT = 340.0
 LONGEST_NAME = 60
 NEW, EDIT = "+new", "+edit"
 LANGUAGES = {
@@ -300,7 +300,13 @@ class SpeakerForm(Panel):
             p.text(16, y + 12, words, "small", "text2", clip=width - 32)
             y += 36
         at = 16.0
-        for button in (self.saving, self.cancelling, *([self.deleting] if speaker else [])):
+        self.cancelling.place_forget()
+        can_leave = bool(self.cockpit.speakers)  # the first one there must be
+        for button in (
+            self.saving,
+            *([self.cancelling] if can_leave else []),
+            *([self.deleting] if speaker else []),
+        ):
             self._lay(button, y, at)
             at += button.winfo_reqwidth() / t.scale - 2 * RING + 8
         if speaker is None:
@@ -409,5 +415,6 @@ class SpeakerForm(Panel):
         self.cockpit.ask("DELETE", f"/api/voice/speakers/{safe}?confirm={safe}", None, done, failed)
 
     def _leave(self) -> str:
-        self._close()
+        if self.cockpit.speakers:
+            self._close()
         return "break"
