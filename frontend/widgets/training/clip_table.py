@@ -75,7 +75,7 @@ class ClipTable(Panel):
             label="Which clips are shown",
         )  # fmt: skip
         self.rows = ClipRows(self)
-        cockpit.watch(("clips", "selection", "playing", "speakers"), self._told)
+        cockpit.watch(("clips", "selection", "playing", "speakers", "jobs"), self._told)
 
     def show_drop(self, on: bool) -> None:
         """Files are held over the page, or not any more."""
@@ -225,7 +225,7 @@ class ClipTable(Panel):
         p, clips = self.painter, self.clips
         p.line(0, height - FOOT, width, height - FOOT)
         count = len(clips.selected)
-        keys = "Space play   A accept   R reject   E edit text   T trim   S split   Del delete"
+        keys = "Space play   A accept   R reject   E edit text   T trim   S split   Del delete   Ctrl A all"
         if clips.can_undo:
             keys += "   Ctrl Z undo"
         x, middle = 16.0, height - FOOT / 2
@@ -242,6 +242,12 @@ class ClipTable(Panel):
             p.icon(width / 2, middle - 34, "warn", 24, "text3")
             p.text(width / 2, middle - 14, clips.problem, "small", "text2", "n", width=width - 48)
             self._middle_button("retry", middle + 26, "Try again", clips.reload)
+            return
+        making = self.cockpit.running("process")
+        if making is not None:
+            p.icon(width / 2, middle - 34, "clock", 24, "text3")
+            words = "Clips appear here while they are made."
+            p.text(width / 2, middle - 12, words, "small", "text2", "n", width=width - 48)
             return
         p.icon(width / 2, middle - 44, "voice", 24, "text3")
         words = "No clips yet. Record ten sentences, about two minutes, or drop recordings here."

@@ -31,6 +31,10 @@ LEAST_S = 0.2  # what may be left by a trim, or at either side of a split
 GRIP = 8  # design pixels within which a handle is caught
 ASK_MS = 70  # a held arrow key asks for no picture on its way
 ZOOMS = (1, 2, 4, 8)
+MOST_GAIN = (
+    4.0  # a quiet clip is drawn this much higher at most, so that silence still looks silent
+)
+LONGEST_REASON = 28
 GOOD_MATCH, BAD_MATCH = 0.40, 0.45
 CUT = " | "
 """Where a transcript is parted while the clip is split."""
@@ -249,13 +253,14 @@ class SoundCanvas(tk.Canvas):
             return
         first, last = (round(share * count) for share in self.part)
         shown = max(1, last - first)
-        middle, reach = wave / 2, wave / 2 - t.px(3)
+        loudest = max(0.01, *map(abs, self._low), *map(abs, self._high))
+        middle, reach = wave / 2, (wave / 2 - t.px(3)) * min(MOST_GAIN, 1 / loudest)
         step = self.winfo_width() / shown
         thick = max(1, round(min(t.px(2), step)))
         for number in range(first, last):
             x = round((number - first + 0.5) * step)
-            high = max(1.0, min(1.0, self._high[number]) * reach)
-            low = max(1.0, -max(-1.0, self._low[number]) * reach)
+            high = max(1.0, self._high[number] * reach)
+            low = max(1.0, -self._low[number] * reach)
             self._columns.append(
                 self.create_line(
                     x, middle - high, x, middle + low, width=thick, fill=t.color("text3")
@@ -573,7 +578,13 @@ class ClipView(Panel):
         right = width - 14
         if clip.grade:
             tone, soft = TONES[clip.grade]
-            words = clip.grade + (f"  {clip.reasons[0]}"[:26] if clip.reasons else "")
+            reason = clip.reasons[0] if clip.reasons else ""
+            reason = (
+                reason
+                if len(reason) <= LONGEST_REASON
+                else reason[: LONGEST_REASON - 2].rstrip() + "..."
+            )
+            words = f"{clip.grade}  {reason}" if reason else clip.grade
             right -= p.chip(right, 21, words, tone, soft, font="capb", anchor="e") + 8
             self.zone("grade", right, 8, width - right, 26, None, tip="\n".join(clip.reasons))
         number = f"clip {clip.id:03d}" + ("  \u00b7  changed" if clip.edited else "")
@@ -688,7 +699,7 @@ class ClipView(Panel):
         def took_columns(answer: Any) -> None:
             if self._asked == wanted and isinstance(answer, dict):
                 low, high = answer.get("low"), answer.get("high")
-                if isinstance(low, list) and isinstance(high, list) and len(low) == len(high):
+                if isinstance(low, list) and isinstance(high, list) and 0 < len(low) == len(high):
                     sound.show_columns(low, high)
 
         def took_picture(data: bytes) -> None:

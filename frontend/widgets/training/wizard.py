@@ -160,7 +160,7 @@ def _state(name: Focus, facts: Facts) -> StepState:
     if name == "record":
         if facts.refused:
             return "warning"
-        is_done = facts.clips > 0 or (facts.files > facts.waiting and facts.making is None)
+        is_done = facts.clips > 0 or facts.making is not None or facts.files > facts.waiting
         return "done" if is_done and facts.may_use else "todo"
     if name == "clips":
         if facts.making is not None:
