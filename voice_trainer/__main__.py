@@ -19,7 +19,7 @@ from typing import IO, cast
 
 import psutil
 
-from voice_trainer.loop import ENDING, Reporter, Stopped, TrainerError, lower_priority
+from voice_trainer.loop import ENDING, Reporter, Stopped, TrainerError, cpu_threads, lower_priority
 from voice_trainer.protocol import (
     LOCK,
     LOG,
@@ -102,7 +102,10 @@ def run(command: str, folder: Path, spec: JobSpec) -> int:
         reporter.state(State.CANCELLED if by_order else State.INTERRUPTED)
         return EXIT_STOPPED
     except Exception as error:
-        logger.exception("The command %s failed.", command)
+        if isinstance(error, TrainerError):
+            logger.error("The command %s failed: %s", command, error)
+        else:
+            logger.exception("The command %s failed.", command)
         try:
             reporter.error(*in_words(error))
         except OSError as full:
@@ -153,9 +156,8 @@ def locked(folder: Path) -> Iterator[None]:
 
 def set_threads(threads: int) -> None:
     """Limit the threads of numpy, torch and numba; must come before they are imported (torch's can be changed later)."""
-    count = threads or psutil.cpu_count(logical=False) or 1
     for name in THREAD_VARIABLES:
-        os.environ[name] = str(count)  # noqa: TID251 - where those libraries look for it
+        os.environ[name] = str(cpu_threads(threads))  # noqa: TID251 - where those libraries look for it
 
 
 def _found(command: str, spec: JobSpec) -> Run:

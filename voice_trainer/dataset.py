@@ -15,7 +15,7 @@ import threading
 from collections.abc import Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,15 @@ from backend.audio.errors import AudioError
 from backend.audio.levels import FloatArray, level_dbfs
 from voice_trainer.config import TrainConfig
 from voice_trainer.loop import Reporter, Steering, TrainerError
-from voice_trainer.protocol import DATASET, ClipSpec, JobSpec, State, write_json
+from voice_trainer.protocol import (
+    DATASET,
+    ClipSpec,
+    JobSpec,
+    ProtocolError,
+    State,
+    read_json,
+    write_json,
+)
 from voice_trainer.quick.features import Features
 
 logger = logging.getLogger(__name__)
@@ -272,6 +280,23 @@ def digest(clips: Iterable[tuple[str, str]]) -> str:
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write dataset/manifest.json."""
     write_json(folder / DATASET / MANIFEST, {"version": VERSION, **asdict(manifest)})
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of a job that was prepared.
+
+    Raises:
+        ProtocolError: There is none, or it cannot be read.
+    """
+    path = folder / DATASET / MANIFEST
+    found = read_json(path)
+    try:
+        names = {one.name for one in fields(Manifest)}
+        values = {name: value for name, value in found.items() if name in names}
+        lists = {name: tuple(values[name]) for name in ("train", "held_back")}
+        return Manifest(**{**values, **lists})
+    except (TypeError, KeyError, AttributeError) as error:
+        raise ProtocolError(f"{path.name} of job {folder.name} is damaged: {error}") from error
 
 
 def file_sha256(path: Path) -> str:

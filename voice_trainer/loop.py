@@ -317,6 +317,13 @@ class Steering:
         return wanted
 
 
+def cpu_threads(wanted: int) -> int:
+    """Threads to compute with: as many as wanted, 0 = one per physical core."""
+    import psutil
+
+    return wanted or psutil.cpu_count(logical=False) or 1
+
+
 def lower_priority() -> None:
     """Let everything else on this computer go first: the scheduler's idle class where there is one, else nice 19."""
     if sys.platform == "win32":

@@ -175,13 +175,13 @@ def warp(reference: FloatArray, clip: FloatArray) -> Warp:
     if max(len(reference), len(clip)) > longest + 1:
         raise ValueError(f"A clip to align may be {LONGEST_S:g} s long; cut it into pieces.")
     distances = np.float32(1.0) - _unit(reference) @ _unit(clip).T
-    cost, first, last = _cheapest_path(distances)
+    cost, first, last = cheapest_path(distances)
     middles = (last[:-1] + first[1:] + 1) / 2
     return Warp(np.concatenate([[0.0], middles, [float(len(clip))]]), cost)
 
 
 @njit(cache=True)
-def _cheapest_path(distances: FloatArray) -> tuple[float, IntArray, IntArray]:
+def cheapest_path(distances: FloatArray) -> tuple[float, IntArray, IntArray]:
     """Mean cost of the path, and for each row the first and the last column it visits."""
     rows, columns = distances.shape
     came_from = np.empty(

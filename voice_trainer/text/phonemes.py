@@ -1,6 +1,6 @@
 """A transcript as the phoneme ids that PiperVoice will use when the finished voice speaks, and when the embedded voice says each.
 
-Public names: `phonemize(text, language) -> Phonemes`, `starts_s(phonemes, events)`, `check_language(language)`,
+Public names: `phonemize(text, language) -> Phonemes`, `sentences(text, language)`, `starts_s(phonemes, events)`, `check_language(language)`,
 `id_map()`. The phonemes come from piper's own code, so that training and speaking cannot differ.
 """
 
@@ -59,20 +59,16 @@ def phonemize(text: str, language: str) -> Phonemes:
     Raises:
         ValueError: piper does not know the language.
     """
-    known = id_map()
-    with _lock:
-        try:
-            sentences = _speaker_of(language).phonemize(text)
-        except RuntimeError as error:  # "Failed to set voice"
-            raise ValueError(_unknown(language)) from error
-    spoken = [symbol for sentence in sentences for symbol in sentence]
-    symbols = [symbol for symbol in spoken if symbol in known and symbol not in (BEGIN, END, PAD)]
-    symbols = [BEGIN, *symbols, END]
-    return Phonemes(
-        tuple(symbols),
-        tuple(known[symbol][0] for symbol in symbols),
-        frozenset(spoken) - known.keys(),
-    )
+    return _as_ids([symbol for sentence in _spoken(text, language) for symbol in sentence])
+
+
+def sentences(text: str, language: str) -> list[Phonemes]:
+    """The same sentence by sentence, as PiperVoice speaks: a voice sees one at a time.
+
+    Raises:
+        ValueError: piper does not know the language.
+    """
+    return [_as_ids(sentence) for sentence in _spoken(text, language) if sentence]
 
 
 def check_language(language: str) -> None:
@@ -161,6 +157,25 @@ def _event_of_each(
     for index in mine:
         event = found.setdefault(index, event)
     return {index: found[index] for index in mine}
+
+
+def _spoken(text: str, language: str) -> list[list[str]]:
+    with _lock:
+        try:
+            return _speaker_of(language).phonemize(text)
+        except RuntimeError as error:  # "Failed to set voice"
+            raise ValueError(_unknown(language)) from error
+
+
+def _as_ids(spoken: list[str]) -> Phonemes:
+    known = id_map()
+    symbols = [symbol for symbol in spoken if symbol in known and symbol not in (BEGIN, END, PAD)]
+    symbols = [BEGIN, *symbols, END]
+    return Phonemes(
+        tuple(symbols),
+        tuple(known[symbol][0] for symbol in symbols),
+        frozenset(spoken) - known.keys(),
+    )
 
 
 @cache
