@@ -676,6 +676,7 @@ class Jobs:
             NotFoundError: There is no such job.
             ConflictError: It has nothing to go on with.
         """
+        await self._settled(job_id)
         run = self._runs.get(job_id)
         if run is not None and run.process is not None and not run.is_stopping:
             await run.steer(order="run")
@@ -749,6 +750,7 @@ class Jobs:
             NotFoundError: There is no such job.
             ConflictError: It is under way.
         """
+        await self._settled(job_id)
         job = await self.get(job_id)
         if job_id in self._runs or job.state not in ENDED:
             raise ConflictError(f"{_title(job)} is {job.state}. Stop it first.")
@@ -837,6 +839,12 @@ class Jobs:
                     job_id=run.job.id, kind=run.job.kind, code=code, reason=run.job.message
                 )
             )
+
+    async def _settled(self, job_id: str) -> None:
+        """A job whose end was just told may still be on its way out."""
+        run = self._runs.get(job_id)
+        if run is not None and run.job.state in ENDED and run.task is not None:
+            await asyncio.wait([run.task])
 
     def _live(self, stored: StoredJob) -> StoredJob:
         """A job under way is newer than its row."""
