@@ -494,3 +494,36 @@ def test_a_field_of_a_newer_backend_does_not_hurt() -> None:
 def test_what_is_no_event_is_left_out_or_kept_as_foreign(broken: dict[str, Any]) -> None:
     event = read_event(broken)
     assert event is None or isinstance(event, ForeignEvent)
+
+
+def test_a_long_file_goes_in_pieces_and_tells_how_far_it_is(
+    window: Window, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("frontend.client.SENT_EVERY_S", 0.0)
+    path = tmp_path / "long.wav"
+    path.write_bytes(bytes(1_000_000))
+    told: list[int] = []
+    window.client.upload("/upload", [("file", path)], None, window.values.append, sent=told.append)
+    window.until(lambda: bool(window.values))
+    assert window.values[0]["size"] == 1_000_000
+    assert len(told) > 10
+    assert told == sorted(told)
+    assert told[-1] == 1_000_000
+
+
+def test_an_upload_can_be_stopped(window: Window, tmp_path: Path) -> None:
+    path = tmp_path / "long.wav"
+    path.write_bytes(bytes(1_000_000))
+    stopped = threading.Event()
+    stopped.set()
+    window.client.upload(
+        "/upload",
+        [("file", path)],
+        None,
+        window.values.append,
+        window.failures.append,
+        cancelled=stopped,
+    )
+    window.until(lambda: bool(window.failures))
+    assert window.failures[0].code == "cancelled"
+    assert not window.values
