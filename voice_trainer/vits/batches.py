@@ -6,7 +6,6 @@ next to nothing in memory. The order depends on seed and epoch alone, so that a 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,8 +26,6 @@ LONGEST_CLIP_S = 15.0
 SHORTEST_CLIP_S = 0.2
 MOST_IDS = 600
 POOL_BATCHES = 8
-VALIDATION_SHARE = 0.05
-MOST_VALIDATION_CLIPS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +33,14 @@ class Clip:
     """A clip in the file of samples.
 
     Attributes:
+        text: What is said in it.
         ids: Phoneme ids as PiperVoice will give them: begin, each phoneme followed by a pad, end.
         start: First sample.
         samples: How many.
     """
 
     uid: str
+    text: str
     ids: tuple[int, ...]
     start: int
     samples: int
@@ -83,8 +82,15 @@ class Batch:
         )
 
 
-def why_left_out(ids: Sequence[int], samples: int, rate_hz: int) -> str:
-    """Why a clip cannot be trained on, in words; empty when it can."""
+def why_left_out(ids: Sequence[int], samples: int, rate_hz: int, segment: int) -> str:
+    """Why a clip cannot be trained on, in words; empty when it can.
+
+    Args:
+        ids: As in `Clip`.
+        samples: Its length; one shorter than a segment gets silence behind it.
+        rate_hz: Of its samples.
+        segment: Samples that a step looks at.
+    """
     seconds = samples / rate_hz
     if seconds > LONGEST_CLIP_S:
         return (
@@ -96,7 +102,7 @@ def why_left_out(ids: Sequence[int], samples: int, rate_hz: int) -> str:
         return "its transcript has nothing that is spoken"
     if len(ids) > MOST_IDS:
         return f"its transcript has {len(ids) // 2} sounds, more than {MOST_IDS // 2}; split it in the Voice tab"
-    if len(ids) > samples // HOP:
+    if len(ids) > max(samples, segment) // HOP:
         return (
             f"its transcript has {len(ids) // 2} sounds in {seconds:.1f} s, more than anybody speaks;"
             " check the transcript"
@@ -110,25 +116,6 @@ def append_samples(file: IO[bytes], samples: FloatArray, segment: int) -> int:
         samples = np.concatenate([samples, np.zeros(segment - samples.size, np.float32)])
     file.write((np.clip(samples, -1.0, 1.0) * 32767.0).round().astype("<i2").tobytes())
     return int(samples.size)
-
-
-def split(clips: Sequence[Clip], share: float = VALIDATION_SHARE) -> tuple[list[Clip], list[Clip]]:
-    """Clips to learn from and clips to check with; there is always at least one of each, if need be the same.
-
-    The choice depends on the clips' ids alone: a clip more or less does not move the others to the other side.
-    """
-    if len(clips) < 2:
-        return list(clips), list(clips)
-    count = min(MOST_VALIDATION_CLIPS, max(1, round(len(clips) * share)))
-    chosen = {clip.uid for clip in sorted(clips, key=_lot)[:count]}
-    return (
-        [clip for clip in clips if clip.uid not in chosen],
-        [clip for clip in clips if clip.uid in chosen],
-    )
-
-
-def _lot(clip: Clip) -> tuple[str, str]:
-    return hashlib.sha256(clip.uid.encode()).hexdigest(), clip.uid
 
 
 def order(clips: Sequence[Clip], batch_size: int, seed: int, epoch: int) -> list[list[int]]:

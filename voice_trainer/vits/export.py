@@ -6,14 +6,12 @@ The graph is compared with torch on the same text and the same noise before the 
 from __future__ import annotations
 
 import io
-import json
 import logging
 import os
 import tempfile
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,9 +22,10 @@ from torch import nn
 from torch.nn.utils import remove_weight_norm
 from torch.overrides import TorchFunctionMode
 
+from voice_trainer.export import settings_of
 from voice_trainer.loop import TrainerError
-from voice_trainer.text.phonemes import id_map
-from voice_trainer.vits.network import HOP, SYMBOLS, Quality, build, quiet_piper
+from voice_trainer.protocol import write_json
+from voice_trainer.vits.network import HOP, Quality, build, quiet_piper
 
 if TYPE_CHECKING:
     import onnx
@@ -89,9 +88,10 @@ def export(
             f"The exported voice differs from the trained one by {difference:.2g} of full scale, more than"
             f" {CLOSE_ENOUGH:.2g}. The checkpoint is kept; try to export an earlier one.",
         )
-    settings = voice_settings(quality, language=language, name=name)
+    settings = settings_of(language, quality.rate_hz, HOP, name)
+    settings["audio"]["quality"] = quality.name
     data = model.SerializeToString()
-    _replace(Path(f"{path}.json"), json.dumps(settings, ensure_ascii=False, indent=2).encode())
+    write_json(Path(f"{path}.json"), settings)
     _replace(path, data)
     return Exported(path, difference, len(data))
 
@@ -135,25 +135,6 @@ def speak(
             max_len=most_frames,
         )
     return np.asarray(sound.float().cpu().numpy()[0, 0], np.float32)
-
-
-def voice_settings(quality: Quality, *, language: str, name: str) -> dict[str, Any]:
-    """The JSON beside the voice, as PiperVoice and the library of voices read it."""
-    return {
-        "audio": {"sample_rate": quality.rate_hz, "quality": quality.name},
-        "espeak": {"voice": language},
-        "language": {"code": language},
-        "inference": {"noise_scale": NOISE, "length_scale": LENGTH, "noise_w": DURATION_NOISE},
-        "phoneme_type": "espeak",
-        "phoneme_map": {},
-        "phoneme_id_map": id_map(),
-        "num_symbols": SYMBOLS,
-        "num_speakers": 1,
-        "speaker_id_map": {},
-        "hop_length": HOP,
-        "piper_version": version("piper-tts"),
-        "dataset": name,
-    }
 
 
 def compare(generator: SynthesizerTrn, model: onnx.ModelProto, ids: torch.Tensor) -> float:

@@ -165,9 +165,11 @@ def quality_of(weights: dict[str, torch.Tensor], rate_hz: int) -> Quality | None
 def build(quality: Quality, symbols: int = SYMBOLS) -> Network:
     """New networks with random weights, from torch's global generator."""
     with quiet_piper():
+        from piper.train.vits import modules
         from piper.train.vits.models import MultiPeriodDiscriminator, SynthesizerTrn
 
         monotonic.install()
+        modules.fused_add_tanh_sigmoid_multiply = _gate  # type: ignore[attr-defined]  # a name it imported
         generator = SynthesizerTrn(
             n_vocab=symbols,
             spec_channels=FFT_SIZE // 2 + 1,
@@ -188,6 +190,17 @@ def build(quality: Quality, symbols: int = SYMBOLS) -> Network:
         )
         discriminator = SmallDiscriminator() if quality.is_small else MultiPeriodDiscriminator()  # type: ignore[no-untyped-call]  # piper says no types here
     return Network(quality, generator, discriminator)
+
+
+def _gate(one: torch.Tensor, other: torch.Tensor, channels: torch.Tensor) -> torch.Tensor:
+    """The gated unit of WaveNet, in place of piper's scripted one.
+
+    TorchScript rewrites that after its first calls, with other roundings: a resumed training would not equal one that
+    was never interrupted.
+    """
+    count = int(channels[0])
+    both = one + other
+    return torch.tanh(both[:, :count]) * torch.sigmoid(both[:, count:])
 
 
 class SmallDiscriminator(nn.Module):

@@ -20,23 +20,30 @@ import psutil
 import torch
 
 from backend.audio.levels import to_pcm16
-from backend.audio.picture import spectrogram, to_png
 from backend.audio.wav import to_wav
 from voice_trainer import checkpoint as checkpoints
 from voice_trainer.config import sentence_of
+from voice_trainer.dataset import MANIFEST, read_sound
+from voice_trainer.evaluate import compare, picture
+from voice_trainer.export import Reference, verify
 from voice_trainer.loop import Reporter, Steering, Stopped, TrainerError
+from voice_trainer.preflight import LIBRARIES, check
 from voice_trainer.protocol import (
     DATASET,
     EXPORT,
     SAMPLES,
     JobSpec,
+    ProtocolError,
     State,
+    read_clips,
     read_job,
+    read_json,
 )
+from voice_trainer.text.phonemes import sentences
 from voice_trainer.vits import dataset, step
 from voice_trainer.vits import export as exporting
 from voice_trainer.vits.base import Base, read_base
-from voice_trainer.vits.batches import Batch, Clip, Sounds, batch, order, split
+from voice_trainer.vits.batches import Batch, Sounds, batch, order
 from voice_trainer.vits.config import VitsConfig
 from voice_trainer.vits.meter import Meter, eta_s, fraction, verdict
 from voice_trainer.vits.network import QUALITIES, Network, Quality, build, quality_of
@@ -49,11 +56,12 @@ NEARLY_BEST = 1.02
 checkpoints this near to the lowest one the latest counts as the best."""
 LEAST_OF_BASE = 0.5
 MOST_RUNAWAYS = 3
-PICTURE_WIDTH, PICTURE_HEIGHT = 480, 128
+MOST_SCORED = 3
+"""Clips that are said and scored at a checkpoint: on a CPU each takes a second or two."""
+MOST_NAMED = 20
 BYTES_PER_WEIGHT = 12
 """In a checkpoint: the weight and two moments of AdamW, 4 bytes each."""
-SPARE_BYTES = 200 << 20
-ACTIVATION_BYTES_PER_CLIP = 450 << 20  # full size, CPU, 32 bits, measured with clips of 5 s
+MEMORY_BYTES = 1_200 << 20  # torch, and the sound of a small batch on its way through the networks
 
 Clock = Callable[[], float]
 
@@ -61,7 +69,8 @@ Clock = Callable[[], float]
 def prepare(folder: Path, reporter: Reporter) -> None:
     """Check the job and make its dataset."""
     job = _open(folder, reporter, Steering(folder))
-    reporter.done({"clips": len(job.data.clips), "left_out": len(job.data.left_out)})
+    learn, check, left_out = job.data.learn, job.data.check, job.data.left_out
+    reporter.done({"clips": len(learn), "held_back": len(check), "left_out": len(left_out)})
 
 
 def train(folder: Path, reporter: Reporter) -> None:
@@ -70,34 +79,39 @@ def train(folder: Path, reporter: Reporter) -> None:
     job = _open(folder, reporter, steering)
     training = Training(job, reporter, steering)
     training.run()
-    best = best_of(training.store)
-    reporter.done(_export(folder, job.spec, best, reporter))
+    chosen = best_of(training.store)
+    reporter.done(_export(job.spec, job.spec, folder, folder, chosen, reporter, steering))
 
 
 def export(folder: Path, reporter: Reporter) -> None:
-    """A checkpoint as a voice; options: job (folder of the training), checkpoint (its id)."""
-    spec, trained, chosen = _chosen(folder)
-    reporter.done(_export(folder, spec, chosen, reporter, trained))
+    """A checkpoint as a voice; options: job (folder of the training), checkpoint (its id), verify."""
+    spec, trained, source, chosen = _chosen(folder)
+    steering = Steering(folder)
+    reporter.done(_export(spec, trained, folder, source, chosen, reporter, steering))
 
 
 def evaluate(folder: Path, reporter: Reporter) -> None:
-    """Let a checkpoint say the test sentence; options as of `export`."""
-    spec, _, chosen = _chosen(folder)
+    """Let a checkpoint say the test sentence and score it; options as of `export`."""
+    spec, trained, source, chosen = _chosen(folder)
     reporter.state(State.VERIFY)
-    stored = checkpoints.read(chosen.path)
-    quality = QUALITIES[VitsConfig.from_dict(stored.state["config"]).quality]
+    stored = _stored(chosen)
+    quality = _quality_in(stored)
     generator = exporting.speaking(stored.tensors, quality)
-    text = sentence_of(spec)
-    sound = exporting.speak(generator, dataset.phoneme_ids(text, spec.language))
+    text = sentence_of(trained if not spec.test_sentence else spec)
+    sound = exporting.speak(generator, dataset.phoneme_ids(text, trained.language))
     path = _write_sample(folder, f"{chosen.id}.wav", sound, quality.rate_hz)
-    reporter.sample(
-        step=chosen.step,
-        path=path,
-        text=text,
-        duration_s=sound.size / quality.rate_hz,
-        checkpoint=chosen.id,
-    )
-    reporter.done({"checkpoint": chosen.id, "step": chosen.step, "sample": path})
+    duration_s = round(sound.size / quality.rate_hz, 3)
+    reporter.sample(step=chosen.step, path=path, text=text, duration_s=duration_s, checkpoint=chosen.id)  # fmt: skip
+    made, real = [], []
+    for reference in _references(source)[:MOST_SCORED]:
+        ids = dataset.phoneme_ids(reference.text, trained.language)
+        made.append(exporting.speak(generator, ids))
+        real.append(read_sound(Path(reference.path), quality.rate_hz))
+    scores = compare(made, real, quality.rate_hz).as_dict() if made else {}
+    if scores:
+        reporter.scores(chosen.id, **scores)
+    result = {"checkpoint": chosen.id, "step": chosen.step, "sample": path, "scores": scores}
+    reporter.done(result)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,18 +140,29 @@ def _open(folder: Path, reporter: Reporter, steering: Steering) -> Job:
             confirmed=spec.allow_unsafe_base,
         )
     quality = _quality(spec, base)
-    _check_disk(folder, quality, reporter)
-    reporter.state(State.PREPARE)
+    weights = _weights_of(quality)
+    # What lies there already needs no more room.
+    own = sum(kept.size_bytes for kept in checkpoints.Checkpoints(folder).all())
+    ready = check(
+        folder,
+        spec,
+        reporter,
+        rates_hz=(quality.rate_hz,),
+        checkpoint_bytes=max(0, BYTES_PER_WEIGHT * weights - own // (spec.keep + 3)),
+        libraries=(*LIBRARIES, "librosa"),
+        least_memory_bytes=MEMORY_BYTES + 2 * BYTES_PER_WEIGHT * weights,
+    )
+    reporter.state(State.PREPARE, f"{len(ready.clips)} clips")
 
     def tick(share: float, what: str) -> None:
         steering.obey(reporter)
         reporter.progress(fraction=share, message=what)
 
-    data = dataset.prepare(folder, spec, quality, tick)
-    for uid, why in data.left_out[:20]:
-        reporter.warning(f"Clip {uid} is left out: {why}.")
-    if len(data.left_out) > 20:
-        reporter.warning(f"{len(data.left_out) - 20} more clips are left out for such reasons.")
+    data = dataset.prepare(folder, spec, ready.clips, ready.digests, quality, tick)
+    for uid, why in data.left_out[:MOST_NAMED]:
+        reporter.warning(f"Clip {uid[:40]} is left out: {why}.")
+    if len(data.left_out) > MOST_NAMED:
+        reporter.warning(f"{len(data.left_out) - MOST_NAMED} more clips are left out.")
     return Job(folder, spec, quality, device, data, base)
 
 
@@ -159,13 +184,12 @@ class Training:
         self._steering = steering
         self._clock = clock
         self.store = checkpoints.Checkpoints(job.folder, job.spec.keep)
-        learn, self._held_back = split(job.data.clips)
-        self._clips = learn
+        self._clips, self._held_back = job.data.learn, job.data.check
         self._sounds: Sounds = job.data.sounds()
         self._meter = Meter()
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="batches")
         self.config = VitsConfig.of(
-            job.spec, job.quality.name, job.device, len(learn), has_base=job.base is not None
+            job.spec, job.quality.name, job.device, len(self._clips), has_base=job.base is not None
         )
         self._runaways = 0
         self._text = sentence_of(job.spec)
@@ -316,7 +340,7 @@ class Training:
             size_bytes=kept.size_bytes,
         )
         self._say_test_sentence(kept.id)
-        self._draw()
+        self._draw_and_score(kept.id)
         for id in self.store.prune():
             self._reporter.dropped(id)
 
@@ -466,18 +490,19 @@ class Training:
             checkpoint=checkpoint,
         )
 
-    def _draw(self) -> None:
-        """A clip that was held back beside what the voice makes of its transcript."""
-        clip: Clip = self._held_back[0]
-        folder = self._job.folder / SAMPLES
-        drawn = {"target": self._sounds.clip(clip), "made": self._spoken(clip.ids)}
+    def _draw_and_score(self, checkpoint: str) -> None:
+        """What the voice makes of clips that were held back, beside the clips."""
+        some = self._held_back[:MOST_SCORED]
+        rate_hz = self._job.quality.rate_hz
+        real = [self._sounds.clip(clip) for clip in some]
+        made = [self._spoken(clip.ids) for clip in some]
         paths = {}
-        for name, sound in drawn.items():
-            file = folder / f"step-{self.step:07d}-{name}.png"
-            grey = spectrogram(sound, self._job.quality.rate_hz, PICTURE_WIDTH, PICTURE_HEIGHT)
-            file.write_bytes(to_png(grey))
+        for name, sound in (("target", real[0]), ("made", made[0])):
+            file = self._job.folder / SAMPLES / f"step-{self.step:07d}-{name}.png"
+            file.write_bytes(picture(sound, rate_hz))
             paths[name] = file.relative_to(self._job.folder).as_posix()
         self._reporter.picture(step=self.step, target=paths["target"], made=paths["made"])
+        self._reporter.scores(checkpoint, **compare(made, real, rate_hz).as_dict())
 
     def _spoken(self, ids: tuple[int, ...]) -> exporting.FloatArray:
         _speak_mode(self.network)
@@ -538,27 +563,31 @@ def best_of(store: checkpoints.Checkpoints) -> checkpoints.Kept:
 
 
 def _export(
-    folder: Path,
     spec: JobSpec,
+    trained: JobSpec,
+    folder: Path,
+    source: Path,
     chosen: checkpoints.Kept,
     reporter: Reporter,
-    trained: JobSpec | None = None,
+    steering: Steering,
 ) -> dict[str, Any]:
+    """Write the voice into ``folder`` and let it speak in a fresh process; what is told with the line done."""
     reporter.state(State.EXPORT)
-    stored = checkpoints.read(chosen.path)
-    quality = QUALITIES[VitsConfig.from_dict(stored.state["config"]).quality]
+    stored = _stored(chosen)
+    quality = _quality_in(stored)
+    name = spec.name or trained.name or "voice"
+    text = sentence_of(trained)
     target = folder / EXPORT
     target.mkdir(parents=True, exist_ok=True)
-    name = spec.name or (trained.name if trained else "") or "voice"
     done = exporting.export(
         stored.tensors,
         quality,
         target / f"{_file_name(name)}.onnx",
-        language=(trained or spec).language,
+        language=trained.language,
         name=name,
-        test_ids=dataset.phoneme_ids(sentence_of(trained or spec), (trained or spec).language),
+        test_ids=dataset.padded_ids(sentences(text, trained.language)[0]),
     )
-    return {
+    result = {
         "model": done.path.relative_to(folder).as_posix(),
         "checkpoint": chosen.id,
         "step": chosen.step,
@@ -566,9 +595,57 @@ def _export(
         "size_bytes": done.size_bytes,
         "scores": {},
     }
+    if spec.options.get("verify") is False and spec.command == "export":
+        return result
+    reporter.state(State.VERIFY)
+    verdict = verify(
+        folder,
+        done.path,
+        language=trained.language,
+        rate_hz=quality.rate_hz,
+        say=[text],
+        references=_references(source),
+        reporter=reporter,
+        steering=steering,
+    )
+    reporter.scores(chosen.id, **verdict.scores.as_dict())
+    return result | {
+        "scores": verdict.scores.as_dict(),
+        "narrator_similarity": verdict.narrator_similarity,
+        "sentences": verdict.sentences,
+        "real_time_factor": verdict.real_time_factor,
+    }
 
 
-def _chosen(folder: Path) -> tuple[JobSpec, JobSpec, checkpoints.Kept]:
+def _references(source: Path) -> list[Reference]:
+    """Recordings of the speaker that were held back, as far as they are still there."""
+    try:
+        apart = set(read_json(source / DATASET / MANIFEST)["held_back"])
+        clips = read_clips(source)
+    except (ProtocolError, KeyError, TypeError):
+        return []
+    found = [(clip, source / clip.path) for clip in clips if clip.uid in apart]
+    return [Reference(clip.text, str(path)) for clip, path in found if path.is_file()]
+
+
+def _stored(chosen: checkpoints.Kept) -> checkpoints.Checkpoint:
+    try:
+        return checkpoints.read(chosen.path)
+    except checkpoints.CheckpointError as error:
+        raise TrainerError("checkpoint.broken", str(error)) from error
+
+
+def _quality_in(stored: checkpoints.Checkpoint) -> Quality:
+    try:
+        return QUALITIES[VitsConfig.from_dict(stored.state["config"]).quality]
+    except (KeyError, TypeError) as error:
+        raise TrainerError(
+            "checkpoint.broken", "This checkpoint is none of the full trainer's."
+        ) from error
+
+
+def _chosen(folder: Path) -> tuple[JobSpec, JobSpec, Path, checkpoints.Kept]:
+    """The job, the training's job and folder, and the checkpoint that is meant."""
     spec = read_job(folder)
     elsewhere = str(spec.options.get("job") or "")
     source = Path(elsewhere) if elsewhere else folder
@@ -578,7 +655,7 @@ def _chosen(folder: Path) -> tuple[JobSpec, JobSpec, checkpoints.Kept]:
         chosen = store.named(id) if id else best_of(store)
     except checkpoints.CheckpointError as error:
         raise TrainerError("checkpoint.none", str(error)) from error
-    return spec, read_job(source), chosen
+    return spec, read_job(source), source, chosen
 
 
 def _device(spec: JobSpec) -> torch.device:
@@ -611,21 +688,10 @@ def _quality(spec: JobSpec, base: Base | None) -> Quality:
     return QUALITIES["low" if spec.rate_hz == QUALITIES["low"].rate_hz else "medium"]
 
 
-def _check_disk(folder: Path, quality: Quality, reporter: Reporter) -> None:
-    """Room for the last, the best and one being written is the least; the export comes on top."""
+def _weights_of(quality: Quality) -> int:
+    """How many weights both networks have, without making them."""
     with torch.device("meta"):
-        network = build(quality)
-    size = BYTES_PER_WEIGHT * sum(one.numel() for one in network.state().values())
-    needed = 3 * size + SPARE_BYTES
-    free = psutil.disk_usage(str(folder)).free
-    own = sum(kept.size_bytes for kept in checkpoints.Checkpoints(folder).all())
-    if free + own < needed:
-        raise TrainerError(
-            "disk.full",
-            f"The disk has {free / 1e9:.1f} GB left, and this training needs {needed / 1e9:.1f} GB (a checkpoint has"
-            f" {size / 1e6:,.0f} MB). Make room, or choose the quick trainer.",
-        )
-    reporter.progress(message=f"a checkpoint will have {size / 1e6:,.0f} MB")
+        return sum(one.numel() for one in build(quality).state().values())
 
 
 def _is_full_memory(error: Exception) -> bool:

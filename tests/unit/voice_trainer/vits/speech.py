@@ -12,6 +12,7 @@ from backend.audio import espeak
 from backend.audio.levels import from_pcm16
 from backend.audio.resample import resample
 from voice_trainer.vits import batches
+from voice_trainer.vits.dataset import phoneme_ids
 
 SENTENCES = (
     "The lamp is on.",
@@ -32,14 +33,9 @@ def spoken(text: str, rate_hz: int = 16_000) -> np.ndarray:
     return resample(from_pcm16(made.pcm), made.rate_hz, rate_hz)
 
 
-@cache
 def ids(text: str) -> tuple[int, ...]:
     """Its phoneme ids as PiperVoice makes them."""
-    from piper.phoneme_ids import phonemes_to_ids
-    from piper.phonemize_espeak import EspeakPhonemizer
-
-    sentences = EspeakPhonemizer().phonemize("en-us", text)
-    return tuple(one for sentence in sentences for one in phonemes_to_ids(sentence))
+    return phoneme_ids(text, "en-us")
 
 
 def sounds(
@@ -51,7 +47,7 @@ def sounds(
     start = 0
     for number, text in enumerate(SENTENCES[:count]):
         samples = batches.append_samples(file, spoken(text), segment)
-        clips.append(batches.Clip(f"clip-{number}", ids(text), start, samples))
+        clips.append(batches.Clip(f"clip-{number}", text, ids(text), start, samples))
         start += samples
     path = folder / "samples.pcm"
     path.write_bytes(file.getvalue())

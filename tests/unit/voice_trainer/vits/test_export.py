@@ -50,6 +50,7 @@ def test_the_exported_voice_speaks_in_piper_and_tells_its_durations(tmp_path: Pa
     assert {path.name for path in tmp_path.iterdir()} == {"hoshi.onnx", "hoshi.onnx.json"}
 
 
+@pytest.mark.slow  # exports
 def test_a_graph_that_says_something_else_is_not_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -127,7 +127,7 @@ def test_half_precision_says_nearly_the_same(tmp_path: Path) -> None:
 
 def test_a_clip_shorter_than_a_segment_is_learnt_from(tmp_path: Path) -> None:
     clips, audio = sounds(tmp_path, 1, segment=2048)
-    short = type(clips[0])("short", clips[0].ids[:7], 0, 2048)
+    short = type(clips[0])("short", "", clips[0].ids[:7], 0, 2048)
     network = tiny()
     found = step.update(network, step.optimizers(network, CPU, "32"), batch([short], audio), "32")
     assert all(map(math.isfinite, found.values().values()))
