@@ -607,8 +607,17 @@ class Clips:
             if not found or found[0].transcript != text:
                 return None
             row = judged(found[0], grade, reasons, {**found[0].measures, **measures})
-            await self._put([replace(row, updated_at=now())])
+            row = replace(settled(row), updated_at=now())
+            await self._put([row])
             return row
+
+    async def settle(self, job_id: str) -> list[ClipRow]:
+        """Accept what a processing made and nothing could be checked of: nobody speaks its language to compare with."""
+        async with self._changing:
+            found = await self.of_job(job_id)
+            changed = [new for row in found if (new := settled(row)) != row]
+            await self._put(changed)
+            return changed
 
     def tell(self, changed: Sequence[ClipRow], what: str) -> None:
         """Say that these have changed."""
@@ -945,17 +954,18 @@ def wire(row: ClipRow, models: Mapping[str, tuple[str, ...]]) -> Clip:
 def judged(
     row: ClipRow, grade: str, reasons: tuple[str, ...], measures: Mapping[str, float]
 ) -> ClipRow:
-    """A clip with a grade; one that nobody has looked at is accepted when sound and words can be trusted.
-
-    What the basic recogniser read is right in two words of three: no better than B, and never accepted by itself.
-    """
+    """A clip with a grade; what the basic recogniser read is right in two words of three, so it is no better than B."""
     reasons = tuple(one for one in reasons if one != RECOGNISER_REASON)
-    is_guess = row.text_from == "recogniser"
-    if is_guess and row.transcript:
+    if row.text_from == "recogniser" and row.transcript:
         grade = "B" if grade == "A" else grade
         reasons = (*reasons, RECOGNISER_REASON)
-    row = replace(row, grade=grade, reasons=reasons, measures=dict(measures))
-    if row.status == "new" and row.transcript and not is_guess and grade in ("A", "B"):
+    return replace(row, grade=grade, reasons=reasons, measures=dict(measures))
+
+
+def settled(row: ClipRow) -> ClipRow:
+    """A clip that nobody has looked at is accepted when its sound is good and its words can be trusted."""
+    is_trusted = row.transcript and row.text_from != "recogniser"
+    if row.status == "new" and is_trusted and row.grade in ("A", "B"):
         return replace(row, status="accepted")
     return row
 
@@ -997,8 +1007,7 @@ def _with_sound(row: ClipRow, told: Mapping[str, Any]) -> ClipRow:
         edited=True,
         updated_at=now(),
     )
-    status = new.status
-    return replace(judged(new, str(told["grade"]), tuple(told["reasons"]), measures), status=status)
+    return judged(new, str(told["grade"]), tuple(told["reasons"]), measures)
 
 
 def _all_names() -> tuple[str, ...]:

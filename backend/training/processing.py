@@ -148,17 +148,19 @@ class Processing:
         run.memory["phase"] = "cut"
         await self._job_file(run, "cut")
         cut = await run.trainer("process", phase="cut")
+        await self._take_the_rest(run)
         await self._tell(run)
         if run.memory.get("transcribe", True):
             await self._transcribe(run)
         await self._check(run)
+        self._clips.tell(await self._clips.settle(run.job.id), "clips accepted")
         return await self._result(run, cut)
 
     async def on_line(self, run: Run, line: Line) -> None:
         """A file that was read, or a clip that was cut or checked."""
         if line["kind"] == "file":
             await self._on_file(run, line)
-        elif line["kind"] == "clip" and run.memory.get("phase") == "check":
+        elif line["kind"] == "clip" and "path" not in line:
             text = str(line.get("text", ""))
             judged = await self._clips.judge(
                 str(line["uid"]),
@@ -171,6 +173,16 @@ class Processing:
         elif line["kind"] == "clip":
             made = _made(run.folder, line, self._uploads.find(str(line.get("upload", ""))))
             await self._note(run, await self._clips.arrive(made, run.job.id))
+
+    async def _take_the_rest(self, run: Run) -> None:
+        """Take in what could not be taken in when it was told (a full disk): no clip is left behind in a job's folder.
+
+        Raises:
+            AppError: It still cannot be; the job fails and can be resumed.
+        """
+        left = await asyncio.to_thread(_left_behind, run.folder)
+        for line in left:
+            await self.on_line(run, line)
 
     async def _on_file(self, run: Run, line: Line) -> None:
         upload_id, problem = str(line.get("upload", "")), str(line.get("problem") or "")
@@ -206,11 +218,10 @@ class Processing:
         self._told_s[run.job.id] = monotonic_s()
         fresh = self._fresh.pop(run.job.id, [])
         if fresh:
-            count = f"{len(fresh)} clips" if len(fresh) != 1 else "a clip"
             phase = {"transcribe": "transcribed", "check": "checked"}.get(
                 str(run.memory.get("phase")), "cut"
             )
-            self._clips.tell(fresh, f"{count} {phase}")
+            self._clips.tell(fresh, f"{_counted(len(fresh), 'clip')} {phase}")
 
     async def _transcribe(self, run: Run) -> None:
         """Have everything read that has no transcript; turns go first."""
@@ -292,15 +303,16 @@ class Processing:
         }
         silent = sum(not row.transcript for row in rows)
         files: dict[str, Any] = run.memory.get("files", {})
-        refused = [one for one in files.values() if one["problem"]]
+        refused = sum(bool(one["problem"]) for one in files.values())
+        used = sum(bool(one["clips"]) for one in files.values())
         parts = ", ".join(f"{count} {grade}" for grade, count in grades.items())
-        summary = f"{len(rows)} clips from {len(files) - len(refused)} files" + (
+        summary = f"{_counted(len(rows), 'clip')} from {_counted(used, 'file')}" + (
             f" ({parts})" if parts else ""
         )
         if silent:
-            summary += f"; {silent} need a transcript"
+            summary += f"; {_counted(silent, 'clip')} without a transcript"
         if refused:
-            summary += f"; {len(refused)} files could not be used"
+            summary += f"; {_counted(refused, 'file')} could not be used"
         await asyncio.to_thread(_tidy, run.folder)
         self._told_s.pop(run.job.id, None)
         return {
@@ -445,6 +457,10 @@ _ISO = {"cmn": "zh", "yue": "zh"}
 """Tongues that espeak and Whisper name differently."""
 
 
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
 def _title(stored: Sequence[Stored]) -> str:
     sounds = [one.filename for one in stored if one.kind == "sound"]
     return sounds[0] if len(sounds) == 1 else f"{len(sounds)} recordings"
@@ -482,6 +498,15 @@ def _made(folder: Path, line: Line, upload: Stored | None) -> Made:
 
 def _lines(folder: Path) -> list[dict[str, Any]]:
     return list(ProgressReader(folder).read())
+
+
+def _left_behind(folder: Path) -> list[dict[str, Any]]:
+    """Clips that were told and still lie in the job's folder."""
+    return [
+        line
+        for line in ProgressReader(folder).read()
+        if line["kind"] == "clip" and "path" in line and (folder / str(line["path"])).is_file()
+    ]
 
 
 def _words(found: object) -> tuple[str, ...]:

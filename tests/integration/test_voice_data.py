@@ -87,6 +87,10 @@ class Data:
             clips.arrive(made(self.folder, uid, self.speaker, **fields), "process-1"),
         )
         assert row is not None
+        in_loop(
+            self.served,
+            clips.judge(row.uid, row.grade, row.reasons, row.measures, row.transcript),
+        )
         return int(row.id)
 
     def page(self, **wanted: Any) -> Any:
