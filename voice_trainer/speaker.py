@@ -1,6 +1,6 @@
 """Whose voice it is: a small speaker embedding without anybody's weights.
 
-`embed(samples, rate_hz)` describes a clip by about 60 numbers, `similarity(a, b)` compares two of them. Text, loudness and
+`embed(samples, rate_hz)` describes a clip by 32 numbers, `similarity(a, b)` compares two of them. Text, loudness and
 moderate noise hardly change them. What is measured: how the spectrum looks in each of some sixty kinds of sound (a
 Gaussian mixture sorts the frames, so two clips with different words are compared sound by sound), how much it varies, and
 the pitch. Which directions tell voices apart was learned by ``scripts/make_speaker_space.py`` from the embedded engine's
@@ -168,7 +168,7 @@ def describe(found: Frames, space: Space) -> FloatArray:
     counts = shares.sum(axis=0)
     sums = shares.T @ x
     shift = (sums - counts[:, None] * space.means) / (counts[:, None] + RELEVANCE)
-    kinds = shift * np.sqrt(space.weights / 1.0)[:, None] / np.sqrt(space.variances)
+    kinds = shift * np.sqrt(space.weights)[:, None] / np.sqrt(space.variances)
     whole = np.concatenate([x.mean(axis=0), x.std(axis=0)])
     return np.concatenate([kinds.ravel(), whole, _pitch_numbers(found)]).astype(np.float32)
 
