@@ -33,7 +33,9 @@ BEGINS, ENDS = 0.5, 0.35
 
 SHORTEST_SPEECH = 8  # frames; clicks are shorter
 SHORTEST_PAUSE = 6  # frames; the closure of a stop is shorter
-EDGE = 20  # frames that soft beginnings and endings may lie outside of what the detector says
+EDGE = 30  # frames that soft beginnings and endings may lie outside of what the detector says
+CLOSURE = 12  # frames of silence before the last sound of "stop"
+SOFTEST_DB = 45.0  # below the loudest: nobody hears that as speech
 ABOVE_ROOM_DB = 6.0
 ROOM_PERCENTILE = 10.0
 
@@ -256,18 +258,26 @@ def _tidied(found: BoolArray) -> BoolArray:
 def _with_soft_edges(found: BoolArray, levels: Levels, room: float) -> BoolArray:
     """Speech grown to where it sinks into the room, and shrunk where the detector lagged behind silence."""
     out = found.copy()
-    loud = _smooth(levels) > room + ABOVE_ROOM_DB
+    loudest = float(np.percentile(levels[found], 95)) if found.any() else room
+    loud = levels > max(room + ABOVE_ROOM_DB, loudest - SOFTEST_DB)
     for start, end in runs(found):
+        heard = np.flatnonzero(loud[max(start - EDGE, 0) : start])[::-1]
         first = start
-        while first > max(start - EDGE, 0) and loud[first - 1]:
-            first -= 1
-        while first < min(start + EDGE, end - 1) and not loud[first]:
-            first += 1
+        for at in (heard + max(start - EDGE, 0)).tolist():
+            if first - at > CLOSURE:
+                break
+            first = at
         last = end
-        while last < min(end + EDGE, found.size) and loud[last]:
-            last += 1
-        while last > max(end - EDGE, first + 1) and not loud[last - 1]:
-            last -= 1
+        for at in (np.flatnonzero(loud[end : end + EDGE]) + end).tolist():
+            if at + 1 - last > CLOSURE:
+                break
+            last = at + 1
+        if first == start:
+            while first < min(start + EDGE, last - 1) and not loud[first]:
+                first += 1
+        if last == end:
+            while last > max(end - EDGE, first + 1) and not loud[last - 1]:
+                last -= 1
         out[start:end] = False
         out[first:last] = True
     return out

@@ -322,7 +322,7 @@ def _columns_without_heading(rows: list[list[str]]) -> dict[str, int]:
     if usual >= 3:
         second = [row[1].strip() for row in rows if len(row) > 2]
         are_words = sum(" " in cell for cell in second) > len(second) / 4
-        if not are_words and len(set(second)) <= max(len(second) // 2, 1):
+        if not are_words and len(set(second)) <= (len(second) + 1) // 2:
             return {"file": 0, "speaker": 1, "text": 2}
         return {"file": 0, "text": 2, "text_else": 1}
     return {"file": 0, "text": 1}

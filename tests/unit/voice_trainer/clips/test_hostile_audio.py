@@ -89,7 +89,7 @@ def test_there_are_more_than_300_of_them():
 
 @pytest.mark.skipif(sys.platform == "win32", reason="links and pipes")
 def test_a_sample_of_hostile_files_is_refused_in_words(tmp_path):
-    check(tmp_path, every=11, limit_s=60.0)
+    check(tmp_path, every=23, limit_s=60.0)
 
 
 @pytest.mark.slow
