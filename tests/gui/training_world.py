@@ -76,8 +76,10 @@ class World:
             self.speakers.append(
                 Speaker(id="mika", name="Mika", consent=agreed, consent_at=AT if consent else None)
             )
+        kinds = [self.made_clip(number) for number in range(1, 1 + min(clips, 200))]
         for number in range(1, clips + 1):
-            self.clips[number] = self.made_clip(number)
+            fields = {"id": number, "uid": f"c{number:06d}"}
+            self.clips[number] = kinds[(number - 1) % 200].model_copy(update=fields)
         if clips:
             self.uploads = [
                 Upload(id=f"u{n}", filename=f"stream {n}.wav", speaker="mika", size_bytes=4_000_000,
@@ -154,6 +156,7 @@ class World:
         return [
             (r"GET /api/voice/speakers", lambda q, b: self.known_speakers()),
             (r"POST /api/voice/speakers", self.add_speaker),
+            (r"PATCH /api/voice/speakers/([^/]+)", self.change_speaker),
             (r"POST /api/voice/speakers/([^/]+)/consent", self.agree),
             (r"GET /api/voice/uploads", lambda q, b: self.uploads),
             (r"POST /api/voice/upload", self.take_upload),
@@ -199,6 +202,12 @@ class World:
         self.speakers.append(made)
         return made
 
+    def change_speaker(self, query: Any, body: Any, who: str) -> Speaker:
+        found = next(one for one in self.speakers if one.id == who)
+        made = found.model_copy(update=body)
+        self.speakers[self.speakers.index(found)] = made
+        return made
+
     def agree(self, query: Any, body: Any, who: str) -> Speaker:
         found = next(one for one in self.speakers if one.id == who)
         made = found.model_copy(update={"consent": body["statement"], "consent_at": AT})
@@ -230,21 +239,7 @@ class World:
         return {"job_id": made.id}
 
     def page(self, query: dict[str, str]) -> ClipPage:
-        found = [clip for clip in self.clips.values() if clip.speaker == query.get("speaker")]
-        if query.get("ids"):
-            wanted = set(map(int, query["ids"].split(",")))
-            found = [clip for clip in found if clip.id in wanted]
-        for name in ("status", "grade"):
-            if query.get(name):
-                found = [clip for clip in found if getattr(clip, name) == query[name]]
-        if query.get("text"):
-            found = [clip for clip in found if query["text"].lower() in clip.transcript.lower()]
-        keys: dict[str, Callable[[Clip], Any]] = {
-            "id": lambda c: c.id, "transcript": lambda c: c.transcript, "duration": lambda c: c.duration_s,
-            "snr": lambda c: c.measures.get("snr_db", 0), "loudness": lambda c: c.measures.get("lufs", 0),
-            "grade": lambda c: c.grade, "match": lambda c: c.measures.get("match", 0),
-        }  # fmt: skip
-        found.sort(key=keys[query.get("sort", "id")], reverse=query.get("descending") == "true")
+        found = self.fitting(query)
         good = [clip for clip in found if clip.status == "accepted"]
         minutes: dict[str, float] = {}
         grades: dict[str, int] = {}
@@ -255,6 +250,28 @@ class World:
         return ClipPage(clips=tuple(found[offset : offset + limit]), total=len(found), accepted=len(good),
                         minutes=minutes,
             grades=grades, can_undo=self.undo[-1][0] if self.undo else "")  # fmt: skip
+
+    def fitting(self, query: dict[str, str]) -> list[Clip]:
+        found = [clip for clip in self.clips.values() if clip.speaker == query.get("speaker")]
+        if query.get("ids"):
+            wanted = set(map(int, query["ids"].split(",")))
+            found = [clip for clip in found if clip.id in wanted]
+        for name in ("status", "grade"):
+            if query.get(name):
+                found = [clip for clip in found if getattr(clip, name) == query[name]]
+        if query.get("text"):
+            found = [clip for clip in found if query["text"].lower() in clip.transcript.lower()]
+        keys: dict[str, Callable[[Clip], Any]] = {
+            "id": lambda c: c.id,
+            "transcript": lambda c: c.transcript,
+            "duration": lambda c: c.duration_s,
+            "snr": lambda c: c.measures.get("snr_db", 0),
+            "loudness": lambda c: c.measures.get("lufs", 0),
+            "grade": lambda c: c.grade,
+            "match": lambda c: c.measures.get("match", 0),
+        }
+        found.sort(key=keys[query.get("sort", "id")], reverse=query.get("descending") == "true")
+        return found
 
     def remember(self, what: str, ids: list[int]) -> None:
         self.undo.append((what, {n: self.clips[n] for n in ids if n in self.clips}))

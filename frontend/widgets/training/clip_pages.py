@@ -107,6 +107,8 @@ class ClipPages:
         self._fresh: set[int] = set()
         self._asked: set[int] = set()
         self._turn = 0
+        self._is_stale = False
+        """The rows answer an earlier question; they stay until the first answer to this one is there."""
         self._seen = (0, PAGE)
         self._range: tuple[int, int] | None = None
         self._text_job: str | None = None
@@ -174,9 +176,10 @@ class ClipPages:
             return
         self.question = wanted
         self._seen = (0, PAGE - 1)
-        self._rows.clear()
+        self._is_stale = True
         self.selected.clear()
         self.current = self._anchor = 0
+        self._current_id = None
         self.cockpit.tell("selection")
         self.reload()
 
@@ -190,6 +193,12 @@ class ClipPages:
             self.want(text=text, ids=(), why="")
 
         self._text_job = self.cockpit.master.after(TEXT_WAIT_MS, ask)
+
+    def close(self) -> None:
+        """The page is going away."""
+        if self._text_job is not None:
+            self.cockpit.master.after_cancel(self._text_job)
+            self._text_job = None
 
     def sort(self, order: Order) -> None:
         """Order by a column; again turns it round. Figures begin with the highest."""
@@ -247,6 +256,9 @@ class ClipPages:
     def _take(self, page: int, found: ClipPage) -> None:
         self.problem = ""
         self.is_loaded = True
+        if self._is_stale:
+            self._is_stale = False
+            self._rows.clear()
         self.total, self.accepted = found.total, found.accepted
         self.minutes, self.can_undo = dict(found.minutes), found.can_undo
         self.grades = dict(found.grades)
@@ -255,7 +267,7 @@ class ClipPages:
             del self._rows[number]
         for number, clip in enumerate(found.clips, page * PAGE):
             self._rows[number] = clip
-            if clip.id == self._current_id and number != self.current:
+            if clip.id == self._current_id:
                 self.current = number
         self.current = max(0, min(self.current, self.total - 1))
         if self.clip is not None:

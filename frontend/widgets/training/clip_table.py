@@ -64,6 +64,7 @@ class ClipTable(Panel):
         self.clips = cockpit.clips
         self.edit, self.trim, self.split = edit, trim, split
         self._record, self._choose_files = record, choose_files
+        self._question = self.clips.question
         self.is_dropping = False
         """Files are held over the page."""
         self.search = Field(
@@ -273,6 +274,9 @@ class ClipTable(Panel):
             if self.search.text.strip() != question.text.strip() and not question.text:
                 self.search.set("")
             self.states.set(question.status)
+            if question != self._question:
+                self._question = question
+                self.rows.reveal(0)
             self.changed()
         elif self.rows.heard == self.cockpit.playing:
             return

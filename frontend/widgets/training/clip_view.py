@@ -678,6 +678,12 @@ class ClipView(Panel):
 
     # --- pictures
 
+    def _ended(self) -> None:
+        super()._ended()
+        if self._ask_job is not None:
+            self.after_cancel(self._ask_job)
+            self._ask_job = None
+
     def _ask_soon(self) -> None:
         if self._ask_job is not None:
             self.after_cancel(self._ask_job)

@@ -73,19 +73,19 @@ class Found:
 
     Attributes:
         files: Sounds and lists of transcripts with their sizes.
-        odd: Files that were named themselves and are neither.
+        odd: Files that were named themselves and cannot be sent, and why.
         left: How many were left out because there are too many.
     """
 
     files: tuple[tuple[Path, int], ...]
-    odd: tuple[str, ...] = ()
+    odd: tuple[tuple[str, str], ...] = ()
     left: int = 0
 
 
 def look_through(paths: Iterable[Path]) -> Found:
     """Files to send out of files and folders; in a folder what is no recording is left out silently. Reads the disk."""
     files: list[tuple[Path, int]] = []
-    odd: list[str] = []
+    odd: list[tuple[str, str]] = []
     left = 0
     for path in paths:
         try:
@@ -94,13 +94,13 @@ def look_through(paths: Iterable[Path]) -> Found:
             for one in inside:
                 if one.suffix.casefold() not in SOUNDS | LISTS:
                     if not named:
-                        odd.append(one.name)
+                        odd.append((one.name, "is neither a recording nor a list of transcripts"))
                 elif len(files) >= MOST_FILES:
                     left += 1
                 else:
                     files.append((one, one.stat().st_size))
         except OSError:
-            odd.append(path.name)
+            odd.append((path.name, "cannot be read"))
     return Found(tuple(files), tuple(odd), left)
 
 
@@ -220,8 +220,7 @@ class ImportBar(Panel):
         def ready(found: Found) -> None:
             if not self.winfo_exists():
                 return
-            for name in found.odd:
-                self.gone_wrong.append((name, "is neither a recording nor a list of transcripts"))
+            self.gone_wrong += found.odd
             if found.left:
                 words = f"were left out: {MOST_FILES:,} at once is the most"
                 self.gone_wrong.append((f"{found.left:,} more files", words))

@@ -637,6 +637,7 @@ class Cockpit:
 
     def close(self) -> None:
         """The page is going away."""
+        self.clips.close()
         self._worker.shutdown(wait=False, cancel_futures=True)
         self._stop_tick()
         self._watchers.clear()
