@@ -62,6 +62,7 @@ class Vocoder(nn.Module):
         self.synthesis_sin = _constant(self, "synthesis_sin", synthesis_sin[:, None])
         self.to_phase = _constant(self, "to_phase", minimum_phase_matrix(self.grid.fft_size))
         self.noise = _constant(self, "noise", noise)
+        self.between = _constant(self, "between", np.arange(self.grid.hop) / self.grid.hop)
 
     def forward(
         self,
@@ -110,7 +111,7 @@ class Vocoder(nn.Module):
     def _pulses(self, f0_hz: Tensor) -> Tensor:
         """A band-limited pulse train of unit power, shape (batch, samples)."""
         rate_hz = self.grid.rate_hz
-        f0 = F.interpolate(f0_hz[:, None], scale_factor=float(self.grid.hop), mode="linear")[:, 0]
+        f0 = self._between_frames(f0_hz)
         # In double: a float's 24 bits would drift audibly within a minute.
         cycles = torch.remainder(torch.cumsum(f0.double() / rate_hz, dim=1), 1.0).float()
         angle = 2 * math.pi * cycles
@@ -125,6 +126,12 @@ class Vocoder(nn.Module):
         # The highest harmonic fades in as the pitch falls; switched on at once it would click.
         kernel = kernel + (most - harmonics - 1) * torch.cos((harmonics + 1) * angle)
         return kernel * 2 * torch.sqrt(f0 / rate_hz)
+
+    def _between_frames(self, values: Tensor) -> Tensor:
+        """A value for each sample, in straight lines from the middle of a frame to that of the next."""
+        following = torch.cat([values[:, 1:], values[:, -1:]], dim=1)
+        lines = values[:, :, None] + (following - values)[:, :, None] * self.between
+        return lines.flatten(1)
 
     def _noise(self, like: Tensor) -> Tensor:
         """White noise of unit power, as long as another signal, shape (batch, samples)."""
