@@ -57,7 +57,11 @@ _EDIT = "backend.audio.clip_edit"
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A clip as the trainer hands it over."""
+    """A clip as the trainer hands it over.
+
+    Attributes:
+        before: The sound before it was denoised; None when it was not.
+    """
 
     uid: str
     path: Path
@@ -75,6 +79,7 @@ class Made:
     reasons: tuple[str, ...]
     measures: dict[str, float]
     prompt_id: str = ""
+    before: Path | None = None
 
 
 class Clips:
@@ -537,13 +542,15 @@ class Clips:
         if not _UID.fullmatch(made.uid):
             raise InvalidInputError(f"{made.uid[:80]!r} cannot be a clip's name.")
         async with self._changing:
-            known = await self._database.read(lambda c: rows.by_uids(c, [made.uid]))
-            old = known[0] if known else None
+            uid, old = await self._place_for(made, job_id)
             if old is not None and (old.deleted_at is None or old.job_id == job_id):
-                await asyncio.to_thread(made.path.unlink, missing_ok=True)
+                await asyncio.to_thread(_clear, made)
                 return None
-            target = self._folder / f"{made.uid}.wav"
+            target = self._folder / f"{uid}.wav"
             try:
+                if made.before is not None:
+                    before = self._folder / f"{uid}.before.wav"
+                    await asyncio.to_thread(_take_in, made.before, before)
                 sha256 = await asyncio.to_thread(_take_in, made.path, target)
             except OSError as error:
                 raise InvalidInputError(
@@ -552,7 +559,7 @@ class Clips:
             moment = now()
             row = ClipRow(
                 id=old.id if old else None,
-                uid=made.uid,
+                uid=uid,
                 filename=target.name,
                 created_at=moment,
                 updated_at=moment,
@@ -566,15 +573,34 @@ class Clips:
                 start_s=made.start_s,
                 end_s=made.end_s,
                 sha256=sha256,
+                edited=made.before is not None,
                 upload_id=made.upload_id,
                 job_id=job_id,
                 prompt_id=made.prompt_id,
             )
             row = judged(row, made.grade, made.reasons, made.measures)
+            if made.before is not None:
+                row.measures.update(before_start_s=made.start_s, before_end_s=made.end_s)
             row = await self._database.write(lambda c: rows.put(c, row))
-            await asyncio.to_thread(made.path.unlink, missing_ok=True)
+            await asyncio.to_thread(_clear, made)
             self._want_manifest()
         return row
+
+    async def _place_for(self, made: Made, job_id: str) -> tuple[str, ClipRow | None]:
+        """The uid that a clip gets, and what is there of it.
+
+        The trainer names clips by what they are cut from. The same recording may have been brought in for somebody else
+        by mistake: that one's clip keeps the name.
+        """
+        uid = made.uid
+        for _ in range(2):
+            known = await self._database.read(lambda c, uid=uid: rows.by_uids(c, [uid]))  # type: ignore[misc]  # mypy cannot type a default
+            if not known:
+                return uid, None
+            if known[0].speaker == made.speaker or known[0].job_id == job_id:
+                return uid, known[0]
+            uid = hashlib.sha256(f"{made.uid} {made.speaker}".encode()).hexdigest()[:20]
+        return uid, known[0]
 
     async def hear(self, uid: str, text: str, text_from: str, language: str) -> ClipRow | None:
         """Give a clip the transcript that was heard in it, unless it has one by now."""
@@ -1040,6 +1066,13 @@ def _take_in(source: Path, target: Path) -> str:
         _sync([part])
         part.replace(target)
     return _sha256(target) or _missing(target)
+
+
+def _clear(made: Made) -> None:
+    """What was taken in need not lie in the job's folder too."""
+    made.path.unlink(missing_ok=True)
+    if made.before is not None:
+        made.before.unlink(missing_ok=True)
 
 
 def _missing(path: Path) -> str:

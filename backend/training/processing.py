@@ -39,7 +39,7 @@ TELL_EVERY_S = 1.0
 CHECK_AFTER_S = 1.0
 """Pause after an edit before it is checked, so that a burst of edits is one check."""
 LONGEST_CHECK_S = 300.0
-POLL_S = 0.1
+POLL_S = 0.05
 
 Line = Mapping[str, Any]
 
@@ -126,7 +126,7 @@ class Processing:
             name=_title(stored),
             speaker=speaker.id,
             language=language or speaker.language,
-            options={"denoise": denoise, "phase": "cut"},
+            options=_options("cut", denoise=denoise),
         )
         job = await self._jobs.start(
             "process",
@@ -290,7 +290,7 @@ class Processing:
             name=run.job.name,
             speaker=run.job.speaker,
             language=str(run.memory.get("language", "en-us")),
-            options={"denoise": bool(run.memory.get("denoise")), "phase": phase},
+            options=_options(phase, denoise=bool(run.memory.get("denoise"))),
         )
         await asyncio.to_thread(write_job, run.folder, spec)
 
@@ -457,6 +457,11 @@ _ISO = {"cmn": "zh", "yue": "zh"}
 """Tongues that espeak and Whisper name differently."""
 
 
+def _options(phase: str, *, denoise: bool) -> dict[str, Any]:
+    """What the trainer is told besides the files."""
+    return {"phase": phase, "denoise": denoise}
+
+
 def _counted(count: int, what: str) -> str:
     return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
@@ -473,9 +478,8 @@ def _made(folder: Path, line: Line, upload: Stored | None) -> Made:
         InvalidInputError: It lies outside of its job's folder.
         KeyError, TypeError, ValueError: The line is not as it must be.
     """
-    path = (folder / str(line["path"])).resolve()
-    if not path.is_relative_to(folder.resolve()):
-        raise InvalidInputError(f"A clip lies outside of its job's folder: {line['path']!r}.")
+    path = _inside(folder, str(line["path"]))
+    before = str(line.get("before") or "")
     return Made(
         uid=str(line["uid"]),
         path=path,
@@ -493,7 +497,15 @@ def _made(folder: Path, line: Line, upload: Stored | None) -> Made:
         reasons=_words(line.get("reasons")),
         measures=_numbers(line.get("measures")),
         prompt_id=upload.prompt_id if upload else "",
+        before=_inside(folder, before) if before else None,
     )
+
+
+def _inside(folder: Path, name: str) -> Path:
+    path = (folder / name).resolve()
+    if not path.is_relative_to(folder.resolve()):
+        raise InvalidInputError(f"A clip lies outside of its job's folder: {name!r}.")
+    return path
 
 
 def _lines(folder: Path) -> list[dict[str, Any]]:

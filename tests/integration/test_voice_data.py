@@ -8,19 +8,28 @@ import json
 import math
 import shutil
 import struct
+import sys
 from array import array
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from backend.audio.wav import to_wav
+from backend.app import create_app
+from backend.audio import espeak
+from backend.audio.wav import read_wav, to_wav
+from backend.clients.microphone import FileMicrophones
+from backend.server import BackendThread
 from backend.training.clips import Made
-from tests.integration.conftest import Served, serve
+from config import LoadedSettings
+from tests.fakes import Watch
+from tests.integration.conftest import Served, serve, settings_for
 
 RATE_HZ = 22_050
+CUTTER = (sys.executable, "-m", "tests.fake_cutter")
 CONSENT = "This is my own voice; it may be recorded and trained."
 
 
@@ -72,6 +81,23 @@ def made(folder: Path, uid: str, speaker: str, **fields: Any) -> Made:
     return Made(**(values | fields))
 
 
+def serve_with_cutter(folder: Path, **changes: object) -> Iterator[Served]:
+    """A backend whose trainer cuts in milliseconds."""
+    settings = settings_for(folder, **changes)
+    app = create_app(LoadedSettings.of(settings), trainer=CUTTER)
+    with BackendThread(settings, make_app=lambda: app) as backend:
+        token = (settings.data_dir / "api_token").read_text().strip()
+        jobs = app.state.backend.training
+        jobs.options = replace(jobs.options, poll_s=0.02)
+        yield Served(backend, app, token, "")
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """One backend for this file."""
+    yield from serve_with_cutter(tmp_path_factory.mktemp("luma"))
+
+
 class Data:
     """A speaker with clips, and the way to them."""
 
@@ -98,6 +124,29 @@ class Data:
         answer = self.api.get("/api/voice/clips", params=wanted)
         assert answer.status_code == 200, answer.text
         return answer.json()
+
+    def job(self, path: str, body: dict[str, Any]) -> Any:
+        """Start a job and wait for its end."""
+        backend = self.served.app.state.backend
+
+        async def run() -> str:
+            async with Watch(backend.bus) as seen:
+                answer = await asyncio.to_thread(self.api.post, path, json=body)
+                assert answer.status_code == 202, answer.text
+                job_id: str = answer.json()["job_id"]
+                async with asyncio.timeout(20):
+                    while not any(
+                        event.type in ("training.completed", "training.failed")
+                        or getattr(event, "state", "") in ("interrupted", "cancelled")
+                        for event in seen.events
+                        if event.job_id == job_id
+                    ):
+                        seen._changed.clear()
+                        await seen._changed.wait()
+                self.events = seen.events
+                return job_id
+
+        return self.api.get(f"/api/voice/jobs/{in_loop(self.served, run())}").json()
 
     def files(self) -> dict[str, str]:
         return {
@@ -479,3 +528,382 @@ def test_training_wants_consent_and_the_files_that_were_checked_in(data: Data) -
     (data.clips_folder / "train1.wav").write_bytes(tone(1.0))
     with pytest.raises(Exception, match=f"clip {clip}"):
         in_loop(data.served, clips.for_training("", [clip]))
+
+
+# --- processing ---
+
+
+def test_recordings_become_clips_and_one_bad_file_stops_nothing(data: Data) -> None:
+    answer = upload(
+        data.api,
+        ("one.wav", tone(2.0, 300)),
+        ("two.wav", tone(3.0, 400)),
+        ("bad.wav", b"RIFF\x00\x00\x00\x00WAVEnothing"),
+        speaker=data.speaker,
+    )
+    job = data.job("/api/voice/process", {"upload_ids": answer["upload_ids"], "transcribe": False})
+    assert (job["state"], job["result"]["clips"]) == ("done", 5)
+    assert job["message"] == (
+        "5 clips from 2 files (5 A); 5 clips without a transcript; 1 file could not be used."
+    )
+    page = data.page()
+    assert [clip["source"] for clip in page["clips"]] == ["one.wav"] * 2 + ["two.wav"] * 3
+    assert {clip["status"] for clip in page["clips"]} == {"new"}
+    for clip in page["clips"]:
+        assert data.files()[f"{clip['uid']}.wav"] == clip["sha256"]
+    uploads = data.api.get("/api/voice/uploads", params={"speaker": data.speaker}).json()
+    assert [one["processed"] for one in uploads] == [True, True, False]
+    assert "bad.wav" in uploads[2]["problem"]
+    types = [event.type for event in data.events]
+    assert types.count("audio.processed") == 2
+    assert "clips.changed" in types
+
+
+def test_the_same_recording_cut_again_doubles_nothing(data: Data) -> None:
+    answer = upload(data.api, ("again.wav", tone(2.0, 500)), speaker=data.speaker)
+    body = {"upload_ids": answer["upload_ids"], "transcribe": False}
+    data.job("/api/voice/process", body)
+    first = data.page()["clips"]
+    data.api.patch(f"/api/voice/clips/{first[0]['id']}", json={"transcript": "mine"})
+    data.api.delete(f"/api/voice/clips/{first[1]['id']}")
+    data.job("/api/voice/process", body)
+    again = {clip["id"]: clip["transcript"] for clip in data.page()["clips"]}
+    assert again == {first[0]["id"]: "mine", first[1]["id"]: ""}
+
+
+def test_a_recording_of_somebody_else_keeps_its_clips(data: Data) -> None:
+    other = data.api.post("/api/voice/speakers", json={"name": "Other"}).json()["id"]
+    for whose in (other, data.speaker):
+        answer = upload(data.api, ("same.wav", tone(1.0, 555)), speaker=whose)
+        body = {"upload_ids": answer["upload_ids"], "transcribe": False}
+        assert data.job("/api/voice/process", body)["result"]["clips"] == 1
+    assert data.page()["total"] == data.page(speaker=other)["total"] == 1
+    data.api.delete(f"/api/voice/speakers/{other}", params={"confirm": other})
+    assert data.page()["total"] == 1
+
+
+def test_what_was_denoised_can_be_restored(data: Data) -> None:
+    answer = upload(data.api, ("noisy.wav", tone(1.0, 600)), speaker=data.speaker)
+    body = {"upload_ids": answer["upload_ids"], "denoise": True, "transcribe": False}
+    data.job("/api/voice/process", body)
+    clip = data.page()["clips"][0]
+    assert clip["edited"]
+    restored = data.api.post(f"/api/voice/clips/{clip['id']}/restore").json()
+    assert (restored["edited"], restored["start_s"], restored["end_s"]) == (False, 0.0, 1.0)
+    assert restored["sha256"] == data.files()[f"{clip['uid']}.wav"] != clip["sha256"]
+
+
+def test_a_recogniser_writes_what_has_no_transcript_and_a_check_judges_it(data: Data) -> None:
+    backend = data.served.app.state.backend
+    said = iter(["all is well", "wrong words", ""])
+
+    async def hear(audio: Any, language: str) -> Any:
+        from backend.contracts.entities import Transcript
+
+        assert language == "en"
+        return Transcript(next(said), engine="whisper")
+
+    processing = backend.voice_data.processing
+    old, processing._hear = processing._hear, hear
+    try:
+        answer = upload(data.api, ("talk.wav", tone(3.0, 700)), speaker=data.speaker)
+        job = data.job("/api/voice/process", {"upload_ids": answer["upload_ids"]})
+    finally:
+        processing._hear = old
+    assert job["result"]["needs_text"] == 1
+    found = [
+        (clip["transcript"], clip["text_from"], clip["grade"], clip["status"])
+        for clip in data.page()["clips"]
+    ]
+    assert found == [
+        ("all is well", "whisper", "A", "accepted"),
+        ("wrong words", "whisper", "C", "new"),
+        ("", "", "A", "new"),
+    ]
+
+
+def test_without_a_recogniser_clips_wait_for_their_words(data: Data) -> None:
+    answer = upload(data.api, ("mute.wav", tone(2.0, 800)), speaker=data.speaker)
+    backend = data.served.app.state.backend
+    old, backend.engines.recognisers = backend.engines.recognisers, {}
+    try:
+        job = data.job("/api/voice/process", {"upload_ids": answer["upload_ids"]})
+    finally:
+        backend.engines.recognisers = old
+    assert job["state"] == "done"
+    assert "2 clips need a transcript" in job["warnings"][0]
+
+
+def test_a_guess_of_the_basic_recogniser_waits_for_review(data: Data) -> None:
+    clips = data.served.app.state.backend.voice_data.clips
+    clip = data.add("guess1", text="")
+    in_loop(data.served, clips.hear("guess1", "the lantern", "recogniser", "en"))
+    in_loop(data.served, clips.judge("guess1", "A", (), {"match": 0.3}, "the lantern"))
+    found = data.api.get(f"/api/voice/clips/{clip}").json()
+    assert (found["grade"], found["status"]) == ("B", "new")
+    assert found["reasons"] == ["read by the basic recogniser"]
+    fixed = data.api.patch(f"/api/voice/clips/{clip}", json={"transcript": "the lantern"}).json()
+    assert (fixed["text_from"], fixed["reasons"]) == ("user", [])
+
+
+def test_a_trainer_that_dies_is_resumed_without_loss(
+    data: Data, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = data.served.app.state.backend
+    answer = upload(data.api, ("long.wav", tone(6.0, 900)), speaker=data.speaker)
+    monkeypatch.setattr(
+        "backend.training.processing._options",
+        lambda phase, denoise: {"phase": phase, "die_after": 3},
+    )
+    body = {"upload_ids": answer["upload_ids"], "transcribe": False}
+    job = data.job("/api/voice/process", body)
+    assert job["state"] == "interrupted"
+    first = data.page()["clips"]
+    assert len(first) == 3
+
+    async def resumed() -> None:
+        async with Watch(backend.bus) as seen:
+            await asyncio.to_thread(data.api.post, f"/api/voice/jobs/{job['id']}/resume")
+            await seen.until("training.completed")
+
+    in_loop(data.served, resumed())
+    assert data.page()["total"] == 6
+    assert data.page()["clips"][:3] == first
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"upload_ids": ["0123456789abcdef"]}, 404),
+        ({"upload_ids": []}, 422),
+        ({"upload_ids": ["x"], "speaker": "nobody"}, 404),
+        ({"upload_ids": ["x"], "language": "../../etc"}, 422),
+    ],
+)
+def test_nothing_is_processed_that_is_not_there(
+    api: httpx.Client, body: dict[str, Any], status: int
+) -> None:
+    assert api.post("/api/voice/process", json=body).status_code == status
+
+
+def test_transcripts_alone_are_no_recordings(data: Data) -> None:
+    answer = upload(data.api, ("list.csv", b"a|hello there"), speaker=data.speaker)
+    refused = data.api.post("/api/voice/process", json={"upload_ids": answer["upload_ids"]})
+    assert refused.status_code == 422
+    assert "only lists of transcripts" in refused.json()["message"]
+
+
+def test_a_transcript_of_a_person_is_checked_in_the_background(data: Data) -> None:
+    backend = data.served.app.state.backend
+    clip = data.add("recheck1", measures={"match": 0.31})
+    data.api.patch(f"/api/voice/clips/{clip}", json={"transcript": "these words are wrong"})
+    in_loop(data.served, backend.voice_data.checks.idle())
+    found = data.api.get(f"/api/voice/clips/{clip}").json()
+    assert (found["grade"], found["measures"]["match"]) == ("C", 0.6)
+    assert found["status"] == "accepted"
+    data.api.post("/api/voice/clips/undo")
+    back = data.api.get(f"/api/voice/clips/{clip}").json()
+    assert (back["grade"], back["measures"]["match"]) == ("A", 0.31)
+
+
+# --- the doctor and prompts ---
+
+
+def test_the_doctor_reports_in_ids_and_knows_when_it_is_out_of_date(data: Data) -> None:
+    address = f"/api/voice/doctor?speaker={data.speaker}"
+    assert data.api.get(address).status_code == 404
+    assert data.api.post("/api/voice/doctor", json={"speaker": data.speaker}).status_code == 422
+    data.add("doc1")
+    wrong = data.add("doc2", text="these words are wrong")
+    job = data.job("/api/voice/doctor", {"speaker": data.speaker})
+    assert job["state"] == "done"
+    report = data.api.get(address).json()
+    assert [finding["clips"] for finding in report["findings"]] == [[wrong]]
+    assert (report["outdated"], report["suggestions"]) == (False, ["en-us-3"])
+    assert report["verdict"] == "1 problem to solve before training."
+    reported = next(event for event in data.events if event.type == "doctor.reported")
+    assert (reported.problems, reported.job_id) == (1, job["id"])
+    data.api.patch(f"/api/voice/clips/{wrong}", json={"status": "rejected"})
+    assert data.api.get(address).json()["outdated"]
+    data.api.post("/api/voice/clips/undo")
+    assert not data.api.get(address).json()["outdated"]
+
+
+def test_prompts_say_what_was_read_and_what_is_missing(data: Data) -> None:
+    data.add("prompt1", prompt_id="en-us-2")
+    data.job("/api/voice/doctor", {"speaker": data.speaker})
+    answer = data.api.get("/api/voice/prompts", params={"speaker": data.speaker}).json()
+    assert {"en-us", "de", "ja"} <= set(answer["languages"])
+    assert [one["id"] for one in answer["prompts"] if one["recorded"]] == ["en-us-2"]
+    assert [one["id"] for one in answer["prompts"] if one["suggested"]] == ["en-us-3"]
+    german = data.api.get("/api/voice/prompts", params={"language": "de"}).json()
+    assert {one["language"] for one in german["prompts"]} == {"de"}
+    assert data.api.get("/api/voice/prompts", params={"language": "xx"}).json()["prompts"] == []
+
+
+# --- guided recording ---
+
+
+def spoken(text: str, path: Path, *, before_s: float = 0.4, after_s: float = 0.4) -> Path:
+    """The embedded voice reads a sentence into a file, in a quiet room."""
+    said = espeak.synthesize(text)
+    pause = [bytes(2 * round(seconds * said.rate_hz)) for seconds in (before_s, after_s)]
+    path.write_bytes(to_wav(pause[0] + said.pcm + pause[1], said.rate_hz))
+    return path
+
+
+class Booth:
+    """A speaker in front of a microphone that a file plays, twenty times as fast as a person."""
+
+    def __init__(self, data: Data, tmp_path: Path) -> None:
+        self.data = data
+        self.api = data.api
+        self.prompt = data.api.get("/api/voice/prompts").json()["prompts"][0]
+        self.file = spoken(self.prompt["text"], tmp_path / "microphone.wav")
+        self.seconds = len(self.file.read_bytes()) / 2 / read_wav(self.file.read_bytes())[1]
+        self.recorder = data.served.app.state.backend.voice_data.recorder
+        self.recorder._microphones = FileMicrophones(self.file, 20.0)
+
+    def start(self, **changes: Any) -> httpx.Response:
+        body = {"speaker": self.data.speaker, "prompt_id": self.prompt["id"], **changes}
+        return self.api.post("/api/voice/record/start", json=body)
+
+    def listen(self, seconds: float) -> list[Any]:
+        """Wait until so much sound came; the events meanwhile."""
+        backend = self.data.served.app.state.backend
+
+        async def heard() -> list[Any]:
+            async with Watch(backend.bus) as seen:
+                async with asyncio.timeout(10):
+                    while self.recorder._samples < seconds * self.recorder._microphone.rate_hz:
+                        seen._changed.clear()
+                        await seen._changed.wait()
+                return seen.events
+
+        return in_loop(self.data.served, heard())  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+def booth(data: Data, tmp_path: Path) -> Iterator[Booth]:
+    data.api.post(f"/api/voice/speakers/{data.speaker}/consent", json={"statement": CONSENT})
+    found = Booth(data, tmp_path)
+    yield found
+    data.api.post("/api/voice/record/discard")
+
+
+def test_a_sentence_is_recorded_looked_at_and_kept(booth: Booth) -> None:
+    assert booth.start().json()["state"] == "recording"
+    events = booth.listen(booth.seconds - 0.2)
+    levels = [event for event in events if event.type == "recording.level"]
+    assert levels
+    assert max(event.peak_dbfs for event in levels) > -12
+    review = booth.api.post("/api/voice/record/stop").json()
+    assert review["state"] == "review"
+    assert review["check"]["ok"], review["check"]
+    take = booth.api.get(review["take_url"])
+    assert len(read_wav(take.content)[0]) > 2 * 22_050
+    kept = booth.api.post("/api/voice/record/keep").json()
+    assert booth.api.get("/api/voice/record").json()["state"] == "idle"
+    assert booth.api.get(review["take_url"]).status_code == 404
+    backend = booth.data.served.app.state.backend
+    stored = backend.voice_data.uploads.known(kept["upload_id"])
+    assert (stored.text, stored.is_prompt) == (booth.prompt["text"], True)
+
+    async def cut() -> None:
+        run = backend.training.running(kept["job_id"])
+        if run is not None:
+            await run.task
+
+    in_loop(booth.data.served, cut())
+    clips = booth.data.page()["clips"]
+    assert {clip["transcript"] for clip in clips} == {booth.prompt["text"]}
+    assert {clip["text_from"] for clip in clips} == {"prompt"}
+    prompts = booth.api.get("/api/voice/prompts", params={"speaker": booth.data.speaker}).json()
+    assert prompts["prompts"][0]["recorded"]
+
+
+def test_nobody_is_recorded_without_consent(data: Data) -> None:
+    answer = data.api.post(
+        "/api/voice/record/start", json={"speaker": data.speaker, "prompt_id": "en-us-1"}
+    )
+    assert answer.status_code == 409
+    assert "agreed" in answer.json()["message"]
+
+
+def test_one_recording_runs_at_a_time_and_a_sentence_can_be_done_again(booth: Booth) -> None:
+    booth.start()
+    assert booth.start().status_code == 409
+    assert booth.api.post("/api/voice/record/noise", json={}).status_code == 409
+    assert booth.api.post("/api/voice/record/keep").status_code == 409
+    booth.listen(1.0)
+    first = booth.api.post("/api/voice/record/stop").json()["take_url"]
+    assert booth.start().json()["state"] == "recording"
+    assert booth.api.get(first).status_code == 404
+    assert booth.api.post("/api/voice/record/discard").json()["state"] == "idle"
+    assert booth.api.post("/api/voice/record/stop").status_code == 409
+    assert booth.api.post("/api/voice/record/discard").status_code == 409
+
+
+def test_a_take_that_is_no_good_says_why(booth: Booth) -> None:
+    booth.file.write_bytes(to_wav(bytes(2 * RATE_HZ), RATE_HZ))
+    booth.start()
+    booth.listen(1.0)
+    check = booth.api.post("/api/voice/record/stop").json()["check"]
+    assert not check["ok"]
+    assert "Nothing came from the microphone" in check["notes"][0]
+
+
+def test_a_microphone_that_is_not_there_is_said_in_words(booth: Booth) -> None:
+    answer = booth.start(device="Studio One")
+    assert answer.status_code == 503
+    assert "Studio One" in answer.json()["message"]
+    assert "microphone.wav" in answer.json()["message"]
+    assert booth.api.get("/api/voice/record").json()["state"] == "idle"
+
+
+def test_a_microphone_that_is_pulled_out_ends_the_recording_in_words(booth: Booth) -> None:
+    booth.start()
+    booth.listen(0.2)
+
+    async def pull() -> None:
+        booth.recorder._break_off("The microphone 'USB' stopped: it was pulled out.")
+
+    in_loop(booth.data.served, pull())
+    now = booth.api.get("/api/voice/record").json()
+    assert (now["state"], now["problem"][:20]) == ("idle", "The microphone 'USB'")
+    refused = booth.api.post("/api/voice/record/stop")
+    assert refused.status_code == 409
+    assert "pulled out" in refused.json()["message"]
+    assert booth.start().status_code == 200
+
+
+def test_a_recording_that_is_forgotten_ends_by_itself(
+    booth: Booth, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("backend.training.recording.LONGEST_S", 0.5)
+    backend = booth.data.served.app.state.backend
+
+    async def ended() -> str:
+        async with Watch(backend.bus) as seen:
+            await asyncio.to_thread(booth.start)
+            await seen.until("recording.changed", 2)
+        return str(booth.recorder.now.state)
+
+    assert in_loop(booth.data.served, ended()) == "review"
+
+
+def test_the_room_is_listened_to(booth: Booth) -> None:
+    noise = array("h", ((n * 7919) % 41 - 20 for n in range(3 * RATE_HZ)))
+    booth.file.write_bytes(to_wav(noise.tobytes(), RATE_HZ))
+    told = booth.api.post("/api/voice/record/noise", json={}).json()
+    assert told["ok"]
+    assert told["noise_dbfs"] == pytest.approx(-69, abs=3)
+    booth.file.write_bytes(to_wav(array("h", (100 * v for v in noise)).tobytes(), RATE_HZ))
+    loud = booth.api.post("/api/voice/record/noise", json={}).json()
+    assert not loud["ok"]
+    assert "loud" in loud["advice"]
+
+
+def test_microphones_are_listed_by_name(booth: Booth) -> None:
+    found = booth.api.get("/api/voice/record/devices").json()
+    assert found == [{"name": "microphone.wav", "is_default": True, "host_api": "file"}]
