@@ -120,6 +120,7 @@ class RecordWindow(tk.Toplevel):
         self.bind("<Destroy>", self._gone, add="+")
         self._place(top)
         self._load_prompts(speaker.language if speaker is not None else "")
+        self._load_microphones()
         cockpit.load_recording()
         self._follow()
 
@@ -224,12 +225,34 @@ class RecordWindow(tk.Toplevel):
         params = {"language": language, "speaker": self.cockpit.speaker_id}
         self.cockpit.app.backend.get("/api/voice/prompts", took, failed, params=params)
 
+    def _load_microphones(self) -> None:
+        def took(answer: Any) -> None:
+            if not self._is_open:
+                return
+            found = (
+                [one for one in answer if isinstance(one, dict)] if isinstance(answer, list) else []
+            )
+            names = [str(one.get("name") or "") for one in found]
+            own = next((str(one.get("name")) for one in found if one.get("is_default")), "")
+            choices = [Choice("", "The system's microphone", own, "voice")]
+            choices += [Choice(name, name, icon="voice") for name in dict.fromkeys(names) if name]
+            self.microphone.set_choices(choices)
+            if self.microphone.value not in names:
+                self.microphone.set("")
+            if not found:
+                self.problem = "No microphone was found. Plug one in and open this window again."
+                self._show()
+
+        def failed(failure: Failure) -> None:
+            if self._is_open:
+                self.problem = failure.message
+                self._show()
+
+        self.cockpit.app.backend.get("/api/voice/record/devices", took, failed)
+
     def _follow(self) -> None:
         """Show what the backend says of the recording."""
         recording = self.cockpit.recording
-        names = [Choice("", "The system's microphone", icon="voice")]
-        names += [Choice(name, name, icon="voice") for name in recording.devices]
-        self.microphone.set_choices(names)
         if recording.problem:
             self.problem = recording.problem
         if recording.state != "idle":
@@ -303,9 +326,7 @@ class RecordWindow(tk.Toplevel):
                 if prompt is not None:
                     fresh = prompt.model_copy(update={"recorded": True, "suggested": False})
                     self.prompts[self.number] = fresh
-                self.cockpit.recording = Recording(
-                    state="idle", devices=self.cockpit.recording.devices
-                )
+                self.cockpit.recording = Recording(state="idle")
                 self.phase = "read"
                 self._next_unread()
                 self.cockpit.load_jobs()
@@ -330,7 +351,7 @@ class RecordWindow(tk.Toplevel):
         """Escape: close; a take that was not kept is thrown away."""
         if self.phase in ("recording", "review"):
             self.cockpit.ask("POST", "/api/voice/record/discard", {}, None, lambda _: None)
-            self.cockpit.recording = Recording(state="idle", devices=self.cockpit.recording.devices)
+            self.cockpit.recording = Recording(state="idle")
         self.destroy()
         self.cockpit.load_speakers()
 
@@ -372,8 +393,7 @@ class RecordWindow(tk.Toplevel):
     def _took(self, answer: Any) -> None:
         self.is_busy = False
         for found in read_models(Recording, [answer]):
-            devices = found.devices or self.cockpit.recording.devices
-            self.cockpit.recording = found.model_copy(update={"devices": devices})
+            self.cockpit.recording = found
         self._follow()
 
     def _chose_microphone(self, name: str) -> None:

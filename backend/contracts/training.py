@@ -305,7 +305,6 @@ class Recording(Wire):
     Attributes:
         take_id: The finished take that waits for keep or discard, empty = none.
         take_url: The take as sound.
-        devices: Names of the microphones that can be chosen; the first is the system's own choice.
     """
 
     state: Literal["idle", "recording", "review"]
@@ -316,4 +315,3 @@ class Recording(Wire):
     take_url: str = ""
     check: RecordingCheck | None = None
     problem: str = ""
-    devices: tuple[str, ...] = ()

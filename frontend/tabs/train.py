@@ -24,7 +24,7 @@ from frontend.widgets.training.clip_table import ClipTable
 from frontend.widgets.training.clip_view import ClipView
 from frontend.widgets.training.doctor_card import DoctorCard
 from frontend.widgets.training.import_bar import LISTS, SOUNDS, ImportBar
-from frontend.widgets.training.speaker_bar import FORM_HEIGHT, SpeakerBar, SpeakerForm
+from frontend.widgets.training.speaker_bar import SpeakerBar, SpeakerForm
 from frontend.widgets.training.state import Cockpit, Focus
 from frontend.widgets.training.train_card import TrainCard
 from frontend.widgets.training.voice_card import MadeVoiceCard
@@ -70,7 +70,7 @@ class TrainPage(tk.Frame):
         body = self.scroll.body
         self.wizard = WizardLine(body, t, self.cockpit, self.act)
         self.imports = ImportBar(body, self.cockpit, self.scroll.arrange_soon)
-        self.form = SpeakerForm(body, self.cockpit, self.close_form)
+        self.form = SpeakerForm(body, self.cockpit, self.close_form, self.scroll.arrange_soon)
         self.table = ClipTable(
             body,
             self.cockpit,
@@ -354,8 +354,9 @@ class TrainPage(tk.Frame):
                 card.place_forget()
         if self.is_form_open:
             self.imports.place_forget()
-            put(t, self.form, MARGIN, top, min(760.0, room), FORM_HEIGHT)
-            return top + FORM_HEIGHT + GAP
+            high = self.form.wanted_height
+            put(t, self.form, MARGIN, top, min(760.0, room), high)
+            return top + high + GAP
         self.form.place_forget()
         high = self.imports.wanted_height(room)
         if high:

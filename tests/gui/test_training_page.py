@@ -434,9 +434,7 @@ def test_changed_clips_make_the_report_old(make: Callable[..., Desk]) -> None:
 
 @pytest.fixture
 def recorder(make: Callable[..., Desk]) -> Iterator[tuple[Desk, RecordWindow]]:
-    world = World(0)
-    world.recording = world.recording.model_copy(update={"devices": ("Blue Yeti", "Webcam")})
-    desk = make(world)
+    desk = make(0)
     desk.page.record()
     window = RecordWindow._current
     assert window is not None

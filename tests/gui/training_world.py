@@ -66,6 +66,10 @@ class World:
         self.checkpoints: list[Checkpoint] = []
         self.report: DoctorReport | None = None
         self.recording = Recording(state="idle")
+        self.microphones: list[dict[str, Any]] = [
+            {"name": "Blue Yeti", "is_default": True, "host_api": "ALSA"},
+            {"name": "Webcam", "is_default": False, "host_api": "ALSA"},
+        ]
         self.undo: list[tuple[str, dict[int, Clip]]] = []
         self.refuse: dict[str, tuple[int, str]] = {}
         """"GET /api/…" to a status and a message: what goes wrong."""
@@ -175,7 +179,7 @@ class World:
             (r"POST /api/voice/doctor", self.examine),
             (r"GET /api/voice/prompts", lambda q, b: self.prompts(q)),
             (r"GET /api/voice/record", lambda q, b: self.recording),
-            (r"GET /api/voice/record/devices", lambda q, b: {"devices": ["Blue Yeti", "Webcam"], "problem": ""}),
+            (r"GET /api/voice/record/devices", lambda q, b: list(self.microphones)),
             (r"POST /api/voice/record/noise", lambda q, b: {"noise_dbfs": -58.0, "ok": True, "advice": "Quiet."}),
             (r"POST /api/voice/record/(start|stop|discard)", self.record),
             (r"POST /api/voice/record/keep", self.keep),

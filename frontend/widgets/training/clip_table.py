@@ -88,9 +88,9 @@ class ClipTable(Panel):
         """Title, order and right edge of the columns of figures."""
         grade = self.grade_column(width)
         found: list[tuple[str, Order, float]] = [("Length", "duration", 0)]
-        if width >= 420:
+        if width >= 440:
             found.append(("SNR", "snr", 0))
-        if width >= 500:
+        if width >= 570:
             found.append(("Loudness", "loudness", 0))
         if width >= 720:
             found.append(("Match", "match", 0))

@@ -20,7 +20,7 @@ from frontend.widgets.panel import Panel
 from frontend.widgets.popup import Choice
 from frontend.widgets.training.state import Cockpit
 
-FORM_HEIGHT = 340.0
+FIRST_HEIGHT = 340.0
 LONGEST_NAME = 60
 NEW, EDIT = "+new", "+edit"
 LANGUAGES = {
@@ -122,6 +122,7 @@ class SpeakerBar(tk.Frame):
             choices.append(Choice(EDIT, f"Change or delete {speaker.name[:24]}...", icon="edit"))
         self.who.set_choices(choices, cockpit.speaker_id)
         wide = self.winfo_width() / self.theme.scale
+        self.who.resize(190 if wide > 500 else 130)
         codes = dict.fromkeys([*LANGUAGES, *([speaker.language] if speaker else [])])
         self.language.set_choices(
             [Choice(code, language_name(code)) for code in codes],
@@ -191,13 +192,22 @@ class SpeakerForm(Panel):
         master: The widget it lies in.
         cockpit: What is known.
         close: Put the card away.
+        resized: Called when it wants another height.
     """
 
-    def __init__(self, master: tk.Misc, cockpit: Cockpit, close: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        master: tk.Misc,
+        cockpit: Cockpit,
+        close: Callable[[], object],
+        resized: Callable[[], object],
+    ) -> None:
         t = cockpit.app.theme
         super().__init__(master, t)
         self.cockpit = cockpit
-        self._close = close
+        self._close, self._resized = close, resized
+        self.wanted_height = FIRST_HEIGHT
+        """Design pixels it needs at its width."""
         self.speaker: Speaker | None = None
         self.trouble = ""
         self.is_busy = False
@@ -321,7 +331,9 @@ class SpeakerForm(Panel):
         elif words:
             y += 34
             p.text(16, y + 12, words, "small", color, clip=width - 32)
-        self.content_height = y + 44
+        if abs(y + 48 - self.wanted_height) > 1:
+            self.wanted_height = y + 48
+            self._resized()
 
     def _paint_question(self, speaker: Speaker) -> None:
         p = self.painter

@@ -372,6 +372,8 @@ class WizardLine(Panel):
         else:
             p.text(x + 12, middle, str(number), "smallb", tone, "center")
         if not words:
+            if is_here:
+                p.rect(x, middle + 19, 24, 2, "accent")
             return
         at = x + 34
         color = "text3" if step.state == "todo" and not is_here else "text"
