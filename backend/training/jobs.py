@@ -11,7 +11,9 @@ States of a job reach the disk before they are told. All methods are for the bac
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
+import os
 import re
 import shutil
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -59,6 +61,7 @@ STATES: frozenset[JobState] = frozenset(get_args(JobState))
 MOST_WARNINGS = 20
 LONGEST_MESSAGE = 2000
 SAVE_EVERY_S = 2.0
+KEEP_AGAIN_S = 5.0
 PROGRESS_EVERY_S = 0.25
 LANES = ("train", "process", "doctor", "export")
 """One job at a time in each: a training, a processing and an examination may run side by side, two trainings may not."""
@@ -439,8 +442,10 @@ class Run:
             code_name = str(ending.get("code") or "trainer.failed")
             state: Ending = "interrupted" if code_name in CURABLE else "failed"
             raise JobEndsError(state, code_name, reason)
-        full = await asyncio.to_thread(_is_full, self.folder)
-        if full:
+        tail = await asyncio.to_thread(runner.log_tail, self.folder, 5)
+        tail = [line for line in tail if line.strip()]
+        has_failed = code is not None and code > 0
+        if await asyncio.to_thread(_is_full, self.folder) or (has_failed and _says_full(tail)):
             raise JobEndsError(
                 "interrupted",
                 "disk.full",
@@ -449,11 +454,6 @@ class Run:
         words = runner.died_in_words(code)
         if code is None or code < 0 or self._last_state == "interrupted":
             raise JobEndsError("interrupted", "trainer.killed", words + resume)
-        tail = [
-            line
-            for line in await asyncio.to_thread(runner.log_tail, self.folder, 20)
-            if line.strip()
-        ]
         last = f" The last line of its log: {tail[-1].strip()[:300]}" if tail else ""
         raise JobEndsError("failed", "trainer.died", words + last)
 
@@ -510,6 +510,8 @@ class Jobs:
         self._runs: dict[str, Run] = {}
         self._lanes = {lane: asyncio.Semaphore() for lane in LANES}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._unkept: dict[str, StoredJob] = {}
+        self._keeper: asyncio.Task[None] | None = None
         self._turns: set[str] = set()
         self._quiet = asyncio.Event()
         self._quiet.set()
@@ -775,11 +777,24 @@ class Jobs:
         self._bus.publish(event)
 
     async def keep(self, stored: StoredJob, *, durable: bool) -> None:
-        """Write a job's row."""
+        """Write a job's row; one that cannot be written now (the disk is full) is written when it can be."""
+        job_id = stored.job.id
         try:
             await self._database.write(lambda c: rows.put(c, stored), durable=durable)
         except AppError as error:
-            logger.error("job %s: its state could not be kept: %s", stored.job.id, error.message)
+            if job_id not in self._unkept:
+                logger.error("job %s: its state could not be kept: %s", job_id, error.message)
+            self._unkept[job_id] = stored
+            if self._keeper is None or self._keeper.done():
+                self._keeper = self._keep(self._keep_later(), "keeping jobs when there is room")
+        else:
+            self._unkept.pop(job_id, None)
+
+    async def _keep_later(self) -> None:
+        while self._unkept:
+            await asyncio.sleep(KEEP_AGAIN_S)
+            for stored in [*self._unkept.values()]:
+                await self.keep(stored, durable=True)
 
     # --- driving ---
 
@@ -849,7 +864,9 @@ class Jobs:
     def _live(self, stored: StoredJob) -> StoredJob:
         """A job under way is newer than its row."""
         run = self._runs.get(stored.job.id)
-        return stored if run is None else StoredJob(run.job, run.memory)
+        if run is not None:
+            return StoredJob(run.job, run.memory)
+        return self._unkept.get(stored.job.id, stored)
 
     async def _steerable(self, job_id: str, what: str) -> Run:
         run = self._runs.get(job_id)
@@ -926,6 +943,12 @@ def _title(job: Job) -> str:
 
 def _number(value: object) -> float | None:
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _says_full(lines: Sequence[str]) -> bool:
+    """Whether the last words of a program are of a file that could not be written."""
+    words = [os.strerror(number) for number in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)]
+    return any(word in line for line in lines for word in words)
 
 
 def _is_full(folder: Path) -> bool:
