@@ -26,6 +26,8 @@ SIZE = (860, 560)
 SMALLEST = (560, 440)
 Phase = Literal["room", "listening", "read", "recording", "review"]
 """Noise check offered, noise check running, a sentence waits, is recorded, waits to be kept."""
+TAKE = "take"
+"""What the cockpit calls the take while it is heard."""
 NOISE_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 60.0
 LONG_TEXT = 120  # characters from which on a sentence is set smaller
@@ -107,6 +109,8 @@ class RecordWindow(tk.Toplevel):
             ("<KP_Enter>", self.keep),
             ("<r>", self.redo),
             ("<R>", self.redo),
+            ("<p>", self.hear),
+            ("<P>", self.hear),
             ("<Right>", lambda: self.walk(1)),
             ("<Left>", lambda: self.walk(-1)),
             ("<Escape>", self.close),
@@ -116,6 +120,7 @@ class RecordWindow(tk.Toplevel):
         self._ends = [
             cockpit.watch(("recording",), lambda _: self._follow()),
             cockpit.watch(("level",), lambda _: self._show_level()),
+            cockpit.watch(("playing",), lambda _: self._heard()),
         ]
         self.bind("<Destroy>", self._gone, add="+")
         self._place(top)
@@ -162,6 +167,8 @@ class RecordWindow(tk.Toplevel):
         self.main.pack(side="left")
         self.redoing = Button(foot, t, "Again", self.redo, icon="refresh", key="R", height=34)
         self.redoing.pack(side="left")
+        self.hearing = Button(foot, t, "Hear", self.hear, icon="play", key="P", height=34)
+        self.hearing.pack(side="left")
         self.skipping = Button(
             foot, t, "Skip", lambda: self.walk(1), icon="right", key="Right", height=34
         )
@@ -340,6 +347,13 @@ class RecordWindow(tk.Toplevel):
             self.is_busy = True
             self._ask("discard", {}, self._took, STOP_TIMEOUT_S)
 
+    def hear(self) -> None:
+        """P: hear the take that waits, or stop hearing it."""
+        if self.cockpit.playing == TAKE:
+            self.cockpit.stop()
+        elif self.phase == "review":
+            self.cockpit.play(TAKE, "/api/voice/record/play", {}, failed=self._failed)
+
     def walk(self, by: int) -> None:
         """Another sentence; a take that waits is decided first."""
         if self.phase in ("read", "room") and self.prompts and not self.is_busy:
@@ -378,17 +392,17 @@ class RecordWindow(tk.Toplevel):
             if self._is_open:
                 done(answer)
 
-        def failed(failure: Failure) -> None:
-            if self._is_open:
-                self.is_busy = False
-                self.problem = failure.message
-                if self.phase == "listening":
-                    self.phase = "room"
-                self._show()
-
         self.cockpit.ask(
-            "POST", f"/api/voice/record/{what}", body, answered, failed, timeout_s=timeout_s
+            "POST", f"/api/voice/record/{what}", body, answered, self._failed, timeout_s=timeout_s
         )
+
+    def _failed(self, failure: Failure) -> None:
+        if self._is_open:
+            self.is_busy = False
+            self.problem = failure.message
+            if self.phase == "listening":
+                self.phase = "room"
+            self._show()
 
     def _took(self, answer: Any) -> None:
         self.is_busy = False
@@ -424,11 +438,19 @@ class RecordWindow(tk.Toplevel):
         self.main.set(words, sign, "danger" if phase == "recording" else "accent")
         self.main.enable(phase != "listening" and (phase != "read" or self.prompt is not None))
         self.redoing.enable(phase in ("review", "recording"))
+        is_heard = self.cockpit.playing == TAKE
+        self.hearing.set("Stop" if is_heard else "Hear", "stop" if is_heard else "play")
+        self.hearing.enable(phase == "review")
         self.skipping.enable(phase in ("read", "room") and len(self.prompts) > 1)
         self.checking.enable(phase in ("read", "room"))
         if phase != "recording":
             self.meter.show(Meter.FLOOR_DB)
         self.draw()
+
+    def _heard(self) -> None:
+        is_heard = self.cockpit.playing == TAKE
+        if is_heard != (self.hearing.text == "Stop"):
+            self._show()
 
     def _show_level(self) -> None:
         level = self.cockpit.level

@@ -214,6 +214,13 @@ class RemovedAnswer(Wire):
     )
 
 
+class PlayingAnswer(Wire):
+    """What is heard; `playback.position` and `playback.finished` carry the id in the URL as their turn_id."""
+
+    url: str
+    duration_s: float
+
+
 class PeaksAnswer(Wire):
     """A waveform in columns: lowest and highest sample of each, in [-1, 1]."""
 
@@ -426,6 +433,16 @@ async def room_noise(body: NoiseBody, running: Running) -> RoomNoise:
     return await running.voice_data.recorder.noise(body.device)
 
 
+@router.post("/record/play")
+async def play_take(running: Running) -> PlayingAnswer:
+    """Play the take that waits on the stage's output; POST /api/audio/stop ends it."""
+    now = running.voice_data.recorder.now
+    if not now.take_id:
+        raise ConflictError("No take waits to be heard. Record a sentence first.")
+    data = await running.voice_data.recorder.take(now.take_id)
+    return await _play(running, data, now.prompt.text if now.prompt is not None else "")
+
+
 @router.get("/record/takes/{take_id}")
 async def take_sound(
     take_id: Annotated[str, Path(min_length=1, max_length=64)],
@@ -530,23 +547,12 @@ class PlayBody(Body):
     before: bool = Field(False, description="The sound from before the clip was edited.")
 
 
-class PlayingAnswer(Wire):
-    """What is heard; `playback.position` and `playback.finished` carry the id in the URL as their turn_id."""
-
-    url: str
-    duration_s: float
-
-
 @router.post("/clips/{clip_id}/play")
 async def play_clip(clip_id: ClipId, body: PlayBody, running: Running) -> PlayingAnswer:
     """Play a clip on the stage's output; POST /api/audio/stop ends it."""
     data = await running.voice_data.clips.sound(clip_id, before=body.before)
-    audio = Audio(*await asyncio.to_thread(read_wav, data))
     clip = await running.voice_data.clips.get(clip_id)
-    sound_id = uuid4().hex
-    url = running.sounds.put(sound_id, 1, audio)
-    running.player.play_again([SpokenPiece(1, clip.transcript, audio, url)], sound_id, STAGE)
-    return PlayingAnswer(url=url, duration_s=round(audio.duration_s, 3))
+    return await _play(running, data, clip.transcript)
 
 
 @router.get("/clips/{clip_id}/peaks")
@@ -616,3 +622,12 @@ async def _change(running: Services, ids: tuple[int, ...], fields: ClipFields) -
         speaker=fields.speaker,
         language=fields.language,
     )
+
+
+async def _play(running: Services, data: bytes, text: str) -> PlayingAnswer:
+    """Play a WAV on the stage's output; what is live is never talked over."""
+    audio = Audio(*await asyncio.to_thread(read_wav, data))
+    sound_id = uuid4().hex
+    url = running.sounds.put(sound_id, 1, audio)
+    running.player.play_again([SpokenPiece(1, text, audio, url)], sound_id, STAGE)
+    return PlayingAnswer(url=url, duration_s=round(audio.duration_s, 3))

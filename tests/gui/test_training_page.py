@@ -461,6 +461,9 @@ def test_sentences_are_recorded_by_keys_alone(recorder: tuple[Desk, RecordWindow
     desk.until(lambda: window.phase == "review")
     window.draw()
     assert "Clear and loud enough." in words_on(sheet)
+    desk.key(sheet, "p")
+    desk.until(lambda: desk.asked("POST /api/voice/record/play"))
+    assert window.hearing.text == "Stop"
     desk.key(sheet, "r")
     desk.until(lambda: window.phase == "read")
     assert window.number == 0, "the same sentence again"

@@ -183,6 +183,7 @@ class World:
             (r"POST /api/voice/record/noise", lambda q, b: {"noise_dbfs": -58.0, "ok": True, "advice": "Quiet."}),
             (r"POST /api/voice/record/(start|stop|discard)", self.record),
             (r"POST /api/voice/record/keep", self.keep),
+            (r"POST /api/voice/record/play", lambda q, b: {"url": "/api/audio/00ff/1", "duration_s": 2.4}),
             (r"GET /api/voice/jobs", lambda q, b: self.jobs),
             (r"GET /api/voice/jobs/([^/]+)/losses", lambda q, b, i: {"points": self.losses()}),
             (r"POST /api/voice/jobs/([^/]+)/(pause|resume|stop)", self.steer),

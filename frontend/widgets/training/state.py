@@ -536,14 +536,16 @@ class Cockpit:
 
     # --- hearing
 
-    def play(self, key: str, path: str, body: Any = None) -> None:
+    def play(self, key: str, path: str, body: Any = None, failed: Failed | None = None) -> None:
         """Play something on the stage's output.
 
         Args:
             key: What it is, for `playing`.
             path: A route that plays and answers {"url": "/api/audio/<id>/<n>", "duration_s"}.
             body: What to send.
+            failed: Told why it cannot be heard, instead of the window's notices.
         """
+        tell_failure = failed or self.fail
         self.playing, self._sound = key, ""
         self.position_s = self.duration_s = 0.0
         self._stop_tick()
@@ -559,13 +561,13 @@ class Cockpit:
             self._went_by()
             self.tell("playing")
 
-        def failed(failure: Failure) -> None:
+        def not_heard(failure: Failure) -> None:
             if self.playing == key:
                 self._silent()
                 self.tell("playing")
-            self.fail(failure)
+            tell_failure(failure)
 
-        self.ask("POST", path, body, done, failed, timeout_s=PLAY_TIMEOUT_S)
+        self.ask("POST", path, body, done, not_heard, timeout_s=PLAY_TIMEOUT_S)
         self.tell("playing")
 
     def stop(self) -> None:
