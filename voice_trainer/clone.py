@@ -348,8 +348,8 @@ def learn(
         saved_at_s = progress.seconds
 
     reporter.state(State.TRAIN, _what_is_trained(dataset, config, spec))
-    if progress.step == 0:
-        ear.listen(average, 0)
+    if progress.step == 0 and spec.base != "none":
+        ear.listen(average, 0)  # the base in this voice's pitch: what there is to improve
     is_saved = True
     threads = 0
     try:
@@ -723,7 +723,7 @@ class Ear:
         self._spec = spec
         self._reporter = reporter
         self._sentence = sentence_of(spec)
-        self._held = {one.uid: one.text for one in dataset.held_back}
+        self._shown = dataset.held_back[0]
         self._references = _references_of(dataset.manifest.held_back, read_clips(folder), folder)
 
     def listen(self, network: QuickNetwork, step: int) -> None:
@@ -740,10 +740,8 @@ class Ear:
             duration_s=round(samples.size / rate_hz, 3),
             checkpoint=f"step-{step:07d}" if step else "",
         )
-        reference = self._references[0]
-        real = read_sound(Path(reference.path), rate_hz)
-        made = speak(network, [reference.text], self._spec.language)[0]
-        pictures = {"target": real, "made": made}
+        real = read_sound(Path(self._references[0].path), rate_hz)
+        pictures = {"target": real, "made": imitate(network, self._shown)}
         for name, sound in pictures.items():
             file = self._folder / SAMPLES / f"{name}-{step:07d}.png"
             file.write_bytes(picture(sound, rate_hz))
@@ -777,6 +775,19 @@ def speak(network: QuickNetwork, texts: Sequence[str], language: str) -> list[Fl
             peak = float(np.max(np.abs(sound)))
             sounds.append(np.asarray(sound * np.float32(PEAK / max(peak, 1e-6)), dtype=np.float32))
     return sounds
+
+
+def imitate(network: QuickNetwork, clip: Clip) -> FloatArray:
+    """A clip's text in the clip's own rhythm, so that pictures of both lie over each other."""
+    device = next(network.parameters()).device
+    with torch.no_grad():
+        *frames, _ = network.predict(
+            torch.from_numpy(clip.ids)[None].to(device),
+            torch.zeros(1, dtype=torch.int64, device=device),
+            durations=torch.from_numpy(clip.durations)[None].to(device),
+        )
+        sound: FloatArray = _vocoder(network.rate_hz, device)(*frames)[0].cpu().numpy()
+    return sound
 
 
 def score(network: QuickNetwork, references: Sequence[Reference], language: str) -> Scores:

@@ -259,6 +259,7 @@ class QuickNetwork(nn.Module):
         length_scale: Tensor | float = 1.0,
         rhythm_noise: Tensor | float = 0.0,
         sharpening: float = 0.7,
+        durations: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """Read phonemes out in the speaker's own units.
 
@@ -269,6 +270,8 @@ class QuickNetwork(nn.Module):
             rhythm_noise: Standard deviation of random changes of the log durations.
             sharpening: How far the envelope's spread is brought back to the speaker's, 0 to 1 (Toda, Tokuda 2007,
                 "A speech parameter generation algorithm considering global variance"; here applied after the fact).
+            durations: Whole frames of each phoneme to keep instead of its own rhythm, shape (batch, phonemes); for
+                comparing it with a recording frame by frame.
 
         Returns:
             envelope (batch, frames, ENVELOPE_SIZE), aperiodicity in dB (batch, frames, bands), f0 in Hz
@@ -277,10 +280,11 @@ class QuickNetwork(nn.Module):
         """
         mask = (ids != PAD_ID)[:, None].to(self.phonemes.weight.dtype)
         encoded = self.encode(ids, mask, speakers)
-        log_frames = self.log_durations(encoded, mask)
-        log_frames = log_frames + rhythm_noise * torch.randn_like(log_frames)
-        lengths = torch.clamp(torch.exp(log_frames) - 1, min=0.0) * length_scale * mask[:, 0]
-        durations = whole_durations(lengths, mask[:, 0])
+        if durations is None:
+            log_frames = self.log_durations(encoded, mask)
+            log_frames = log_frames + rhythm_noise * torch.randn_like(log_frames)
+            lengths = torch.clamp(torch.exp(log_frames) - 1, min=0.0) * length_scale * mask[:, 0]
+            durations = whole_durations(lengths, mask[:, 0])
         frames = self.decode(encoded, durations)
         mean, std, spread = self.statistics(self.rate_hz, speakers)
         inside = frame_mask(durations, frames.shape[1])[:, :, None].to(frames.dtype)
