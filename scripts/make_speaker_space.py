@@ -217,8 +217,9 @@ def discriminants(raw: list[npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]
 
 
 def calibrate(clips: list[list[Frames]], space: Space) -> Space:
-    """The space with the usual distance within a voice as its unit; the distance that three quarters of the pairs of one
-    voice stay below, and the one that 85 % of the pairs of two voices exceed.
+    """The space in units of the usual distance within a voice, with the distances for two similarities.
+
+    0.9: three quarters of the pairs of one voice lie nearer. 0.6: 95 % of the pairs of two voices lie farther apart.
     """
     vectors = [
         [((describe(one, space) - space.centre) / space.scale) @ space.projection for one in person]
@@ -238,7 +239,7 @@ def calibrate(clips: list[list[Frames]], space: Space) -> Space:
         for j in (1, 4)
     ]
     unit = float(np.median(same))
-    near, far = (float(one) / unit for one in (np.percentile(same, 75), np.percentile(other, 15)))
+    near, far = (float(one) / unit for one in (np.percentile(same, 75), np.percentile(other, 5)))
     print(f"one voice: 95 % below {np.percentile(same, 95) / unit:.2f}; 0.9 at {near:.2f}")
     print(
         f"two voices: median {np.median(other) / unit:.2f}, 95 % above {np.percentile(other, 5) / unit:.2f}; 0.6 at {far:.2f}"

@@ -13,6 +13,7 @@ Kajarekar, Stolcke (2006).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -41,6 +42,18 @@ VOICED_ABOVE = 0.5
 RELEVANCE = 12.0
 """Frames of a kind of sound that count as much as what all voices have in common (Reynolds' relevance factor)."""
 LEAST_FRAMES = 20
+
+LEAST_CLIPS = 6
+FAR_OFF = 2.2
+"""Times the median distance from the middle of a set: farther off is a stranger."""
+APART = 6.0
+"""Standard deviations between the middles of two groups, seen from the side that parts them best."""
+APART_IN_SPACE = 0.8
+"""Least distance of two groups' middles, in units of the space."""
+SMALL_SET = 6.0
+"""Clips; a set of so many asks for twice the distances: a few clips always fall into groups by chance."""
+PRIOR_CLIPS = 200
+"""Clips' worth of trust in what is usual, when the scatter of a set is estimated."""
 LONGEST_S = 60.0
 
 
@@ -123,6 +136,108 @@ def similarity(one: Vector, other: Vector) -> float:
 def mean_of(embeddings: list[Vector]) -> Vector:
     """One vector for several clips of a voice; the median of each number, so that a strange clip counts little."""
     return np.asarray(np.median(np.stack(embeddings), axis=0), dtype=np.float32)
+
+
+def strangers(embeddings: Sequence[Vector]) -> list[int]:
+    """Which clips of a set are of another voice than most of them.
+
+    First what is usual in this set: how the nearer half scatters around its middle, mixed with what the space knows. Then
+    what lies too far. Strangers that lie together show in which direction they differ; along it the sides are drawn again,
+    so that a similar voice is found whole.
+
+    Args:
+        embeddings: Of the clips; fewer than `LEAST_CLIPS` tell nothing.
+
+    Returns:
+        Numbers in ``embeddings``, in order.
+
+    Source: minimum covariance determinant, Rousseeuw, Van Driessen (1999), with a shrunken covariance.
+    """
+    if len(embeddings) < LEAST_CLIPS:
+        return []
+    x = np.stack(embeddings).astype(np.float64)
+    far_off = FAR_OFF * (1 + SMALL_SET / len(x))
+    inside = np.argsort(np.square(x - np.median(x, axis=0)).sum(axis=1))[: len(x) // 2 + 1]
+    for _ in range(10):
+        far = _distances(x, inside)
+        nearer = np.argsort(far)[: len(x) // 2 + 1]
+        if set(nearer) == set(inside):
+            break
+        inside = nearer
+    limit = far_off * float(np.median(far))
+    is_far = far > limit
+    for _ in range(3):
+        own = np.flatnonzero(~is_far)
+        again = _distances(x, own)
+        is_far = again > far_off * float(np.median(again[own]))
+    # Side by side: a group that stands apart in one direction.
+    sides = _two_sides(x, is_far)
+    return sorted(np.flatnonzero(is_far if sides is None else sides).tolist())
+
+
+def _distances(
+    x: npt.NDArray[np.float64], inside: npt.NDArray[np.int64]
+) -> npt.NDArray[np.float64]:
+    """How far each row lies from the middle of some, in units of their scatter mixed with that of the space."""
+    chosen = x[inside]
+    middle = chosen.mean(axis=0)
+    own = (chosen - middle).T @ (chosen - middle) / max(len(chosen) - 1, 1)
+    usual = float(np.trace(own)) / len(own)
+    share = len(chosen) / (len(chosen) + PRIOR_CLIPS)
+    scatter = share * own + (1 - share) * usual * np.eye(len(own))
+    away = x - middle
+    return np.asarray(
+        np.sqrt(np.einsum("ij,ij->i", away, np.linalg.solve(scatter, away.T).T) / x.shape[1])
+    )
+
+
+def _two_sides(
+    x: npt.NDArray[np.float64], is_far: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.bool_] | None:
+    """The smaller of two groups that stand apart; None when there are no two."""
+    best: tuple[float, npt.NDArray[np.bool_]] | None = None
+    centred = x - x.mean(axis=0)
+    _, _, directions = np.linalg.svd(centred, full_matrices=False)
+    apart_in_space = APART_IN_SPACE * (1 + SMALL_SET / len(x))
+    starts = [is_far] if 2 <= is_far.sum() <= len(x) // 2 else []
+    for direction in directions[:4]:
+        along = centred @ direction
+        for share in (0.08, 0.2, 0.35, 0.5):
+            starts += [along > np.quantile(along, 1 - share), along < np.quantile(along, share)]
+    for side in starts:
+        for _ in range(15):
+            if not 2 <= side.sum() <= len(x) - 2:
+                break
+            one, other = x[side], x[~side]
+            away = np.concatenate([one - one.mean(axis=0), other - other.mean(axis=0)])
+            scatter = away.T @ away / len(x)
+            share = len(x) / (len(x) + PRIOR_CLIPS)
+            scatter = share * scatter + (1 - share) * np.trace(scatter) / len(scatter) * np.eye(
+                len(scatter)
+            )
+            direction = np.linalg.solve(scatter, one.mean(axis=0) - other.mean(axis=0))
+            along = x @ direction
+            middle = (along[side].mean() + along[~side].mean()) / 2
+            new = along > middle
+            if (new == side).all():
+                break
+            side = new
+        if not 2 <= side.sum() <= len(x) - 2:
+            continue
+        spread = np.sqrt(
+            (along[side].var() * side.sum() + along[~side].var() * (~side).sum()) / len(x)
+        )
+        apart = float(abs(along[side].mean() - along[~side].mean()) / max(spread, 1e-9))
+        # How far the groups' middles lie apart in the space itself: many numbers let any set be split somewhere.
+        one, other = x[side].mean(axis=0), x[~side].mean(axis=0)
+        noise = np.sqrt(
+            np.mean(x[side].var(axis=0)) / side.sum()
+            + np.mean(x[~side].var(axis=0)) / (~side).sum()
+        )
+        space = float(np.sqrt(max(np.mean(np.square(one - other)) - noise**2, 0.0)))
+        if apart > APART and space > apart_in_space and (best is None or space > best[0]):
+            best = (space, side if side.sum() <= len(x) / 2 else ~side)
+    return None if best is None else best[1]
 
 
 def frames(samples: FloatArray, rate_hz: int) -> Frames:
@@ -220,7 +335,7 @@ def _space() -> Space:
 
 @cache
 def _hann(size: int) -> FloatArray:
-    return np.hanning(size).astype(np.float32)
+    return np.asarray(np.hanning(size), dtype=np.float32)
 
 
 @cache
@@ -234,7 +349,7 @@ def _mel_filters() -> FloatArray:
     hz = np.linspace(0, RATE_HZ / 2, FFT_SIZE // 2 + 1)[:, None]
     rising = (hz - edges[:-2]) / (edges[1:-1] - edges[:-2])
     falling = (edges[2:] - hz) / (edges[2:] - edges[1:-1])
-    return np.maximum(np.minimum(rising, falling), 0).astype(np.float32)
+    return np.asarray(np.maximum(np.minimum(rising, falling), 0), dtype=np.float32)
 
 
 @cache
@@ -242,4 +357,4 @@ def _cosines() -> FloatArray:
     """The cosine transform of the log bands without its first number, the level; shape (BANDS, CEPSTRA)."""
     index = np.arange(1, CEPSTRA + 1)
     places = (np.arange(BANDS)[:, None] + 0.5) * np.pi / BANDS
-    return (np.cos(places * index) * np.sqrt(2 / BANDS)).astype(np.float32)
+    return np.asarray(np.cos(places * index) * np.sqrt(2 / BANDS), dtype=np.float32)
