@@ -243,6 +243,7 @@ class _Work:
             seconds=seconds,
             clips=int(told.pop("clips", 0)),
             sha256=result.sha256,
+            rate_hz=int(told.get("measures", {}).get("rate_hz", 0)),
             **told,
         )
         total = sum(self._bytes.values()) or 1

