@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Literal
 
-from PIL import ImageTk
+from PIL import Image, ImageTk
 
 from backend.contracts.training import Clip
 from frontend.client import Failure
@@ -35,6 +35,7 @@ MOST_GAIN = (
     4.0  # a quiet clip is drawn this much higher at most, so that silence still looks silent
 )
 LONGEST_REASON = 28
+CUT_SHARE = 0.7  # how far what a trim takes away fades into the ground
 GOOD_MATCH, BAD_MATCH = 0.40, 0.45
 CUT = " | "
 """Where a transcript is parted while the clip is split."""
@@ -76,6 +77,10 @@ class SoundCanvas(tk.Canvas):
         self._low: Sequence[float] = ()
         self._high: Sequence[float] = ()
         self._picture: ImageTk.PhotoImage | None = None
+        self._pictures: tuple[ImageTk.PhotoImage, ImageTk.PhotoImage] | None = None
+        """The spectrogram as it is, and dimmed: `_picture` is put together of both."""
+        self._lit = (0, 0)
+        """From where to where it is not dimmed, pixels."""
         self._note = ""
         self._painter = Painter(self, theme)
         self._columns: list[int] = []
@@ -127,7 +132,7 @@ class SoundCanvas(tk.Canvas):
         self.start_s, self.end_s, self.split_s = 0.0, duration_s, duration_s / 2
         self.mode, self.zoom, self._first_s, self.position_s = "", 1, 0.0, None
         self._low = self._high = ()
-        self._picture, self._note = None, ""
+        self._picture, self._pictures, self._note = None, None, ""
         self.redraw_soon()
 
     def show_columns(self, low: Sequence[float], high: Sequence[float]) -> None:
@@ -135,10 +140,37 @@ class SoundCanvas(tk.Canvas):
         self._low, self._high = low, high
         self.redraw_soon()
 
-    def show_picture(self, picture: ImageTk.PhotoImage | None, note: str = "") -> None:
-        """The spectrogram of the part in sight, or why there is none."""
-        self._picture, self._note = picture, note
+    def show_picture(self, image: Image.Image, dim: Image.Image) -> None:
+        """The spectrogram of the part in sight, and the same dimmed for what a trim takes away."""
+        bright, dark, shown = (ImageTk.PhotoImage(one, master=self) for one in (image, dim, image))
+        self._pictures, self._picture, self._note = (bright, dark), shown, ""
+        self._lit = (0, image.width)
         self.redraw_soon()
+
+    def show_note(self, note: str) -> None:
+        """Why there is no spectrogram."""
+        self._picture, self._pictures, self._note = None, None, note
+        self.redraw_soon()
+
+    def _dim_cut(self) -> None:
+        """Dim what a trim takes away; only the strips that have changed are copied."""
+        if self._pictures is None or self._picture is None:
+            return
+        wide, high = self._picture.width(), self._picture.height()
+        wanted = (0, wide)
+        if self.mode == "trim":
+            first, last = (round(self._x(at_s)) for at_s in (self.start_s, self.end_s))
+            wanted = max(0, min(wide, first)), max(0, min(wide, last + 1))
+        bright, dark = self._pictures
+        for number in (0, 1):
+            old, new = self._lit[number], wanted[number]
+            left, right = min(old, new), max(old, new)
+            source = bright if (new < old) == (number == 0) else dark
+            if left < right:
+                self.tk.call(
+                    str(self._picture), "copy", str(source), "-from", left, 0, right, high, "-to", left, 0
+                )  # fmt: skip
+        self._lit = wanted
 
     def set_mode(self, mode: Mode) -> None:
         """Show trim handles or the split cursor."""
@@ -300,16 +332,11 @@ class SoundCanvas(tk.Canvas):
 
     def _paint_handles(self) -> None:
         self.delete("handle")
+        self._dim_cut()
         t, height = self.theme, self.winfo_height()
         marks: tuple[tuple[str, float], ...] = ()
         if self.mode == "trim":
             marks = (("start", self.start_s), ("end", self.end_s))
-            for left, right in ((0.0, self.start_s), (self.end_s, self.duration_s)):
-                if right - left > 0.001:
-                    self.create_rectangle(
-                        self._x(left), 0, self._x(right), height, width=0, fill=t.color("bg"), stipple="gray50",
-                        tags="handle",
-                    )  # fmt: skip
         elif self.mode == "split":
             marks = (("split", self.split_s),)
         for name, at_s in marks:
@@ -700,7 +727,7 @@ class ClipView(Panel):
         if wanted == self._asked:
             return
         self._asked = wanted
-        name, part, colours = self.theme.name, sound.part, wanted
+        name, part, ground = self.theme.name, sound.part, self.theme.color("bg")
 
         def took_columns(answer: Any) -> None:
             if self._asked == wanted and isinstance(answer, dict):
@@ -710,15 +737,19 @@ class ClipView(Panel):
 
         def took_picture(data: bytes) -> None:
             if self._asked == wanted:
-                self.cockpit.work(lambda: coloured(data, *size, name, part), show)
+                self.cockpit.work(lambda: made(data), show)
 
-        def show(image: Any) -> None:
-            if self._asked == colours and self.winfo_exists():
-                sound.show_picture(ImageTk.PhotoImage(image, master=self))
+        def made(data: bytes) -> tuple[Image.Image, Image.Image]:
+            image = coloured(data, *size, name, part)
+            return image, Image.blend(image, Image.new("RGB", image.size, ground), CUT_SHARE)
+
+        def show(pictures: tuple[Image.Image, Image.Image]) -> None:
+            if self._asked == wanted and self.winfo_exists():
+                sound.show_picture(*pictures)
 
         def failed(failure: Failure) -> None:
             if self._asked == wanted:
-                sound.show_picture(None, failure.message)
+                sound.show_note(failure.message)
 
         safe = f"/api/voice/clips/{clip.id}"
         backend = self.cockpit.app.backend

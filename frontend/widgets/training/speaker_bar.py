@@ -17,7 +17,7 @@ from frontend.stage import read_models
 from frontend.widgets.controls import RING, Button, Check, Dropdown, Radio
 from frontend.widgets.field import Field
 from frontend.widgets.panel import Panel
-from frontend.widgets.popup import Choice
+from frontend.widgets.popup import Choice, Picker
 from frontend.widgets.training.state import Cockpit
 
 FIRST_HEIGHT = 340.0
@@ -92,14 +92,14 @@ class SpeakerBar(tk.Frame):
         self.recording = Button(
             self, t, "Record", record, icon="record", tip="Read sentences aloud, one by one"
         )
-        self.importing = Dropdown(
-            self, t,
-            [
-                Choice("files", "Files...", "Sound, or lists of transcripts", "upload"),
-                Choice("folder", "A whole folder...", "With everything in it", "folder"),
-            ],
-            self._import, width=108, height=28, label="Import recordings", empty="Import",
-        )  # fmt: skip
+        self.importing = Button(
+            self,
+            t,
+            "Import",
+            self._import,
+            icon="upload",
+            tip="Bring in recordings that are there already",
+        )
         self._bring_in = bring_in
         for widget in (self.who, self.language, self.consent):
             widget.pack(side="left", pady=(t.px(1), 0))
@@ -177,9 +177,12 @@ class SpeakerBar(tk.Frame):
                 "PATCH", path, {"language": code}, lambda _: self.cockpit.load_speakers()
             )
 
-    def _import(self, value: str) -> None:
-        self.importing.set("")
-        self._bring_in(value)
+    def _import(self) -> None:
+        choices = [
+            Choice("files", "Files...", "Sound, or lists of transcripts", "upload"),
+            Choice("folder", "A whole folder...", "With everything in it", "folder"),
+        ]
+        Picker(self.importing, self.theme, choices, self._bring_in)
 
     def _ask_consent(self) -> None:
         self._edit(self.cockpit.speaker)
