@@ -139,7 +139,7 @@ def cut_file(
         if stream.problem:
             cutter.warnings.append(f"{stream.problem} What came before was used.")
         seconds = stream.read_s
-    if order.text and not order.is_whole and cutter.clips > 1:
+    if order.text and cutter.clips > 1:
         cutter.warnings.append(
             f"The text of {order.name} belongs to all {seconds:.0f} s of it; its {cutter.clips} clips need their own."
         )
