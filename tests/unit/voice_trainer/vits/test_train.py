@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -373,3 +373,17 @@ def test_a_checkpoint_is_scored_and_heard_on_its_own(tmp_path: Path) -> None:
     result = lines(other)[-1]["result"]
     assert result["scores"]["mcd_db"] > 0
     assert (other / result["sample"]).exists()
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("precision", ["32", "bf16", "16"])
+def test_a_training_runs_and_resumes_on_a_gpu(tmp_path: Path, precision: str) -> None:
+    folder = tmp_path / "job"
+    spec = job(folder, steps=4, precision=precision)
+    write_job(folder, replace(spec, device="cuda"))
+    with pytest.raises(Stopped):
+        training(folder, StopsAfter(folder, 2)).run()
+    training(folder).run()
+    last = checkpoints.Checkpoints(folder).last()
+    assert last is not None
+    assert (last.step, last.state["config"]["precision"]) == (4, precision)
