@@ -24,6 +24,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--fault-seed", type=int, default=None, help="seed of the fault tests; default: by chance"
     )
+    parser.addoption(
+        "--kills", type=int, default=3, help="how often the voice trainer is killed; default: 3"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
