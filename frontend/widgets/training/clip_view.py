@@ -77,8 +77,10 @@ class SoundCanvas(tk.Canvas):
         self._low: Sequence[float] = ()
         self._high: Sequence[float] = ()
         self._picture: ImageTk.PhotoImage | None = None
-        self._pictures: tuple[ImageTk.PhotoImage, ImageTk.PhotoImage] | None = None
-        """The spectrogram as it is, and dimmed: `_picture` is put together of both."""
+        self._images: tuple[Image.Image, Image.Image] | None = None
+        """The spectrogram as it is, and dimmed."""
+        self._pictures: list[ImageTk.PhotoImage] = []
+        """The same for Tk, from the first trim on: `_picture` is put together of both."""
         self._lit = (0, 0)
         """From where to where it is not dimmed, pixels."""
         self._note = ""
@@ -89,10 +91,11 @@ class SoundCanvas(tk.Canvas):
         self._held = False
         self._moved, self._zoomed = moved, zoomed
         self._job: str | None = None
+        self._make_job: str | None = None
         theme.tint(self, background="bg")
         theme.on_change(self, self.redraw_soon)
         self.bind("<Configure>", lambda _: self.redraw_soon())
-        self.bind("<Destroy>", lambda _: self._stop())
+        self.bind("<Destroy>", lambda _: self._ended())
         self.bind("<ButtonPress-1>", self._pressed)
         self.bind("<B1-Motion>", self._dragged)
         self.bind("<ButtonRelease-1>", lambda _: self._let_go())
@@ -132,7 +135,7 @@ class SoundCanvas(tk.Canvas):
         self.start_s, self.end_s, self.split_s = 0.0, duration_s, duration_s / 2
         self.mode, self.zoom, self._first_s, self.position_s = "", 1, 0.0, None
         self._low = self._high = ()
-        self._picture, self._pictures, self._note = None, None, ""
+        self._picture, self._images, self._pictures, self._note = None, None, [], ""
         self.redraw_soon()
 
     def show_columns(self, low: Sequence[float], high: Sequence[float]) -> None:
@@ -142,25 +145,39 @@ class SoundCanvas(tk.Canvas):
 
     def show_picture(self, image: Image.Image, dim: Image.Image) -> None:
         """The spectrogram of the part in sight, and the same dimmed for what a trim takes away."""
-        bright, dark, shown = (ImageTk.PhotoImage(one, master=self) for one in (image, dim, image))
-        self._pictures, self._picture, self._note = (bright, dark), shown, ""
+        self._images, self._pictures, self._note = (image, dim), [], ""
+        self._picture = ImageTk.PhotoImage(image, master=self)
         self._lit = (0, image.width)
         self.redraw_soon()
 
+    def _make_picture(self) -> None:
+        """Hand one of the two pictures to Tk: each takes up to 5 ms at 200 %, so keys come in between."""
+        self._make_job = None
+        if self._images is not None and len(self._pictures) < len(self._images):
+            image = self._images[len(self._pictures)]
+            self._pictures.append(ImageTk.PhotoImage(image, master=self))
+            self._dim_cut()
+
     def show_note(self, note: str) -> None:
         """Why there is no spectrogram."""
-        self._picture, self._pictures, self._note = None, None, note
+        self._picture, self._images, self._pictures, self._note = None, None, [], note
         self.redraw_soon()
 
     def _dim_cut(self) -> None:
         """Dim what a trim takes away; only the strips that have changed are copied."""
-        if self._pictures is None or self._picture is None:
+        if self._images is None or self._picture is None:
             return
         wide, high = self._picture.width(), self._picture.height()
         wanted = (0, wide)
         if self.mode == "trim":
             first, last = (round(self._x(at_s)) for at_s in (self.start_s, self.end_s))
             wanted = max(0, min(wide, first)), max(0, min(wide, last + 1))
+        if wanted == self._lit:
+            return
+        if len(self._pictures) < len(self._images):
+            if self._make_job is None:
+                self._make_job = self.after(1, self._make_picture)
+            return
         bright, dark = self._pictures
         for number in (0, 1):
             old, new = self._lit[number], wanted[number]
@@ -446,6 +463,12 @@ class SoundCanvas(tk.Canvas):
         if self._job is not None:
             self.after_cancel(self._job)
             self._job = None
+
+    def _ended(self) -> None:
+        self._stop()
+        if self._make_job is not None:
+            self.after_cancel(self._make_job)
+            self._make_job = None
 
 
 class ClipView(Panel):
