@@ -90,6 +90,7 @@ class Pool:
         on_seconds: Callable[[Order, float], None],
         on_result: Callable[[Result], None],
         obey: Callable[[], None],
+        most: Callable[[], int] = lambda: 0,
     ) -> None:
         """Cut all files; what happens is told as it happens.
 
@@ -99,6 +100,7 @@ class Pool:
             on_seconds: Given how much of a file has been read.
             on_result: Given the end of every file, whatever it is.
             obey: Called several times a second; waits while a pause is wanted, raises to stop.
+            most: How many processes may work right now (at least 1); 0 = all.
 
         Raises:
             OSError: A clip could not be written (the disk is full).
@@ -107,6 +109,7 @@ class Pool:
         seen: dict[str, str] = {}
         while waiting or any(child.order for child in self._children):
             obey()
+            self._release(most())
             while waiting and (child := self._idle()) is not None:
                 child.begin(waiting.pop())
             busy = {child.pipe: child for child in self._children if child.order}
@@ -115,9 +118,19 @@ class Pool:
                 child = busy[cast(Connection, pipe)]
                 self._listen(child, seen, on_clip, on_seconds, on_result)
             for child in list(self._children):
-                if child.order and child.pipe not in ready and child.is_stuck(self._block_cpu_s):
+                if child.is_held:
+                    child.is_alive_at_work()
+                elif child.order and child.pipe not in ready and child.is_stuck(self._block_cpu_s):
                     problem = STUCK.format(name=child.order.name, seconds=self._block_cpu_s)
                     self._lose(child, problem, on_result)
+
+    def _release(self, most: int) -> None:
+        """Let children go on that wait between two blocks, as many as may work now."""
+        at_work = sum(bool(child.order) and not child.is_held for child in self._children)
+        for child in self._children:
+            if child.is_held and (most == 0 or at_work < max(most, 1)):
+                at_work += 1
+                child.go_on()
 
     def _idle(self) -> _Child | None:
         for child in self._children:
@@ -151,7 +164,7 @@ class Pool:
                 on_clip(message["line"])
             case "seconds":
                 on_seconds(order, float(message["seconds"]))
-                child.go_on()
+                child.is_held = True  # goes on in the next round, if it may
             case "sha256":
                 child.sha256 = str(message["sha256"])
                 twin = seen.setdefault(child.sha256, order.name)
@@ -187,6 +200,7 @@ class _Child:
         self.pipe: Connection = ours
         self.order: Order | None = None
         self.sha256 = ""
+        self.is_held = False  # between two blocks, waiting to be told to go on
         self._process: BaseProcess = context.Process(target=target, args=(theirs,), daemon=True)
         self._process.start()
         theirs.close()
@@ -199,6 +213,7 @@ class _Child:
         self._send(_to_json(order))
 
     def go_on(self) -> None:
+        self.is_held = False
         self._send({"go": True})
 
     def skip(self) -> None:

@@ -87,6 +87,7 @@ def cut(folder: Path, reporter: Reporter, spec: JobSpec) -> None:
             on_seconds=work.seconds,
             on_result=work.result,
             obey=lambda: steering.obey(reporter),
+            most=lambda: steering.threads,
         )
     _tell_transcripts(uploads, book, earlier, reporter)
     for line in book.unmatched():

@@ -397,6 +397,30 @@ def test_a_decoder_that_crashes_hangs_or_eats_memory_costs_its_own_file_only(tmp
     assert all(name in problem for name, problem in problems.items() if problem)
 
 
+@pytest.mark.slow
+def test_while_somebody_speaks_one_process_works_at_a_time(tmp_path):
+    """Two files of three blocks each; `most` says 1 from the first sign of life on."""
+    hour = np.tile(recording(12), 4)
+    found = []
+    for name in ("a.wav", "b.wav"):
+        upload = store(tmp_path, name, hour if name == "a.wav" else hour * 0.5)
+        found.append(Order(name, upload.path, name, str(tmp_path)))
+    order_of_blocks: list[str] = []
+    with Pool() as pool:
+        pool.run(
+            found,
+            on_clip=lambda line: None,
+            on_seconds=lambda order, seconds: order_of_blocks.append(order.name),
+            on_result=lambda result: order_of_blocks.append(result.order.name),
+            obey=lambda: None,
+            most=lambda: 1 if order_of_blocks else 0,
+        )
+    # Once both have said a block, one of them is held until the other has ended.
+    rest = order_of_blocks[2:]
+    assert len(rest) >= 6
+    assert rest == sorted(rest) or rest == sorted(rest, reverse=True)
+
+
 def test_a_full_disk_ends_the_work(tmp_path):
     with Pool(target=crashing_cutters.serve) as pool, pytest.raises(OSError) as caught:  # noqa: PT011 - errno is asserted
         pooled(pool, orders(tmp_path / "files", "full.wav"))
