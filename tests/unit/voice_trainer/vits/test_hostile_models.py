@@ -16,6 +16,7 @@ import torch
 from tests import hostile_models
 from tests.folder_watch import FolderWatch
 from tests.hostile_models import Hostile, write_all
+from voice_trainer import checkpoint
 from voice_trainer.loop import TrainerError
 from voice_trainer.vits.base import Base, read_base
 
@@ -34,6 +35,20 @@ for path in sys.argv[1:]:
             piper_host.synthesize(path, b"hello", use_gpu=False)
         except AppError as error:
             said = error.message
+    print(json.dumps([path, said]), flush=True)
+"""
+
+
+TRY_RECOGNISER = """
+import json, sys
+from backend.contracts.errors import AppError
+from backend.engines.stt import whisper_host
+for path in sys.argv[1:]:
+    try:
+        whisper_host.warm(path, device="cpu")
+        said = ""
+    except AppError as error:
+        said = error.message
     print(json.dumps([path, said]), flush=True)
 """
 
@@ -110,6 +125,37 @@ def test_what_no_training_leaves_behind_cannot_be_confirmed(
     digest = hashlib.sha256(one.path.read_bytes()).hexdigest()
     with pytest.raises(TrainerError, match=r"calls for os\.system"):
         read_base(one.path, tmp_path, confirmed=digest)
+
+
+def test_none_of_them_passes_for_a_checkpoint_of_luma(
+    files: list[Hostile], watch: FolderWatch, tmp_path: Path
+) -> None:
+    job = tmp_path / "job"
+    (job / "checkpoints").mkdir(parents=True)
+    checkpoints = [one for one in files if one.kind == "checkpoint"]
+    for number, one in enumerate(checkpoints, start=1):
+        path = job / "checkpoints" / f"step-{number:07d}.safetensors"
+        path.write_bytes(one.path.read_bytes())
+        with pytest.raises(checkpoint.CheckpointError, match="step-"):
+            checkpoint.read(path)
+    assert checkpoint.Checkpoints(job).all() == []
+    assert watch.touched() == set()
+
+
+@pytest.mark.slow  # imports whisper
+def test_none_of_them_runs_or_loads_as_a_model_of_the_recogniser(
+    files: list[Hostile], watch: FolderWatch
+) -> None:
+    paths = [str(one.path) for one in files if one.kind == "checkpoint"]
+    answer = subprocess.run(
+        [sys.executable, "-c", TRY_RECOGNISER, *paths],
+        capture_output=True, text=True, cwd=ROOT, check=False, timeout=100,
+    )  # fmt: skip
+    assert answer.returncode == 0, answer.stderr[-3000:]
+    said = dict(json.loads(line) for line in answer.stdout.splitlines())
+    assert said.keys() == set(paths)
+    assert all(said.values()), said
+    assert watch.touched() == set()
 
 
 def test_voices_are_refused_in_words_and_reach_nothing_outside(
