@@ -104,6 +104,7 @@ class Clips:
         self._aside = folder / "aside"
         self._journal = Journal(folder / "undo")
         self._changing = asyncio.Lock()  # steps of undo are in the order of the changes
+        self._writing = asyncio.Lock()
         self._manifest_wanted = False
         self._manifest_task: asyncio.Task[None] | None = None
         self.on_new_text: Callable[[Sequence[ClipRow]], None] = lambda clips: None
@@ -887,8 +888,9 @@ class Clips:
             await asyncio.sleep(MANIFEST_PAUSE_S)
 
     async def _write_manifest(self) -> None:
-        stored = await self._database.read(rows.list_all)
-        await asyncio.to_thread(_write_lines, self._folder / MANIFEST, stored)
+        async with self._writing:
+            stored = await self._database.read(rows.list_all)
+            await asyncio.to_thread(_write_lines, self._folder / MANIFEST, stored)
 
     # --- files; on a worker thread ---
 
@@ -1127,6 +1129,7 @@ def _read_lines(path: Path) -> dict[str, ClipRow]:
     for line in text.splitlines():
         with contextlib.suppress(ValueError, TypeError, KeyError):
             row = row_of(json.loads(line))
+            wire(replace(row, id=0), {})  # every value is of the kind that it must be
             if row.uid and _UID.fullmatch(row.uid):
                 found[row.uid] = row
     return found

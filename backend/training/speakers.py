@@ -17,7 +17,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from backend.contracts.errors import ConflictError, InvalidInputError, NotFoundError
+from backend.contracts.errors import AppError, ConflictError, InvalidInputError, NotFoundError
 from backend.contracts.events import SpeakerChanged
 from backend.contracts.training import Speaker
 from backend.core.bus import EventBus
@@ -261,7 +261,7 @@ class Speakers:
                 continue
             try:
                 found[path.stem] = _row(path.stem, read_json(path))
-            except (ProtocolError, ValueError, TypeError, KeyError) as error:
+            except (AppError, ProtocolError, ValueError, TypeError, KeyError) as error:
                 notices.append(
                     f"The file {path} of a speaker cannot be read and is left out: {error}"
                 )

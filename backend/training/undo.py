@@ -199,12 +199,14 @@ def row_values(row: ClipRow) -> dict[str, Any]:
     return values
 
 
-def row_of(values: dict[str, Any]) -> ClipRow:
+def row_of(values: Any) -> ClipRow:
     """A clip from what `row_values` made of it.
 
     Raises:
         ValueError, TypeError, KeyError: It is none.
     """
+    if not isinstance(values, dict):
+        raise ValueError("it is no object")
     names = {one.name for one in fields_of(ClipRow)}
     found = {name: value for name, value in values.items() if name in names}
     for name in _MOMENTS:

@@ -410,7 +410,7 @@ def recognised(head: bytes) -> tuple[Kind, str] | None:
         layer, rate = head[1] >> 1 & 3, head[2] >> 2 & 3
         if head[1] & 0xF6 == 0xF0:
             return "sound", ".aac"
-        if layer and head[1] >> 3 & 3 != 1 and head[2] >> 4 != 15 and rate != 3:
+        if layer in (1, 2) and head[1] >> 3 & 3 != 1 and head[2] >> 4 != 15 and rate != 3:
             return "sound", ".mp3"
     return ("transcripts", ".txt") if _is_text(head) else None
 

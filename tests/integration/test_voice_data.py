@@ -653,7 +653,7 @@ def test_a_trainer_that_dies_is_resumed_without_loss(
     answer = upload(data.api, ("long.wav", tone(6.0, 900)), speaker=data.speaker)
     monkeypatch.setattr(
         "backend.training.processing._options",
-        lambda phase, denoise: {"phase": phase, "die_after": 3},
+        lambda phase, denoise: {"phase": phase, "denoise": denoise, "die_after": 3},
     )
     body = {"upload_ids": answer["upload_ids"], "transcribe": False}
     job = data.job("/api/voice/process", body)
