@@ -42,7 +42,7 @@ from voice_trainer.dataset import prepare as prepare_dataset
 from voice_trainer.evaluate import Scores, compare, picture
 from voice_trainer.export import Reference, verify, write_quick
 from voice_trainer.loop import Reporter, Steering, Stopped, TrainerError, cpu_threads
-from voice_trainer.preflight import Ready, check
+from voice_trainer.preflight import VOICE_NAME, Ready, check
 from voice_trainer.protocol import (
     EXPORT,
     SAMPLES,
@@ -148,7 +148,7 @@ def evaluate(folder: Path, reporter: Reporter) -> None:
     results = {}
     for index, one in enumerate(kept):
         steering.obey(reporter)
-        network = network_of(_read(one))
+        network = _speaking(one)
         scores = score(network, references, trained.language)
         reporter.scores(one.id, **scores.as_dict(), loss=one.score)
         results[one.id] = scores.as_dict()
@@ -344,6 +344,7 @@ def learn(
 
     def save() -> None:
         nonlocal saved_at_s
+        _measure(progress, average, held)
         _save(store, network, average, optimizer, progress, config, dataset, reporter)
         saved_at_s = progress.seconds
 
@@ -351,7 +352,7 @@ def learn(
     if progress.step == 0 and spec.base != "none":
         ear.listen(average, 0)  # the base in this voice's pitch: what there is to improve
     is_saved = True
-    threads = 0
+    heard_at = threads = 0
     try:
         while progress.share(config) < 1.0:
             steering.obey(reporter, before_pause=None if is_saved else save)
@@ -363,7 +364,8 @@ def learn(
             chosen = [clips[index] for index in batches[progress.index]]
 
             begin = time.perf_counter()
-            rate = learning_rate(config, progress.step, progress.share(config))
+            before = progress.share(config)
+            rate = learning_rate(config, progress.step, before)
             for group in optimizer.param_groups:
                 group["lr"] = rate
             try:
@@ -392,25 +394,27 @@ def learn(
                 progress.validation.append((progress.step, validate(average, held)))
             meter.tell(progress, found, took_s, rate)
 
-            wants_checkpoint = steering.wants_checkpoint()
-            is_due = progress.seconds - saved_at_s >= config.checkpoint_every_s
-            if wants_checkpoint or is_due or progress.step % config.checkpoint_every == 0:
-                _measure(progress, average, held)
+            is_heard = config.is_sample_due(progress.step, before, progress.share(config))
+            wants_sample, wants_checkpoint = steering.wants_sample(), steering.wants_checkpoint()
+            every = config.checkpoint_every
+            is_scheduled = progress.step % every == 0 if every else is_heard
+            is_overdue = progress.seconds - saved_at_s >= config.checkpoint_every_s
+            if is_scheduled or is_overdue or wants_checkpoint:
                 save()
                 is_saved = True
                 ear.score(average, progress)
-            if steering.wants_sample() or progress.step % config.sample_every == 0:
+            if is_heard or wants_sample:
                 ear.listen(average, progress.step)
+                heard_at = progress.step
     except Stopped:
         if not is_saved:
-            _measure(progress, average, held)
             save()
         raise
     if not is_saved:
-        _measure(progress, average, held)
         save()
         ear.score(average, progress)
-        ear.listen(average, progress.step)
+        if heard_at != progress.step:
+            ear.listen(average, progress.step)
     return progress
 
 
@@ -623,9 +627,10 @@ def _resume(
         return
 
 
-def _read(kept: Kept) -> Checkpoint:
+def _speaking(kept: Kept) -> QuickNetwork:
+    """The averaged network of a checkpoint on the disk."""
     try:
-        return read(kept.path)
+        return network_of(read(kept.path))
     except CheckpointError as error:
         raise TrainerError("checkpoint.broken", str(error)) from error
 
@@ -820,9 +825,11 @@ def _finish(
     steering: Steering,
 ) -> None:
     """Export a checkpoint of ``source`` into ``folder``, let the voice prove itself, and end the job."""
+    if not VOICE_NAME.fullmatch(spec.name):
+        raise TrainerError("job.broken", f"{spec.name[:80]!r} cannot name a voice.")
     reporter.state(State.EXPORT, kept.id)
     steering.obey(reporter)
-    network = network_of(_read(kept))
+    network = _speaking(kept)
     references = _references(source)
     language = str(kept.state.get("language") or spec.language)
     model = folder / EXPORT / f"{spec.name}.onnx"

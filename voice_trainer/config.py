@@ -46,9 +46,10 @@ class TrainConfig:
             (Polyak, Juditsky 1992). Rises to this value as (step + 1) / (step + 20).
         precision: Of the forward pass; bfloat16 halves a step on CPUs that have it.
         validate_every: Steps between two measurements on the held-back clips.
-        checkpoint_every: Steps between two checkpoints.
+        checkpoint_every: Steps between two checkpoints; 0 = with every sample.
         checkpoint_every_s: Seconds in steps after which one is written anyway: no more than this is lost.
-        sample_every: Steps between two spoken test sentences.
+        sample_every: Steps between two spoken test sentences; 0 = ``samples`` times, evenly over the budget.
+        samples: How often when `sample_every` is 0: each costs two seconds with its scores.
         held_back: Share of the clips that is held back for validation.
         most_held_back: Clips held back at most: more would only take time.
         alignment_rounds: Of Viterbi training; errors against flite's own labels do not fall after the third.
@@ -68,9 +69,10 @@ class TrainConfig:
     average_decay: float = 0.998
     precision: Precision = "float32"
     validate_every: int = 25
-    checkpoint_every: int = 250
+    checkpoint_every: int = 0
     checkpoint_every_s: float = 60.0
-    sample_every: int = 250
+    sample_every: int = 0
+    samples: int = 8
     held_back: float = 0.05
     most_held_back: int = 12
     alignment_rounds: int = 3
@@ -102,16 +104,25 @@ class TrainConfig:
         batch_size = int(spec.options.get("batch_size") or usual.batch_size)
         if not 1 <= batch_size <= 256:
             raise ValueError(f"The job's batch_size is {batch_size}; 1 to 256 work.")
-        sample_every = spec.sample_every or usual.sample_every
+        often = min(
+            steps / 25 if steps else usual.samples, seconds / 20 if seconds else usual.samples
+        )
         return cls(
             seed=spec.seed,
             steps=steps,
             seconds=seconds,
             batch_size=batch_size,
             precision=precision,
-            sample_every=sample_every,
-            checkpoint_every=int(spec.options.get("checkpoint_every") or sample_every),
+            sample_every=spec.sample_every,
+            samples=max(1, min(usual.samples, round(often))),
+            checkpoint_every=int(spec.options.get("checkpoint_every") or 0),
         )
+
+    def is_sample_due(self, step: int, before: float, share: float) -> bool:
+        """Whether the test sentence is to be spoken after a step that brought the share of the budget from ``before``."""
+        if self.sample_every:
+            return step % self.sample_every == 0
+        return int(share * self.samples) > int(before * self.samples)
 
 
 def sentence_of(spec: JobSpec) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from voice_trainer.config import TrainConfig
 from voice_trainer.dataset import Dataset, prepare, usable
 from voice_trainer.loop import Steering, Stopped, TrainerError
 from voice_trainer.protocol import (
+    Budget,
     Control,
     JobSpec,
     ProgressReader,
@@ -331,6 +333,19 @@ def test_the_verdict_says_whether_to_go_on(curve, said: str) -> None:
         assert verdict(points[:3]) == ""
 
 
+@pytest.mark.parametrize(
+    ("budget", "count"), [({"steps": 400}, 8), ({"steps": 60}, 2), ({"seconds": 90.0}, 4)]
+)
+def test_samples_are_spread_over_the_budget(budget: dict[str, float], count: int) -> None:
+    config = TrainConfig.of(JobSpec("a", "train", budget=Budget(**budget)), "float32")
+    shares = [number / 1000 for number in range(1001)]
+
+    due = [share for before, share in pairwise(shares) if config.is_sample_due(1, before, share)]
+
+    assert len(due) == count
+    assert due[-1] == 1.0
+
+
 def test_a_budget_in_seconds_counts_only_steps(run: Run) -> None:
     progress = run.train(replace(CONFIG, steps=None, seconds=0.2))
 
@@ -344,7 +359,5 @@ def test_a_budget_in_seconds_counts_only_steps(run: Run) -> None:
 
 @pytest.mark.parametrize("budget", [{"steps": 0}, {"steps": -3}, {"seconds": 0.0}])
 def test_a_budget_of_nothing_is_refused(budget: dict[str, float]) -> None:
-    from voice_trainer.protocol import Budget
-
     with pytest.raises(ValueError, match="above 0"):
         TrainConfig.of(JobSpec("a", "train", budget=Budget(**budget)), "float32")
