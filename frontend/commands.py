@@ -39,6 +39,14 @@ OTHER_KEYS: Sequence[tuple[str, str, str]] = (
     ("Lists", "Up / Down, Home / End", "Move through rows"),
     ("Lists", "Enter", "Open the chosen row"),
     ("Lists", "Space", "Play the chosen row"),
+    ("Clips", "A / R", "Accept or reject the selected clips"),
+    ("Clips", "E", "Edit the words of the clip; Enter keeps them"),
+    ("Clips", "T / S", "Trim or split the clip; arrows move the handle, Enter does it"),
+    ("Clips", "Shift or Ctrl", "Select several; Ctrl+A selects all"),
+    ("Clips", "Delete / Ctrl+Z", "Delete, and take the last change back"),
+    ("Clips", "+ / \u2212", "Zoom into the picture of the clip"),
+    ("Recording", "Space", "Start and stop"),
+    ("Recording", "Enter / R / P", "Keep and go on, again, hear it"),
     ("Anywhere", "Tab / Shift+Tab", "Next and previous control"),
 )
 """Keys that belong to one place; the keys page shows them after the commands."""

@@ -26,6 +26,10 @@ from backend.contracts.events import (
     Event,
     LogLine,
     SystemStatus,
+    TrainingCompleted,
+    TrainingFailed,
+    TrainingProgress,
+    TrainingState,
     TurnFinished,
 )
 from frontend.client import BackendClient, Connection, Failure
@@ -65,6 +69,7 @@ KEPT_TURNS = 200
 TICKS_KEPT = 5000
 SMALLEST = (720, 480)
 FIRST_SIZE = (1280, 800)
+IDLE_STATES = ("done", "failed", "cancelled", "interrupted", "paused")
 COMPOSER_HEIGHT = 96  # notices stay clear of Send
 
 
@@ -443,6 +448,16 @@ class MainWindow:
                     self.notify(event.sentence(), "error")
                 elif event.outcome == "done":
                     self.notify(f"{event.model_id} is here.", "ok")
+            case TrainingProgress():
+                self._show_training(event)
+            case TrainingState() if event.state in IDLE_STATES:
+                self._end_training(event.job_id)
+            case TrainingCompleted() | TrainingFailed():
+                self._end_training(event.job_id)
+                if isinstance(event, TrainingFailed):
+                    self.notify(event.reason, "error")
+                elif event.kind == "train":
+                    self.notify(event.summary, "ok")
             case CharacterChanged():
                 self.avatars.forget(event.character_id)
             case ErrorOccurred() if not event.turn_id:
@@ -516,18 +531,27 @@ class MainWindow:
 
     def _show_download(self, event: DownloadProgress) -> None:
         share = event.received_bytes / event.total_bytes if event.total_bytes else None
-        figure = f"{share:.0%}".replace("%", " %") if share is not None else ""
-        left = ""
-        if event.eta_s is not None:
-            minutes, seconds = divmod(round(event.eta_s), 60)
-            left = (
-                f"  \u00b7  {minutes} min {seconds:02d} s left"
-                if minutes
-                else f"  \u00b7  {seconds} s left"
-            )
         self._job = (event.model_id, share)
-        self.status.put("job", f"Downloading {event.model_id} {figure}{left}", dot="warn")
+        words = f"Downloading {event.model_id} {_figure(share)}{_left(event.eta_s)}"
+        self.status.put("job", words, dot="warn")
         self.set_badge("voice", 0, progress=share if share is not None else 0.3)
+
+    def _show_training(self, event: TrainingProgress) -> None:
+        """A job of voice training is told like a download; one of both is shown, a training before all else."""
+        if self._job[0] and self._job[0] != event.job_id and event.kind != "train":
+            return
+        self._job = (event.job_id or "", event.progress)
+        what = {"process": "Making clips", "doctor": "Examining clips"}.get(event.kind, "Training")
+        words = f"{what} {_figure(event.progress)}{_left(event.eta_s)}"
+        self.status.put("job", words, dot="warn", tip=event.verdict or event.note)
+        share = event.progress if event.progress is not None else 0.3
+        self.set_badge("voice", 0, progress=share)
+
+    def _end_training(self, job_id: str | None) -> None:
+        if job_id and self._job[0] == job_id:
+            self._job = ("", None)
+            self.status.put("job", "")
+            self.set_badge("voice", 0, progress=None)
 
     def _took_turns(self, value: Any) -> None:
         known = {turn.turn_id for turn in self._turns}
@@ -954,6 +978,19 @@ class MainWindow:
         self.root.deiconify()
         self.root.lift()
         self.root.focus_force()
+
+
+def _figure(share: float | None) -> str:
+    """A share in words."""
+    return "" if share is None else f"{share:.0%}".replace("%", " %")
+
+
+def _left(seconds: float | None) -> str:
+    """What is left of a job, in words."""
+    if seconds is None:
+        return ""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"  \u00b7  {minutes} min {rest:02d} s left" if minutes else f"  \u00b7  {rest} s left"
 
 
 def run_window(

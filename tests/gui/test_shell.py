@@ -24,6 +24,9 @@ from backend.contracts.events import (
     ErrorOccurred,
     LogLine,
     SystemStatus,
+    TrainingCompleted,
+    TrainingFailed,
+    TrainingProgress,
 )
 from frontend.client import Failure
 from frontend.tabs.logs import LogsTab
@@ -221,6 +224,19 @@ def test_a_download_shows_its_progress_and_ends(s: Scene) -> None:
     assert s.window.status.text_of("job") == ""
     assert s.window._rail.entries["voice"].progress is None
     assert "offline" in s.window.notices.texts[0]
+
+
+def test_a_training_shows_its_progress_on_every_tab_and_says_how_it_ended(s: Scene) -> None:
+    s.say(TrainingProgress(job_id="j1", kind="train", state="train", progress=0.64, eta_s=160))
+    assert s.window.status.text_of("job") == "Training 64 %  \u00b7  2 min 40 s left"
+    assert s.window._rail.entries["voice"].progress == 0.64
+    s.say(TrainingProgress(job_id="j2", kind="process", state="process", progress=0.1))
+    assert s.window.status.text_of("job").startswith("Training"), "the training stays in sight"
+    s.say(TrainingCompleted(job_id="j1", kind="train", summary="mika-v1 speaks."))
+    assert s.window.status.text_of("job") == ""
+    assert s.window._rail.entries["voice"].progress is None
+    s.say(TrainingFailed(job_id="j2", kind="process", code="disk", reason="The disk is full."))
+    assert s.window.notices.texts == ["mika-v1 speaks.", "The disk is full."]
 
 
 def test_errors_are_counted_on_the_logs_entry_until_it_is_opened(s: Scene) -> None:

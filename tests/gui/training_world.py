@@ -6,6 +6,7 @@ are handed to the window by the test (`Stand.feed`), so that their order is the 
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import math
@@ -443,10 +444,11 @@ class _Handler(BaseHTTPRequestHandler):
         if isinstance(found, tuple) and len(found) == 2 and isinstance(found[0], int):
             status, found = found[0], {"code": "refused", "message": found[1]}
         data = found if isinstance(found, bytes) else json.dumps(wire(found)).encode()
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
+        with contextlib.suppress(ConnectionError):  # the window was closed meanwhile
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
 
     do_GET = do_POST = do_PATCH = do_DELETE = _serve
 

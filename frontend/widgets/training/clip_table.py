@@ -195,9 +195,10 @@ class ClipTable(Panel):
         else:
             minutes = sum(clips.minutes.values())
             what = "clip" if clips.total == 1 else "clips"
-            words = f"{minutes:.1f} min accepted  \u00b7  {clips.total:,} {what}"
+            length = f"{minutes:.1f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
+            words = f"{length} accepted  \u00b7  {clips.total:,} {what}"
             if p.text_width(words, "small") > room:
-                words = f"{minutes:.1f} min  \u00b7  {clips.total:,}"
+                words = f"{length}  \u00b7  {clips.total:,}"
             p.text(start, 21.5, words, "small", "text3", clip=max(10.0, room))
         return HEAD if one_line else HEAD + TOOLS
 

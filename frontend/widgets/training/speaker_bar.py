@@ -88,7 +88,9 @@ class SpeakerBar(tk.Frame):
             self, t, [], self._spoken, width=140, height=28, label="Language of this speaker",
             tip="Language that is spoken in the recordings",
         )  # fmt: skip
-        self.consent = Button(self, t, "", self._ask_consent, icon="shield", kind="plain")
+        self.consent = Button(
+            self, t, "", self._ask_consent, icon="shield", kind="plain", label="Consent"
+        )
         self.recording = Button(
             self, t, "Record", record, icon="record", tip="Read sentences aloud, one by one"
         )

@@ -94,9 +94,6 @@ class Desk(Protocol):
     def notify(self, text: str, severity: Literal["info", "ok", "warn", "error"] = "info") -> None:
         """Say something for a few seconds."""
 
-    def set_badge(self, name: str, count: int = 0, *, progress: float | None = None) -> None:
-        """Mark a tab's rail entry."""
-
 
 class Cockpit:
     """The facts of the training page and the requests that change them.
@@ -367,7 +364,6 @@ class Cockpit:
         self.jobs = found[:MOST_JOBS]
         if (self.training.id if self.training else "") != before:
             self.load_checkpoints()
-        self._show_badge()
 
     def _took_recording(self, answer: Any) -> None:
         for found in read_models(Recording, [answer]):
@@ -461,15 +457,8 @@ class Cockpit:
                 logger.warning("progress of job %s could not be read", job.id)
                 return
             self._dirty.add("progress")
-            self._show_badge()
             return
         self.load_jobs()  # one that is not known here yet
-
-    def _show_badge(self) -> None:
-        """A thin bar on the rail while a job runs."""
-        job = next((one for one in self.jobs if is_running(one)), None)
-        share = None if job is None else 0.3 if job.progress is None else job.progress
-        self.app.set_badge("voice", 0, progress=share)
 
     # --- choosing
 
@@ -524,7 +513,6 @@ class Cockpit:
             for job in read_models(Job, [answer]):
                 self.jobs = [job if known.id == job.id else known for known in self.jobs]
             self.tell("jobs")
-            self._show_badge()
 
         self.ask("POST", f"/api/voice/jobs/{quote(job_id, safe='')}/{what}", {}, done)
 

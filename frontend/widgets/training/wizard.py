@@ -97,7 +97,7 @@ def plan(facts: Facts) -> Plan:
     action, at, label, icon = _next(facts)
     results = {
         "record": _recorded(facts),
-        "clips": f"{facts.accepted} of {facts.clips}" if facts.clips else "",
+        "clips": f"{facts.accepted:,} of {facts.clips:,}" if facts.clips else "",
         "doctor": _examined(facts),
         "train": _trained(facts),
         "listen": "heard" if facts.listened else "",
@@ -199,8 +199,8 @@ def _recorded(facts: Facts) -> str:
     if not facts.may_use:
         return "needs consent"
     if facts.refused:
-        return f"{facts.files} file{_s(facts.files)}, {facts.refused} refused"
-    return f"{facts.files} file{_s(facts.files)}" if facts.files else ""
+        return f"{facts.files:,} file{_s(facts.files)}, {facts.refused} refused"
+    return f"{facts.files:,} file{_s(facts.files)}" if facts.files else ""
 
 
 def _examined(facts: Facts) -> str:
