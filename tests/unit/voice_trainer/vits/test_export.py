@@ -31,6 +31,7 @@ def exported(folder: Path) -> export.Exported:
     )  # fmt: skip
 
 
+@pytest.mark.slow  # exports
 def test_the_exported_voice_speaks_in_piper_and_tells_its_durations(tmp_path: Path) -> None:
     from piper import PiperVoice
 

@@ -234,6 +234,7 @@ def test_too_little_memory_for_one_clip_is_said(
         training(folder).run()
 
 
+@pytest.mark.slow  # a whole run, 2 s
 def test_losses_that_run_away_lower_the_learning_rate(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -259,6 +260,7 @@ def test_losses_that_run_away_lower_the_learning_rate(
         checkpoints.read(kept.path)  # refuses what is no number
 
 
+@pytest.mark.slow  # a whole run, 2 s
 def test_a_pause_saves_and_a_stop_ends_it_as_ordered(tmp_path: Path) -> None:
     folder = tmp_path / "job"
     job(folder, steps=50)
@@ -284,6 +286,7 @@ def test_a_pause_saves_and_a_stop_ends_it_as_ordered(tmp_path: Path) -> None:
     assert [one["step"] for one in lines(folder, "checkpoint")] == [2]
 
 
+@pytest.mark.slow  # a whole run, 2 s
 def test_a_sample_and_a_checkpoint_come_when_asked_for(tmp_path: Path) -> None:
     folder = tmp_path / "job"
     job(folder, steps=2)
@@ -363,6 +366,7 @@ def test_an_export_of_a_chosen_checkpoint_goes_into_a_folder_of_its_own(tmp_path
     assert json.loads((other / f"{result['model']}.json").read_text("utf-8"))["num_symbols"] == 256
 
 
+@pytest.mark.slow  # a whole run, 2 s
 def test_a_checkpoint_is_scored_and_heard_on_its_own(tmp_path: Path) -> None:
     folder = tmp_path / "job"
     job(folder, steps=1)
