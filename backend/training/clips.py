@@ -105,6 +105,7 @@ class Clips:
         self._journal = Journal(folder / "undo")
         self._changing = asyncio.Lock()  # steps of undo are in the order of the changes
         self._writing = asyncio.Lock()
+        self._closing = asyncio.Event()
         self._manifest_wanted = False
         self._manifest_task: asyncio.Task[None] | None = None
         self.on_new_text: Callable[[Sequence[ClipRow]], None] = lambda clips: None
@@ -139,6 +140,7 @@ class Clips:
 
     async def close(self) -> None:
         """Write what is still to be written."""
+        self._closing.set()
         if self._manifest_task is not None:
             await asyncio.gather(self._manifest_task, return_exceptions=True)
 
@@ -885,7 +887,9 @@ class Clips:
                 logger.exception(
                     "the manifest of the clips could not be written; the next start does it"
                 )
-            await asyncio.sleep(MANIFEST_PAUSE_S)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(MANIFEST_PAUSE_S):
+                    await self._closing.wait()
 
     async def _write_manifest(self) -> None:
         async with self._writing:

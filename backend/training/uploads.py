@@ -36,8 +36,8 @@ Kind = Literal["sound", "transcripts"]
 
 LONGEST_NAME_BYTES = 200
 LARGEST_TRANSCRIPTS = 32 << 20
-HEAD_BYTES = 4096
-TEXT_PROBE_BYTES = 64 << 10
+HEAD_BYTES = 8 << 10
+"""What is looked at to tell sound from text; five thousand files of a folder may wait together."""
 SPARE_BYTES = 256 << 20
 """Room that stays free on the disk: the database, the log and the clips need it."""
 
@@ -128,8 +128,8 @@ class Incoming:
         except OSError as error:
             raise _full(error, self.folder) from error
         self._hash.update(piece)
-        if len(self.head) < TEXT_PROBE_BYTES:
-            self.head += piece[: TEXT_PROBE_BYTES - len(self.head)]
+        if len(self.head) < HEAD_BYTES:
+            self.head += piece[: HEAD_BYTES - len(self.head)]
 
     def close(self) -> None:
         """All of it came.
