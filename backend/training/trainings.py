@@ -574,6 +574,18 @@ class Trainings:
             raise NotFoundError(f"Job {job.id} has no sample {file[:80]!r}.")
         return path
 
+    async def sample_sound(self, path: Path) -> Audio:
+        """A sample as sound.
+
+        Raises:
+            NotFoundError: It cannot be read.
+        """
+        try:
+            pcm, rate_hz = read_wav(await asyncio.to_thread(path.read_bytes))
+        except (OSError, AudioError) as error:
+            raise NotFoundError(f"The sample {path.name} cannot be read: {error}") from error
+        return Audio(pcm, rate_hz)
+
     async def picture(self, job_id: str, which: str) -> bytes:
         """The newest spectrogram, "target" or "made", as PNG.
 
@@ -798,7 +810,7 @@ def _checked_options(options: Mapping[str, Any]) -> dict[str, Any]:
     if len(options) > 40:
         raise InvalidInputError("options has more than 40 entries.")
     for name, value in options.items():
-        if name in ("job", "checkpoint", "verify", "priority") or not re.fullmatch(
+        if name in ("job", "checkpoint", "verify") or not re.fullmatch(
             r"[a-z][a-z0-9_]{0,39}", name
         ):
             raise InvalidInputError(f"options.{name[:40]} cannot be set.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import httpx
@@ -11,6 +11,7 @@ from fastapi import FastAPI
 
 from backend.app import create_app
 from backend.server import BackendThread
+from backend.training.runner import PROGRAM
 from config import LoadedSettings, Settings
 
 
@@ -57,10 +58,10 @@ def settings_for(folder: Path, **changes: object) -> Settings:
     return Settings(**values)  # type: ignore[arg-type]
 
 
-def serve(folder: Path, **changes: object) -> Iterator[Served]:
+def serve(folder: Path, *, trainer: Sequence[str] = PROGRAM, **changes: object) -> Iterator[Served]:
     """Start a backend, hand it out, stop it."""
     settings = settings_for(folder, **changes)
-    app = create_app(LoadedSettings.of(settings))
+    app = create_app(LoadedSettings.of(settings), trainer=trainer)
     with BackendThread(settings, make_app=lambda: app) as backend:
         data = settings.data_dir
         yield Served(

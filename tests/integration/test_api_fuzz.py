@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -12,7 +14,11 @@ from hypothesis import strategies as st
 from schemathesis.generation import GenerationMode
 
 from backend.api import ROUTERS
+from backend.training.trainings import TrainRequest
 from tests.integration.conftest import Served, serve
+from tests.training_data import speaker_with_clips
+
+FAKE = (sys.executable, "-m", "tests.fake_trainer")
 
 UNAVAILABLE = {502, 503}
 """An engine, voice or provider that is not there says so; nothing else may be a 5xx."""
@@ -34,11 +40,40 @@ OPERATIONS = [found.ok() for found in SCHEMA.get_all_operations()]
 
 @pytest.fixture(scope="module")
 def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    yield from serve(tmp_path_factory.mktemp("fuzz"), api_requests_per_minute=1_000_000)
+    yield from serve(
+        tmp_path_factory.mktemp("fuzz"), trainer=FAKE, api_requests_per_minute=1_000_000
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(target: Served, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Ids of a training that was stopped in the middle, and of what it is made from."""
+    backend = target.app.state.backend
+
+    async def stopped() -> dict[str, str]:
+        folder = tmp_path_factory.mktemp("recordings")
+        speaker, clips = await speaker_with_clips(backend.voice_data, folder)
+        job = await backend.trainings.start(
+            TrainRequest("fuzz", speaker, steps=9, options={"die_at": 5, "die_how": "kill"})
+        )
+        while (run := backend.training.running(job.id)) is not None:
+            await asyncio.wait([run.task])
+            await asyncio.sleep(0)
+        return {
+            "job_id": job.id,
+            "checkpoint_id": f"{job.id}:step-000000",
+            "file": "step-000000.wav",
+            "which": "made",
+            "voice": "fuzz",
+            "speaker_id": speaker,
+            "clip_id": str(clips[0]),
+        }
+
+    return asyncio.run_coroutine_threadsafe(stopped(), backend._loop).result(60)
 
 
 @pytest.fixture
-def existing(target: Served) -> dict[str, str]:
+def existing(target: Served, trained: dict[str, str]) -> dict[str, str]:
     """Ids that exist, so that what lies behind the 404 is reached too."""
     with target.client() as client:
         copies = [c["id"] for c in client.get("/api/characters").json() if not c["builtin"]]
@@ -53,6 +88,7 @@ def existing(target: Served) -> dict[str, str]:
             "expression": "joy",
             "name": "avatar",
             "n": "1",
+            **trained,
         }
 
 
