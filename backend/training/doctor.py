@@ -174,6 +174,14 @@ def _verdict(problems: int, warnings: int) -> str:
     return "Ready to train."
 
 
+def _numbered(words: str, uids: Sequence[str], ids: Mapping[str, int]) -> str:
+    """The same words with the clips' numbers, which people see, instead of their uids."""
+    for uid in uids:
+        if uid in ids:
+            words = words.replace(uid, f"clip {ids[uid]}")
+    return words
+
+
 def _wire(
     speaker_id: str, found: Mapping[str, Any], ids: Mapping[str, int], sha256: str
 ) -> DoctorReport:
@@ -182,7 +190,7 @@ def _wire(
             code=str(one["code"]),
             severity=one["severity"],
             title=str(one["title"]),
-            detail=str(one.get("detail") or ""),
+            detail=_numbered(str(one.get("detail") or ""), one.get("clips") or (), ids),
             fix=str(one.get("fix") or ""),
             clips=tuple(ids[uid] for uid in one.get("clips") or () if uid in ids),
             value=one.get("value"),

@@ -269,6 +269,11 @@ def test_a_split_parts_the_words_where_it_parts_the_sound(make: Callable[..., De
     body = desk.asked("POST /api/voice/clips/1/split")[0]
     assert body == {"at_s": 1.0, "transcripts": ["Every fox", "knows a shortcut home."]}
     desk.until(lambda: desk.clips.total == 25)
+    assert desk.clips.clip.transcript == "Every fox", (
+        "the first half is looked at, wherever it stands"
+    )
+    desk.clips.undo()
+    desk.until(lambda: desk.clips.clip is not None and desk.clips.clip.id == 1)
 
 
 def test_words_are_corrected_and_escape_takes_them_back(make: Callable[..., Desk]) -> None:
@@ -425,8 +430,9 @@ def test_changed_clips_make_the_report_old(make: Callable[..., Desk]) -> None:
     world.report = world.made_report()
     desk = make(world)
     desk.until(lambda: desk.page.cockpit.report is not None)
+    world.changed = True
     desk.stand.feed(ClipsChanged(speaker="mika", what="3 clips were added"))
-    assert desk.page.wizard.plan.action == "examine"
+    desk.until(lambda: desk.page.wizard.plan.action == "examine")
 
 
 # --- the guided recording -----------------------------------------------------------------------------------------

@@ -66,6 +66,8 @@ class World:
         self.jobs: list[Job] = []
         self.checkpoints: list[Checkpoint] = []
         self.report: DoctorReport | None = None
+        self.changed = False
+        """The clips are not those of the report any more."""
         self.recording = Recording(state="idle")
         self.microphones: list[dict[str, Any]] = [
             {"name": "Blue Yeti", "is_default": True, "host_api": "ALSA"},
@@ -176,7 +178,7 @@ class World:
             (r"POST /api/voice/clips/(\d+)/play", self.play),
             (r"POST /api/voice/clips/(\d+)/(trim|denoise|restore)", self.work_on),
             (r"POST /api/voice/clips/(\d+)/split", self.split),
-            (r"GET /api/voice/doctor", lambda q, b: self.report or (404, "Never examined.")),
+            (r"GET /api/voice/doctor", lambda q, b: self.reported()),
             (r"POST /api/voice/doctor", self.examine),
             (r"GET /api/voice/prompts", lambda q, b: self.prompts(q)),
             (r"GET /api/voice/record", lambda q, b: self.recording),
@@ -357,6 +359,11 @@ class World:
     def examine(self, query: Any, body: Any) -> Any:
         self.report = self.made_report()
         return {"job_id": "job-11"}
+
+    def reported(self) -> Any:
+        if self.report is None:
+            return 404, "Never examined."
+        return self.report.model_copy(update={"outdated": self.changed})
 
     def prompts(self, query: dict[str, str]) -> Any:
         made = [

@@ -101,6 +101,8 @@ class ClipPages:
         self.problem = ""
         self.selected: set[int] = set()
         self.current = 0
+        self.is_moved = False
+        """The current clip may be out of sight: a change has put it elsewhere."""
         self._current_id: int | None = None
         self._anchor = 0
         self._rows: dict[int, Clip] = {}
@@ -110,6 +112,7 @@ class ClipPages:
         self._is_stale = False
         """The rows answer an earlier question; they stay until the first answer to this one is there."""
         self._seen = (0, PAGE)
+        self._follows = False
         self._range: tuple[int, int] | None = None
         self._text_job: str | None = None
 
@@ -268,7 +271,9 @@ class ClipPages:
         for number, clip in enumerate(found.clips, page * PAGE):
             self._rows[number] = clip
             if clip.id == self._current_id:
+                self.is_moved |= self._follows and number != self.current
                 self.current = number
+                self._follows = False
         self.current = max(0, min(self.current, self.total - 1))
         if self.clip is not None:
             self._current_id = self.clip.id
@@ -337,6 +342,7 @@ class ClipPages:
         def done(answer: Any) -> None:
             what = str(answer.get("undone") or "") if isinstance(answer, dict) else ""
             cockpit.app.notify(f"Undone: {what}." if what else "There is nothing to undo.", "ok")
+            self._follow(read_models(Clip, answer, "clips"))
             self.reload()
 
         cockpit.ask("POST", "/api/voice/clips/undo", {}, done)
@@ -346,11 +352,18 @@ class ClipPages:
 
         def done(answer: Any) -> None:
             is_list = isinstance(answer, dict) and "clips" in answer
-            self.put(read_models(Clip, answer if is_list else [answer], "clips"))
+            clips = read_models(Clip, answer if is_list else [answer], "clips")
+            self._follow(clips)
+            self.put(clips)
             self.reload()
 
         path = f"/api/voice/clips/{clip_id}/{what}"
         self.cockpit.ask("POST", path, body, done, timeout_s=120.0)
+
+    def _follow(self, clips: list[Clip]) -> None:
+        """Look at what came of a change, wherever it stands now."""
+        if clips:
+            self._current_id, self._follows = clips[0].id, True
 
     def put(self, clips: Iterable[Clip]) -> None:
         """Show changed clips where they stand, until the table is asked again."""

@@ -319,6 +319,9 @@ class ClipRows(RowList):
     def paint(self) -> None:
         clips = self.card.clips
         self.current = clips.current
+        if clips.is_moved:
+            clips.is_moved = False
+            self._wanted = clips.current
         self.heard = self.card.cockpit.playing
         super().paint()
         first = int(self._offset // self.row_height)

@@ -409,9 +409,8 @@ class Cockpit:
                 self.clips.reload()
                 self.load_uploads()
                 self.load_speakers()
-                if self.report is not None and not self.report.outdated:
-                    self.report = self.report.model_copy(update={"outdated": True})
-                    self._dirty.add("doctor")
+                if self.report is not None:
+                    self.load_report()  # it knows whether the clips are still those it was about
             case SpeakerChanged():
                 self.load_speakers()
             case DoctorReported() if event.speaker == self.speaker_id:
