@@ -193,7 +193,11 @@ class Run:
         await self.save(durable=True)
         self._jobs.publish(
             TrainingState(
-                job_id=self.job.id, kind=self.job.kind, state=state, reason=self.job.message
+                job_id=self.job.id,
+                kind=self.job.kind,
+                state=state,
+                reason=self.job.message,
+                severity="WARNING" if state == "interrupted" else "INFO",
             )
         )
 

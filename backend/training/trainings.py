@@ -640,8 +640,14 @@ class Trainings:
         if task is None:
             task = asyncio.create_task(self._export_to_listen(job, saved), name=f"export of {key}")
             self._exports[key] = task
-            task.add_done_callback(lambda _: self._exports.pop(key, None))
+            task.add_done_callback(lambda ended: self._exported_one(key, ended))
         return await asyncio.shield(task)
+
+    def _exported_one(self, key: str, task: asyncio.Task[Path]) -> None:
+        self._exports.pop(key, None)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            # Whoever asked is told too, unless he has left.
+            logger.info("the export of %s failed: %s", key, error)
 
     async def _export_to_listen(self, job: Job, saved: past.Saved) -> Path:
         source = self.jobs.folder(job)
