@@ -281,14 +281,12 @@ class RecordWindow(tk.Toplevel):
             self.is_busy, self.phase = False, before
             if isinstance(answer, dict):
                 level = answer.get("noise_dbfs")
-                figure = (
-                    f"{level:.0f} dB".replace("-", "\u2212")
-                    if isinstance(level, int | float)
-                    else ""
-                )
-                self.room = "  ".join(
-                    part for part in (figure, str(answer.get("advice") or "")) if part
-                )
+                is_figure = isinstance(level, int | float)
+                figure = f"{level:.0f} dB".replace("-", "\u2212") if is_figure else ""
+                advice = str(answer.get("advice") or "")
+                is_fine = bool(answer.get("ok", True))
+                self.room = f"{figure}  {advice}".strip() if is_fine else figure
+                self.problem = "" if is_fine else advice
             self._show()
 
         self._ask(

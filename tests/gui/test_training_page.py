@@ -500,6 +500,16 @@ def test_no_microphone_is_said_in_plain_words(recorder: tuple[Desk, RecordWindow
 # --- the whole page -----------------------------------------------------------------------------------------------
 
 
+def test_a_noisy_room_is_told_with_what_helps(recorder: tuple[Desk, RecordWindow]) -> None:
+    desk, window = recorder
+    advice = "The room hums. Switch the fan off, or come closer to the microphone."
+    desk.world.noise = {"noise_dbfs": -31.2, "ok": False, "advice": advice}
+    desk.key(window.sheet, "<space>")
+    desk.until(lambda: window.problem == advice)
+    assert window.room == "\u221231 dB"
+    assert advice in words_on(window.sheet)
+
+
 @pytest.mark.parametrize(
     ("size", "scale"),
     [((828, 522), 1.0), ((1208, 722), 1.0), ((640, 420), 1.0), ((1208, 722), 2.0)],

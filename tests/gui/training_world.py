@@ -69,6 +69,7 @@ class World:
         self.changed = False
         """The clips are not those of the report any more."""
         self.recording = Recording(state="idle")
+        self.noise: dict[str, Any] = {"noise_dbfs": -58.0, "ok": True, "advice": "Quiet."}
         self.microphones: list[dict[str, Any]] = [
             {"name": "Blue Yeti", "is_default": True, "host_api": "ALSA"},
             {"name": "Webcam", "is_default": False, "host_api": "ALSA"},
@@ -183,7 +184,7 @@ class World:
             (r"GET /api/voice/prompts", lambda q, b: self.prompts(q)),
             (r"GET /api/voice/record", lambda q, b: self.recording),
             (r"GET /api/voice/record/devices", lambda q, b: list(self.microphones)),
-            (r"POST /api/voice/record/noise", lambda q, b: {"noise_dbfs": -58.0, "ok": True, "advice": "Quiet."}),
+            (r"POST /api/voice/record/noise", lambda q, b: self.noise),
             (r"POST /api/voice/record/(start|stop|discard)", self.record),
             (r"POST /api/voice/record/keep", self.keep),
             (r"POST /api/voice/record/play", lambda q, b: {"url": "/api/audio/00ff/1", "duration_s": 2.4}),
