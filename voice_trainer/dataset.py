@@ -1,13 +1,16 @@
 """From clips.json to what a trainer learns from: features and phonemes of every clip, once, with a split that never changes.
 
 Public names: `prepare(folder, spec, ...) -> Dataset` (quick trainer); `usable(...)`, `held_back(...)`, `digest(...)`,
-`Manifest`, `write_manifest` (any trainer). Features are cached by what they depend on (sound, text, settings), so a
-killed preparation goes on where it was and changed clips are seen.
+`Manifest`, `write_manifest` (any trainer). Features are cached by what they depend on (sound and settings), so a killed
+preparation goes on where it was and changed clips are seen. The alignment is made in one go and kept whole: the embedded
+voice says nothing twice in quite the same way (its state goes on from sentence to sentence, in the order of the clips),
+and a training that was interrupted must find what it had before.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import multiprocessing
 import os
@@ -15,7 +18,7 @@ import threading
 from collections.abc import Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +48,7 @@ IntArray = npt.NDArray[np.int64]
 VERSION = 1
 """Of the cached features: raise it when they are computed differently."""
 
-MANIFEST, FEATURES = "manifest.json", "features"
+MANIFEST, FEATURES, ALIGNMENT = "manifest.json", "features", "alignment.safetensors"
 
 LEAST_CLIPS, LEAST_S = 4, 10.0
 SHORTEST_S, LONGEST_S = 0.4, 20.0
@@ -115,7 +118,11 @@ class Dataset:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One clip to analyse, in whatever process."""
+    """One clip to analyse, in whatever process.
+
+    Attributes:
+        cache: Where its features go; the name says what they depend on.
+    """
 
     uid: str
     path: str
@@ -159,21 +166,12 @@ def prepare(
     missing = [task for task in tasks if not _is_whole(Path(task.cache))]
     seconds = {clip.uid: clip.duration_s for clip in clips}
     problems = analyse_all(missing, seconds, threads, reporter, steering)
-    found: list[Clip] = []
-    for task in tasks:
-        problem = problems.get(task.uid, "")
-        if not problem:
-            clip = _read_clip(task)
-            if clip.cost < WRONG_ABOVE:
-                found.append(clip)
-                continue
-            problem = f"its text does not fit its sound ({clip.cost:.2f}, right ones are near 0.35)"
-        problems[task.uid] = problem
+    analysed = [task for task in tasks if task.uid not in problems]
+    reporter.state(State.ALIGN, f"{len(analysed)} clips")
+    aligned = _aligned(folder, analysed, config.alignment_rounds, problems, reporter, steering)
     if problems:
         reporter.warning(_left_out(problems, clips))
-    _check_enough([seconds[clip.uid] for clip in found], "that can be used")
-    reporter.state(State.ALIGN, f"{len(found)} clips")
-    aligned = _aligned(found, config.alignment_rounds)
+    _check_enough([seconds[clip.uid] for clip in aligned], "that can be used")
     apart = held_back(
         [(clip.uid, clip.text) for clip in aligned],
         config.seed,
@@ -331,39 +329,22 @@ def frame_seconds(rate_hz: int) -> float:
 
 
 def analyse(task: Task) -> str:
-    """Write one clip's features and first alignment into the cache; why it cannot be used, empty when it can."""
+    """Write one clip's features into the cache; why it cannot be used, empty when it can."""
     from safetensors.numpy import save
 
-    from voice_trainer.align.dtw import align
     from voice_trainer.quick.features import extract
-    from voice_trainer.text.phonemes import is_spoken
 
     try:
-        samples = read_sound(Path(task.path), task.rate_hz)
-        found = align(task.text, samples, task.rate_hz, task.language)
-    except (AudioError, ValueError) as error:
+        features = extract(read_sound(Path(task.path), task.rate_hz), task.rate_hz)
+    except AudioError as error:
         return str(error)
-    features = extract(samples, task.rate_hz)
-    frame_s = frame_seconds(task.rate_hz)
-    sounds = sum(is_spoken(symbol) for symbol in found.phonemes.symbols)
-    if not sounds:
-        return "its text has nothing that can be spoken"
-    if sounds + 2 > len(features):
-        return f"it has {sounds} sounds in {len(features) * frame_s:.1f} s: the text is too long"
     arrays = {
         "envelope": features.envelope,
         "aperiodicity": features.aperiodicity,
         "log_f0": features.log_f0,
         "voiced": features.voiced,
-        "ids": np.array(found.phonemes.ids, dtype=np.int64),
-        "durations": found.durations(len(features), frame_s),
-        "cost": np.array([found.cost]),
     }
-    symbols = "".join(found.phonemes.symbols)
-    path = Path(task.cache)
-    half = path.with_name(f".{path.name}.{os.getpid()}.half")
-    half.write_bytes(save(arrays, metadata={"symbols": symbols}))
-    half.replace(path)
+    _replace(Path(task.cache), save(arrays))
     return ""
 
 
@@ -432,8 +413,8 @@ def _end_with_parent() -> None:
 
 def _task(clip: ClipSpec, spec: JobSpec, sound: str, folder: Path, cache: Path) -> Task:
     language = clip.language or spec.language
-    settings = f"{VERSION} {spec.rate_hz} {language} {LEAD_S} {TAIL_S} {SPEECH_DBFS}"
-    key = hashlib.sha256(f"{sound}\n{clip.text}\n{settings}".encode()).hexdigest()[:40]
+    settings = f"{VERSION} {spec.rate_hz} {LEAD_S} {TAIL_S} {SPEECH_DBFS}"
+    key = hashlib.sha256(f"{sound} {settings}".encode()).hexdigest()[:40]
     path = cache / f"{key}.safetensors"
     return Task(clip.uid, str(folder / clip.path), clip.text, language, spec.rate_hz, str(path))
 
@@ -452,39 +433,150 @@ def _is_whole(path: Path) -> bool:
         return False
 
 
-def _read_clip(task: Task) -> Clip:
-    from safetensors import safe_open
+def _features(task: Task) -> Features:
+    from safetensors.numpy import load_file
 
-    with safe_open(task.cache, framework="numpy") as file:
-        symbols = tuple((file.metadata() or {})["symbols"])
-        arrays: dict[str, Any] = {name: file.get_tensor(name) for name in file.keys()}
-    features = Features(
+    found = load_file(task.cache)
+    return Features(
         rate_hz=task.rate_hz,
-        envelope=arrays["envelope"],
-        aperiodicity=arrays["aperiodicity"],
-        log_f0=arrays["log_f0"],
-        voiced=arrays["voiced"],
+        envelope=found["envelope"],
+        aperiodicity=found["aperiodicity"],
+        log_f0=found["log_f0"],
+        voiced=found["voiced"].astype(np.bool_),
     )
+
+
+def _aligned(
+    folder: Path,
+    tasks: Sequence[Task],
+    rounds: int,
+    problems: dict[str, str],
+    reporter: Reporter,
+    steering: Steering,
+) -> list[Clip]:
+    """Every clip with its symbols and durations, from an earlier run if nothing changed; adds to ``problems``."""
+    path = folder / DATASET / ALIGNMENT
+    lines = [f"{Path(task.cache).stem} {task.language} {task.text}" for task in tasks]
+    key = hashlib.sha256("\n".join([f"{VERSION} {rounds}", *lines]).encode()).hexdigest()
+    made = _aligned_before(path, key, tasks, problems)
+    if made is not None:
+        return made
+    found: list[Clip] = []
+    unfit: dict[str, str] = {}
+    for number, task in enumerate(tasks):
+        steering.obey(reporter)
+        clip = _align_one(task)
+        if isinstance(clip, Clip):
+            found.append(clip)
+        else:
+            unfit[task.uid] = clip
+        reporter.progress(fraction=(number + 1) / len(tasks), message=f"clip {number + 1} of {len(tasks)}")  # fmt: skip
+    found = _sharpened(found, rounds)
+    _keep_alignment(path, key, found, unfit)
+    problems.update(unfit)
+    return found
+
+
+def _align_one(task: Task) -> Clip | str:
+    """A clip with its first alignment, or why it cannot be used."""
+    from voice_trainer.align.dtw import align
+    from voice_trainer.text.phonemes import is_spoken
+
+    try:
+        samples = read_sound(Path(task.path), task.rate_hz)
+        found = align(task.text, samples, task.rate_hz, task.language)
+    except (AudioError, ValueError) as error:
+        return str(error)
+    features = _features(task)
+    frame_s = frame_seconds(task.rate_hz)
+    sounds = sum(is_spoken(symbol) for symbol in found.phonemes.symbols)
+    if not sounds:
+        return "its text has nothing that can be spoken"
+    if sounds + 2 > len(features):
+        return f"it has {sounds} sounds in {len(features) * frame_s:.1f} s: its text is too long"
+    if found.cost >= WRONG_ABOVE:
+        return f"its text does not fit its sound ({found.cost:.2f}, right ones are near 0.35)"
     return Clip(
         task.uid,
         task.text,
-        symbols,
-        arrays["ids"],
-        arrays["durations"],
+        found.phonemes.symbols,
+        np.array(found.phonemes.ids, dtype=np.int64),
+        found.durations(len(features), frame_s),
         features,
-        float(arrays["cost"][0]),
+        found.cost,
     )
 
 
-def _aligned(clips: list[Clip], rounds: int) -> list[Clip]:
+def _sharpened(clips: list[Clip], rounds: int) -> list[Clip]:
     from voice_trainer.align.viterbi import Aligned, refine
 
     found = refine([Aligned(clip.symbols, clip.durations, clip.features) for clip in clips], rounds)
     logger.info("Log-likelihood of a frame by round of alignment: %s", found.likelihoods)
     return [
-        Clip(clip.uid, clip.text, clip.symbols, clip.ids, durations, clip.features, clip.cost)
+        replace(clip, durations=durations)
         for clip, durations in zip(clips, found.durations, strict=True)
     ]
+
+
+def _keep_alignment(path: Path, key: str, clips: Sequence[Clip], unfit: dict[str, str]) -> None:
+    from safetensors.numpy import save
+
+    arrays: dict[str, np.ndarray[Any, Any]] = {"costs": np.array([one.cost for one in clips])}
+    for number, clip in enumerate(clips):
+        arrays[f"ids.{number}"] = clip.ids
+        arrays[f"durations.{number}"] = clip.durations
+    about = {
+        "key": key,
+        "unfit": json.dumps(unfit),
+        "clips": json.dumps([[clip.uid, "".join(clip.symbols)] for clip in clips]),
+    }
+    _replace(path, save(arrays, metadata=about))
+
+
+def _aligned_before(
+    path: Path, key: str, tasks: Sequence[Task], problems: dict[str, str]
+) -> list[Clip] | None:
+    """What `_keep_alignment` kept, None when that was of other clips or is damaged."""
+    from safetensors import SafetensorError, safe_open
+
+    by_uid = {task.uid: task for task in tasks}
+    try:
+        with safe_open(path, framework="numpy") as file:
+            about = file.metadata() or {}
+            if about.get("key") != key:
+                return None
+            costs = file.get_tensor("costs")
+            clips = []
+            for number, (uid, symbols) in enumerate(json.loads(about["clips"])):
+                task = by_uid[uid]
+                ids, durations = (
+                    file.get_tensor(f"{name}.{number}") for name in ("ids", "durations")
+                )
+                features = _features(task)
+                clips.append(
+                    Clip(
+                        uid,
+                        task.text,
+                        tuple(symbols),
+                        ids,
+                        durations,
+                        features,
+                        float(costs[number]),
+                    )
+                )
+            problems.update(json.loads(about["unfit"]))
+            return clips
+    except (FileNotFoundError, SafetensorError, OSError, ValueError, KeyError, IndexError) as error:
+        if path.exists():
+            logger.warning("The alignment of before is made anew: %s", error)
+        return None
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Write a file of the cache. A power cut may leave it empty; it is checked when it is read."""
+    half = path.with_name(f".{path.name}.{os.getpid()}.half")
+    half.write_bytes(content)
+    half.replace(path)
 
 
 def _check_enough(seconds: Sequence[float], which: str) -> None:

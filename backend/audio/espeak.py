@@ -178,6 +178,9 @@ class _Engine:
         )
         if self.rate_hz <= 0:
             raise EspeakError(f"espeak-ng does not find its data at {data}.")
+        # It seeds the breath of its variants with the time; a program that speaks the same sentences in the same order
+        # must hear the same, or no training that uses them can be repeated.
+        self._library.espeak_ng_SetRandSeed(ctypes.c_long(1))
         self._pcm: list[bytes] = []
         self._samples = 0
         self._marks: list[tuple[str, float]] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
+from safetensors.numpy import load_file
 
 from tests.trainer_jobs import SHORT, prompts, speak_clips, write_quick_job
 from voice_trainer.protocol import (
@@ -54,6 +56,15 @@ def lines(folder: Path) -> list[dict[str, Any]]:
 
 def states(folder: Path) -> list[str]:
     return [line["state"] for line in lines(folder) if line["kind"] == "state"]
+
+
+def arrays_under(folder: Path) -> dict[str, np.ndarray]:
+    """All arrays in files below a folder."""
+    return {
+        f"{path.name} {name}": array
+        for path in sorted(folder.rglob("*.safetensors"))
+        for name, array in load_file(path).items()
+    }
 
 
 class Follower:
@@ -256,6 +267,36 @@ def test_a_trainer_that_is_asked_to_end_saves_and_can_be_resumed(
     while line["step"] <= kept["step"]:
         line = again.until("progress", state="train")
     assert line["step"] > kept["step"]
+
+
+@pytest.mark.slow
+def test_two_processes_prepare_what_one_does_and_a_kill_leaves_none_behind(
+    tmp_path: Path, following: Any
+) -> None:
+    one, two, killed = (tmp_path / name for name in ("one", "two", "killed"))
+    speak_clips(one, prompts("en-us", 16))  # above 45 s, from where on it is worth it
+    for folder, threads in ((one, 1), (two, 2), (killed, 2)):
+        if folder != one:
+            shutil.copytree(one, folder)
+        write_quick_job(folder, threads=threads)
+
+    trainer = following("prepare", killed)
+    trainer.until("progress", state="prepare")
+    workers = psutil.Process(trainer.child.pid).children(recursive=True)
+    trainer.child.kill()
+    _, alive = psutil.wait_procs(workers, timeout=20)
+    codes = [ran("prepare", folder)[0] for folder in (one, two, killed)]
+
+    assert len(workers) >= 2
+    assert alive == []
+    assert codes == [0, 0, 0]
+    results = [lines(folder)[-1]["result"] for folder in (one, two, killed)]
+    assert results[0] == results[1] == results[2]
+    first, *others = (arrays_under(folder / "dataset") for folder in (one, two, killed))
+    for other in others:
+        assert other.keys() == first.keys()
+        # Sums of two threads differ from those of one in the last bit; the alignment made of them does not.
+        assert [name for name in first if not np.allclose(first[name], other[name], 1e-12)] == []
 
 
 @pytest.mark.slow
