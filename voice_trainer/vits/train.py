@@ -526,7 +526,7 @@ class Training:
                 "validation": self.history[-1][1] if self.history else None,
                 **losses,
             },
-            steps_per_s=round(speed, 3),
+            steps_per_s=round(speed, 3) if speed else None,
             eta_s=eta_s(**limits, seconds=config.seconds, steps_per_s=speed),  # type: ignore[arg-type]  # as above
             memory_mb=_memory_mb(self._job.device),
             learning_rate=self.optimizers.generator.param_groups[0]["lr"],

@@ -17,6 +17,8 @@ from backend.audio.wav import read_wav, to_wav
 from tests.unit.voice_trainer.vits.speech import SENTENCES, spoken
 from voice_trainer import checkpoint as checkpoints
 from voice_trainer import preflight
+from voice_trainer.evaluate import Scores
+from voice_trainer.export import Verdict
 from voice_trainer.loop import Reporter, Steering, Stopped, TrainerError
 from voice_trainer.protocol import (
     Budget,
@@ -391,3 +393,30 @@ def test_a_training_runs_and_resumes_on_a_gpu(tmp_path: Path, precision: str) ->
     last = checkpoints.Checkpoints(folder).last()
     assert last is not None
     assert (last.step, last.state["config"]["precision"]) == (4, precision)
+
+
+@pytest.mark.slow  # a whole run, and an export
+def test_a_voice_that_passes_is_told_last_with_its_scores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "job"
+    job(folder, steps=1)
+    asked: dict[str, Any] = {}
+
+    def passes(folder: Path, model: Path, **wanted: Any) -> Verdict:
+        asked.update(wanted, model=model)
+        return Verdict((), Scores(3.1, 0.95, 0.2, 1.0), 0.6, 2, 0.02, True)
+
+    monkeypatch.setattr(train, "verify", passes)  # one step makes no voice that would pass
+    reporter = reporting(folder)
+    train.train(folder, reporter)
+    assert reporter.is_done
+    result = lines(folder)[-1]["result"]
+    assert result["model"] == "export/hoshi.onnx"
+    assert (folder / result["model"]) == asked["model"]
+    assert (result["checkpoint"], result["step"]) == ("step-0000001", 1)
+    assert result["scores"]["mcd_db"] == 3.1
+    assert asked["say"] == ["Hello."]
+    (reference,) = asked["references"]
+    manifest = json.loads((folder / "dataset" / "manifest.json").read_text("utf-8"))
+    assert Path(reference.path).stem == manifest["held_back"][0]
