@@ -45,7 +45,7 @@ BUCKETS_S = (0.0, 1.0, 2.0, 4.0, 6.0, 8.0, 10.0, 12.0, 60.0)
 
 COST_OFF = 0.10
 """A transcript costs so much more than the better quarter of its voice: wrong. Right ones spread by 0.02 to 0.05."""
-COST_ALWAYS_WRONG = 0.52
+COST_ALWAYS_WRONG = 0.48
 """Whatever the voice: wrong. Matters when most transcripts are wrong."""
 COST_DOUBTFUL = 0.055
 """Above the better quarter, and outside of what is usual: perhaps a word differs."""

@@ -27,6 +27,8 @@ SLOPE_FRAMES = 6
 QUIET = np.uint16(0)
 QUIET_DB = 35.0
 """A frame so far below the loudest has no word: all silences sound alike."""
+SILENT_DB = -50.0
+"""Power of a window in dB that is silence whatever the loudest is; a sine of -90 dBFS has that."""
 
 LEAST_FRAMES = 40
 LEAST_VOTES = 5
@@ -55,7 +57,8 @@ def fingerprint(samples: FloatArray, rate_hz: int) -> Words:
     words = (rises * (1 << np.arange(BITS))).sum(axis=1).astype(np.uint16)
     middle = levels[SLOPE_FRAMES // 2 : SLOPE_FRAMES // 2 + len(words)]
     words = np.where(words == QUIET, np.uint16(1), words)
-    return np.where(middle > levels.max() - QUIET_DB, words, QUIET).astype(np.uint16)
+    loud = middle > max(float(levels.max()) - QUIET_DB, SILENT_DB)
+    return np.where(loud, words, QUIET).astype(np.uint16)
 
 
 def same_sounds(prints: Sequence[Words]) -> list[tuple[int, int]]:
