@@ -324,6 +324,9 @@ async def upload_files(request: Request, running: Running) -> UploadAnswer:
     finally:
         await asyncio.to_thread(form.discard)
     ready = dict.fromkeys(one.id for one in found if not one.problem and not one.processed)
+    if all(one.kind == "transcripts" for one in found if one.id in ready and not one.problem):
+        # Lists of recordings that are here already say nothing new; lists alone wait for their recordings.
+        ready = {} if any(one.is_duplicate for one in found) else ready
     return UploadAnswer(uploads=tuple(found), upload_ids=tuple(ready))
 
 

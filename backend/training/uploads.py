@@ -250,7 +250,7 @@ class Uploads:
                     problem=problem,
                     created_at=now(),
                 )
-            if kind == "sound" and not label.text:
+            if not label.text:
                 same = self._same(incoming.sha256, label.speaker)
                 if same is not None:
                     return await self._again(same)
@@ -311,10 +311,10 @@ class Uploads:
         return None
 
     async def _again(self, stored: Stored) -> Upload:
-        """The upload that is there already; to be cut again when nothing is left of its clips."""
+        """The upload that is there already; to be used again when it failed, or when nothing is left of its clips."""
         clips = await self._database.read(lambda c: training_data.of_uploads(c, [stored.id]))
-        if stored.processed and not clips:
-            stored = self._uploads[stored.id] = replace(stored, processed=False)
+        if not clips:
+            stored = self._uploads[stored.id] = replace(stored, processed=False, problem="")
         return wire(stored).model_copy(update={"is_duplicate": True})
 
     # --- on a worker thread ---

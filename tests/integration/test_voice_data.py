@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import json
 import math
@@ -23,6 +24,7 @@ from backend.audio import espeak
 from backend.audio.wav import read_wav, to_wav
 from backend.clients.microphone import FileMicrophones
 from backend.server import BackendThread
+from backend.training import clips as clips_module
 from backend.training.clips import Made
 from config import LoadedSettings
 from tests.fakes import Watch
@@ -50,10 +52,10 @@ def tone(seconds: float, hz: float = 220.0, level: float = 0.3) -> bytes:
     return to_wav(samples.tobytes(), RATE_HZ)
 
 
-def in_loop(served: Served, work: Any) -> Any:
+def in_loop(served: Served, work: Any, timeout_s: float = 20) -> Any:
     """Run a coroutine in the backend's loop."""
     loop = served.app.state.backend._loop
-    return asyncio.run_coroutine_threadsafe(work, loop).result(20)
+    return asyncio.run_coroutine_threadsafe(work, loop).result(timeout_s)
 
 
 def made(folder: Path, uid: str, speaker: str, **fields: Any) -> Made:
@@ -125,7 +127,7 @@ class Data:
         assert answer.status_code == 200, answer.text
         return answer.json()
 
-    def job(self, path: str, body: dict[str, Any]) -> Any:
+    def job(self, path: str, body: dict[str, Any], timeout_s: float = 20) -> Any:
         """Start a job and wait for its end."""
         backend = self.served.app.state.backend
 
@@ -134,7 +136,7 @@ class Data:
                 answer = await asyncio.to_thread(self.api.post, path, json=body)
                 assert answer.status_code == 202, answer.text
                 job_id: str = answer.json()["job_id"]
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(timeout_s):
                     while not any(
                         event.type in ("training.completed", "training.failed")
                         or getattr(event, "state", "") in ("interrupted", "cancelled")
@@ -146,7 +148,8 @@ class Data:
                 self.events = seen.events
                 return job_id
 
-        return self.api.get(f"/api/voice/jobs/{in_loop(self.served, run())}").json()
+        job_id = in_loop(self.served, run(), timeout_s + 1)
+        return self.api.get(f"/api/voice/jobs/{job_id}").json()
 
     def files(self) -> dict[str, str]:
         return {
@@ -265,6 +268,25 @@ def test_the_same_file_again_is_recognised(data: Data) -> None:
     assert second["upload_ids"] == first["upload_ids"]
     assert second["uploads"][0]["is_duplicate"]
     assert second["uploads"][0]["filename"] == "a.wav"
+
+
+def test_a_folder_dropped_twice_has_nothing_new(data: Data) -> None:
+    folder = (("a.wav", tone(1.0, 310)), ("metadata.csv", b"a.wav|hello"))
+    first = upload(data.api, *folder, speaker=data.speaker)
+    assert len(first["upload_ids"]) == 2
+    data.job("/api/voice/process", {"upload_ids": first["upload_ids"], "transcribe": False})
+    second = upload(data.api, *folder, speaker=data.speaker)
+    assert second["upload_ids"] == []
+    assert {one["is_duplicate"] for one in second["uploads"]} == {True}
+    more = upload(data.api, *folder, ("b.wav", tone(1.0, 320)), speaker=data.speaker)
+    assert [one["filename"] for one in more["uploads"] if one["id"] in more["upload_ids"]] == [
+        "metadata.csv",
+        "b.wav",
+    ]
+    clip = data.page()["clips"][0]["id"]
+    data.api.delete(f"/api/voice/clips/{clip}")
+    again = upload(data.api, *folder, speaker=data.speaker)
+    assert set(again["upload_ids"]) == set(first["upload_ids"])
 
 
 def test_a_file_that_is_too_large_is_refused_alone(tmp_path: Path) -> None:
@@ -671,6 +693,25 @@ def test_a_trainer_that_dies_is_resumed_without_loss(
     assert data.page()["clips"][:3] == first
 
 
+def test_clips_that_could_not_be_taken_in_are_not_left_behind(
+    data: Data, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take_in, failures = clips_module._take_in, iter([True, False, True])
+
+    def full(source: Path, target: Path) -> str:
+        if next(failures, False):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return take_in(source, target)
+
+    monkeypatch.setattr(clips_module, "_take_in", full)
+    answer = upload(data.api, ("full.wav", tone(4.0, 950)), speaker=data.speaker)
+    body = {"upload_ids": answer["upload_ids"], "transcribe": False}
+    job = data.job("/api/voice/process", body)
+    assert job["state"] == "done"
+    assert "could not be taken in" in job["warnings"][0]
+    assert data.page()["total"] == 4
+
+
 @pytest.mark.parametrize(
     ("body", "status"),
     [
@@ -907,3 +948,51 @@ def test_the_room_is_listened_to(booth: Booth) -> None:
 def test_microphones_are_listed_by_name(booth: Booth) -> None:
     found = booth.api.get("/api/voice/record/devices").json()
     assert found == [{"name": "microphone.wav", "is_default": True, "host_api": "file"}]
+
+
+# --- all of it, with the real trainer ---
+
+
+@pytest.mark.slow  # three starts of the real trainer with its libraries
+@pytest.mark.timeout(300)
+def test_recordings_are_cut_graded_and_examined_by_the_real_trainer(tmp_path: Path) -> None:
+    texts = [
+        "The lantern refused to go out tonight.",
+        "Every fox knows a shortcut home through the garden.",
+        "Seven purple umbrellas, and all of them were lost.",
+    ]
+    for served in serve(tmp_path):
+        with served.client() as api:
+            data = Data(served, api, tmp_path / "job", "Robot")
+            files = [
+                (f"{n}.wav", spoken(text, tmp_path / "said.wav").read_bytes())
+                for n, text in enumerate(texts)
+            ]
+            listed = "".join(f"{n}.wav|{text}\n" for n, text in enumerate(texts))
+            answer = upload(
+                api,
+                *files,
+                ("metadata.csv", listed.encode()),
+                ("cut.wav", files[0][1][:44]),
+                speaker=data.speaker,
+            )
+            job = data.job("/api/voice/process", {"upload_ids": answer["upload_ids"]}, 120)
+            assert job["state"] == "done", job["message"]
+            # Files are cut side by side.
+            clips = sorted(data.page()["clips"], key=lambda clip: str(clip["source"]))
+            assert [clip["transcript"] for clip in clips] == texts
+            assert {clip["text_from"] for clip in clips} == {"import"}
+            assert {clip["status"] for clip in clips} == {"accepted"}
+            assert max(clip["measures"]["match"] for clip in clips) < 0.44
+            assert [file["problem"] for file in job["result"]["files"] if file["problem"]]
+            wrong = "Nobody would ever have thought of saying this instead of that."
+            api.patch(f"/api/voice/clips/{clips[0]['id']}", json={"transcript": wrong})
+            in_loop(served, served.app.state.backend.voice_data.checks.idle(), 120)
+            changed = api.get(f"/api/voice/clips/{clips[0]['id']}").json()
+            assert changed["measures"]["match"] > 0.44
+            assert "words differ" in changed["reasons"]
+            assert data.job("/api/voice/doctor", {"speaker": data.speaker}, 120)["state"] == "done"
+            report = api.get("/api/voice/doctor", params={"speaker": data.speaker}).json()
+            found = {one["code"]: one["clips"] for one in report["findings"]}
+            assert found["wrong_transcript"] == [clips[0]["id"]], found
+            assert report["suggestions"]
