@@ -1,7 +1,7 @@
 """Pictures of the window for the docs: all tabs, dark and light, at 100 % and 200 %, into docs/screenshots/.
 
 Starts a real backend in a child process with a data folder of its own (built-in persona, embedded voice), says a few
-scripted sentences, and photographs the real window.
+scripted sentences, makes clips of sentences that the embedded voice speaks, and photographs the real window.
 
     xvfb-run -s "-screen 0 2560x1600x24" python scripts/screenshots.py [--out docs/screenshots] [--tabs chat,logs] [--sound]
 
@@ -22,6 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 from PIL import Image, ImageGrab
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -32,7 +33,22 @@ from frontend.gui import MainWindow
 from frontend.theme import DARK, LIGHT, rgb
 from frontend.window_state import write_state
 
-TABS = ("chat", "voice", "logs", "status")
+TABS = ("chat", "voice", "voices", "logs", "status")
+PAGES = {"voice": "train", "voices": "voices"}
+"""Pictures that are pages of the Voice tab."""
+READ_ALOUD = (
+    "The lantern refused to go out, so we named it Gregory.",
+    "Every fox knows a shortcut home, and none of them will tell.",
+    "Why would a kettle hold a grudge against a spoon?",
+    "Seven purple umbrellas, all of them lost on the same Thursday.",
+    "Welcome in, raiders! Take a cushion and mind the cat.",
+    "She sells sea shells by the shore, or so the gulls have claimed.",
+    "Thank you for the twelve months, you absolute lighthouse.",
+    "The moon looked tired, so we let it sleep behind the clouds.",
+    "Please do not feed the dragon after nine in the evening.",
+    "I counted every star twice and got two different numbers.",
+)
+"""Sentences for the clips; made by a machine, so nobody has to agree."""
 SIZE = (1280, 800)
 LARGEST_BYTES = 200_000
 CONVERSATION = (
@@ -76,6 +92,41 @@ def wait(true: Callable[[], bool], limit_s: float, words: str) -> None:
         time.sleep(0.05)
 
 
+def prepare_clips(url: str, token: str, folder: Path) -> None:
+    """Make a speaker with clips and a doctor's report, out of sentences that the embedded voice speaks."""
+    with httpx.Client(
+        base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=120, trust_env=False
+    ) as api:
+
+        def ask(method: str, path: str, **options: Any) -> Any:
+            answer = api.request(method, f"/api/{path}", **options)
+            answer.raise_for_status()
+            return answer.json()
+
+        speaker = ask(
+            "POST", "voice/speakers", json={"name": "Aster", "language": "en-us", "synthetic": True}
+        )["id"]
+        names = [folder / f"aster {number:02d}.wav" for number in range(1, 1 + len(READ_ALOUD))]
+        for name, text in zip(names, READ_ALOUD, strict=True):
+            spoken = ask("POST", "tts", json={"text": text, "voice": "embedded/en-us+f3"})
+            name.write_bytes(api.get(spoken["url"]).raise_for_status().content)
+        words = folder / "metadata.csv"
+        lines = (f"{name.stem}|{text}" for name, text in zip(names, READ_ALOUD, strict=True))
+        words.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        files = [("files", (path.name, path.read_bytes())) for path in (*names, words)]
+        sent = ask("POST", "voice/upload", files=files, data={"speaker": speaker})
+        for path, body in (
+            ("voice/process", {"upload_ids": sent["upload_ids"], "speaker": speaker}),
+            ("voice/doctor", {"speaker": speaker}),
+        ):
+            job = ask("POST", path, json=body)["job_id"]
+
+            def ended(job: str = job) -> bool:
+                return ask("GET", f"voice/jobs/{job}")["state"] in ("done", "failed", "cancelled")
+
+            wait(ended, 180, f"{path} did not end")
+
+
 class Photographer:
     """One window at one theme and scale."""
 
@@ -116,7 +167,14 @@ class Photographer:
 
     def picture(self, tab: str, file: Path, size: tuple[int, int], *, sound: bool = False) -> int:
         """Show a tab and save it; the file's size in bytes."""
-        self.window.show_tab(tab)
+        page = PAGES.get(tab)
+        self.window.show_tab("voice" if page else tab)
+        if page:
+            voice: Any = self.window.tabs["voice"]
+            voice.show_page(page)
+            self.run(0.5)
+            if page == "train":
+                voice.train.cockpit.look_at("doctor")
         if sound and tab == "chat":
             self.begin(LAST_WORDS)
         if tab == "logs":
@@ -159,6 +217,8 @@ def main() -> int:
         data = Path(folder)
         with backend(data, sound=words.sound) as (url, token):
             talked = False
+            if "voice" in tabs:
+                prepare_clips(url, token, data)
             for theme in ("dark", "light"):
                 for scale in (1.0, 2.0):
                     size = (round(SIZE[0] * scale), round(SIZE[1] * scale))

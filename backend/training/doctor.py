@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -174,12 +175,13 @@ def _verdict(problems: int, warnings: int) -> str:
     return "Ready to train."
 
 
-def _numbered(words: str, uids: Sequence[str], ids: Mapping[str, int]) -> str:
+def _numbered(words: str, ids: Mapping[str, int]) -> str:
     """The same words with the clips' numbers, which people see, instead of their uids."""
-    for uid in uids:
-        if uid in ids:
-            words = words.replace(uid, f"clip {ids[uid]}")
-    return words
+    return re.sub(
+        r"\b[0-9a-f]{20}\b",
+        lambda found: f"clip {ids[found[0]]}" if found[0] in ids else found[0],
+        words,
+    )
 
 
 def _wire(
@@ -190,7 +192,7 @@ def _wire(
             code=str(one["code"]),
             severity=one["severity"],
             title=str(one["title"]),
-            detail=_numbered(str(one.get("detail") or ""), one.get("clips") or (), ids),
+            detail=_numbered(str(one.get("detail") or ""), ids),
             fix=str(one.get("fix") or ""),
             clips=tuple(ids[uid] for uid in one.get("clips") or () if uid in ids),
             value=one.get("value"),

@@ -164,7 +164,9 @@ class _Findings(Panel):
         for number, finding in enumerate(
             sorted(report.findings, key=lambda one: ORDER.index(one.severity))
         ):
-            y = self._paint_finding(number, finding, y, width)
+            if finding.severity != "ok":
+                y = self._paint_finding(number, finding, y, width)
+        y = self._paint_fine([one for one in report.findings if one.severity == "ok"], y, width)
         y = self._paint_lengths(report, y + 6, width)
         y = self._paint_coverage(report, y + 6, width)
         self.content_height = y + 8
@@ -173,7 +175,6 @@ class _Findings(Panel):
         p = self.painter
         name, tone, soft = SIGNS[finding.severity]
         left, room = 44.0, width - 56
-        is_fine = finding.severity == "ok"
         start = y
         back = None
         if finding.clips:
@@ -189,8 +190,7 @@ class _Findings(Panel):
             else ""
         )
         wide = p.text_width(link, "smallb") + 14 if link else 0.0
-        p.text(left, y + 15, finding.title, "small" if is_fine else "smallb", "text2" if is_fine else "text",
-               clip=room - wide)  # fmt: skip
+        p.text(left, y + 15, finding.title, "smallb", clip=room - wide)
         if link:
             p.text(width - 10, y + 15, link, "smallb", "accent", "e")
         y += 28
@@ -203,6 +203,20 @@ class _Findings(Panel):
             back.height = y - start - 2
             self._under(back, start, width)
         return y
+
+    def _paint_fine(self, findings: list[Finding], y: float, width: float) -> float:
+        """What is as it should be, in a few words each; the figures are in the tooltips."""
+        p = self.painter
+        x, y = 12.0, y + 4
+        for number, finding in enumerate(findings):
+            words = finding.title[:40]
+            wide = p.text_width(words, "cap") + 32
+            if x + wide > width - 4 and x > 12:
+                x, y = 12.0, y + 26
+            p.chip(x, y + 11, words, "ok", "ok_soft", icon="check", height=22)
+            self.zone(f"fine:{number}", x, y, wide, 22, None, tip=finding.detail, radius=11)
+            x += wide + 6
+        return y + 32 if findings else y
 
     def _under(self, zone: Zone, top: float, width: float) -> None:
         """A fill below what was drawn of a finding, seen while the pointer is over it."""

@@ -234,7 +234,11 @@ class Cockpit:
 
     def load(self) -> None:
         """Load everything that is shown; also after a lost connection."""
-        self._loaded_for = ""
+        if self._loaded_for:  # what is looked at, searched and selected stays
+            self.clips.reload()
+            self.load_uploads()
+            self.load_report()
+            self.load_checkpoints()
         self.load_speakers()
         self.load_jobs()
         self._load_stage()
