@@ -62,6 +62,7 @@ MOST_WARNINGS = 20
 LONGEST_MESSAGE = 2000
 SAVE_EVERY_S = 2.0
 KEEP_AGAIN_S = 5.0
+LONGEST_TURN_S = 300.0
 PROGRESS_EVERY_S = 0.25
 LANES = ("train", "process", "doctor", "export")
 """One job at a time in each: a training, a processing and an examination may run side by side, two trainings may not."""
@@ -713,7 +714,7 @@ class Jobs:
             stored.memory.pop(name, None)
         stored.memory["_done"] = {}
         run = Run(self, stored)
-        run.update(ended_at=None, can_resume=False, eta_s=None, warnings=())
+        run.update(ended_at=None, can_resume=False, eta_s=None, warnings=(), code="")
         self._runs[job.id] = run  # before the first await: two resumes must not both begin
         try:
             await run.phase("queued", self._waits_for(run.lane))
@@ -850,7 +851,7 @@ class Jobs:
         )
 
     async def _end(self, run: Run, state: Ending, code: str, message: str) -> None:
-        run.update(eta_s=None, steps_per_s=None)
+        run.update(eta_s=None, steps_per_s=None, code=code)
         await run.phase(state, message)
         if state == "failed":
             self.publish(
@@ -893,16 +894,16 @@ class Jobs:
 
         with self._bus.subscribe(wanted=wanted) as events:
             while True:
-                if self._turns or self._quiet.is_set():
-                    items = await events.take()
-                else:
-                    try:
-                        async with asyncio.timeout(self.options.quiet_s):
-                            items = await events.take()
-                    except TimeoutError:
-                        self._quiet.set()
-                        await self._share(0)
-                        continue
+                # A turn whose end nobody told must not slow a training down for ever.
+                wait_s = LONGEST_TURN_S if self._turns else self.options.quiet_s
+                try:
+                    async with asyncio.timeout(None if self._quiet.is_set() else wait_s):
+                        items = await events.take()
+                except TimeoutError:
+                    self._turns.clear()
+                    self._quiet.set()
+                    await self._share(0)
+                    continue
                 for item in items:
                     if isinstance(item.event, TurnStarted):
                         self._turns.add(item.event.turn_id or "")
