@@ -15,6 +15,7 @@ from backend.api.ranges import ranged
 from backend.api.state import Services, services
 from backend.contracts.entities import STAGE
 from backend.contracts.training import (
+    BaseFile,
     Checkpoint,
     Job,
     JobKind,
@@ -23,6 +24,7 @@ from backend.contracts.training import (
     VoiceCard,
 )
 from backend.playback.player import SpokenPiece
+from backend.training import bases
 from backend.training.trainings import LONGEST_TEXT, TrainRequest
 
 router = APIRouter(prefix="/api/voice", tags=["training"], responses=FAILURES)
@@ -115,6 +117,12 @@ class LogLines(BaseModel):
     lines: list[str]
 
 
+class BaseDigest(BaseModel):
+    """What a person confirms who trusts a file."""
+
+    sha256: str
+
+
 class Said(BaseModel):
     """Text as sound."""
 
@@ -144,6 +152,21 @@ async def train(body: TrainBody, running: Running) -> JobStarted:
         options=body.options or {},
     )
     return JobStarted(job_id=(await running.trainings.start(wanted)).id)
+
+
+@router.get("/bases")
+async def list_bases(running: Running) -> list[BaseFile]:
+    """Checkpoints that a full training can start from: files in the models folder's `base`."""
+    return await asyncio.to_thread(bases.list_bases, running.trainings.options.models_dir)
+
+
+@router.get("/bases/digest")
+async def digest_of_base(
+    path: Annotated[str, Query(min_length=1, max_length=300)], running: Running
+) -> BaseDigest:
+    """SHA-256 of such a file, for `allow_unsafe_base`; takes seconds."""
+    models_dir = running.trainings.options.models_dir
+    return BaseDigest(sha256=await asyncio.to_thread(bases.digest, models_dir, path))
 
 
 @router.get("/jobs")

@@ -328,7 +328,7 @@ class ModelInfo(Wire):
 
     Attributes:
         id: Stable name ("whisper-base", "piper-en_US-amy-medium").
-        kind: Which engine reads it ("whisper", "piper").
+        kind: What reads it: an engine ("whisper", "piper"), or the trainer ("base", a checkpoint to start from).
         licence: Under which terms, in words; ``licence_url`` says more.
         size_bytes: Of all its files.
         received_bytes: Of them already here.
@@ -336,7 +336,7 @@ class ModelInfo(Wire):
     """
 
     id: str
-    kind: Literal["whisper", "piper"]
+    kind: Literal["whisper", "piper", "base"]
     title: str
     about: str = ""
     language: str = ""

@@ -212,6 +212,7 @@ class Job(Wire):
     Attributes:
         progress: 0-1; None = unknown.
         message: Plain words on what it does, or why it failed and what to do.
+        code: Stable name of the reason when it failed ("base.confirm", "disk.full").
         verdict: While training: is it worth going on?
         losses: Every part of the loss at the last step.
         result: Of a finished job: voice name, files refused, clips made …
@@ -235,6 +236,7 @@ class Job(Wire):
     elapsed_s: float = 0.0
     memory_mb: float | None = None
     message: str = ""
+    code: str = ""
     verdict: str = ""
     warnings: tuple[str, ...] = ()
     can_resume: bool = False
@@ -244,6 +246,18 @@ class Job(Wire):
     created_at: datetime
     started_at: datetime | None = None
     ended_at: datetime | None = None
+
+
+class BaseFile(Wire):
+    """A checkpoint in the models folder that a full training can start from.
+
+    Attributes:
+        path: Relative to the models folder; what a training request names.
+    """
+
+    path: str
+    title: str
+    size_bytes: int
 
 
 class VoiceCard(Wire):

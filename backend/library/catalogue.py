@@ -11,6 +11,7 @@ from typing import Literal
 
 _WHISPER = "https://openaipublic.azureedge.net/main/whisper/models"
 _PIPER = "https://huggingface.co/rhasspy/piper-voices/resolve/v1.0.0"
+_CHECKPOINTS = "https://huggingface.co/datasets/rhasspy/piper-checkpoints/resolve/main"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ class Entry:
     """One model that can be downloaded."""
 
     id: str
-    kind: Literal["whisper", "piper"]
+    kind: Literal["whisper", "piper", "base"]
     title: str
     about: str
     language: str
@@ -158,5 +159,22 @@ CATALOGUE: tuple[Entry, ...] = (
         "see its model card",
         (63_201_294, "sha256:0a309668932205e762801f1efc2736cd4b0120329622adf62be09e56339d3330"),
         (4_888, "git-sha1:31f864659bfb7678af373cf4e58a7a0866ff52af"),
+    ),
+    Entry(
+        id="base-en_US-lessac-medium",
+        kind="base",
+        title="Base: Lessac (US), medium",
+        about="Where a full training starts from: far sooner good than from nothing. 22 kHz",
+        language="English; fair for related languages",
+        licence="Blizzard 2013: research; see its model card",
+        licence_url=f"{_PIPER}/en/en_US/lessac/medium/MODEL_CARD",
+        files=(
+            RemoteFile(
+                f"{_CHECKPOINTS}/en/en_US/lessac/medium/epoch%3D2164-step%3D1355540.ckpt",
+                "base/en_US-lessac-medium.ckpt",
+                845_898_328,
+                "sha256:ab7e5b8dab40f834b7cc58ae4ad7b7009c954b901e4ddbb784bbe11ce379a1cd",
+            ),
+        ),
     ),
 )

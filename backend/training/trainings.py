@@ -38,6 +38,7 @@ from backend.library.voices import VoiceLibrary, checked_name
 from backend.storage.speakers import SpeakerRow
 from backend.training import checkpoints as past
 from backend.training import runner
+from backend.training.bases import ENDINGS
 from backend.training.checkpoints import History, Sample, inside, sample_url
 from backend.training.clips import Clips, data_sha256
 from backend.training.jobs import JobEndsError, Jobs, Line, Run
@@ -75,7 +76,6 @@ SPEAK_S = 60.0
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,59}")
 _LANGUAGE = re.compile(r"[A-Za-z]{2,8}(?:[-_+][A-Za-z0-9]{1,8}){0,3}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_BASES = (".safetensors", ".ckpt", ".pt")
 
 TEST_SENTENCES = {
     "en": "Hello everyone, this is my new voice, and today we are going to play something together.",
@@ -279,9 +279,9 @@ class Trainings:
             return wanted.base
         models = self.options.models_dir
         path = inside(models, models, wanted.base)
-        if path is None or path.suffix not in _BASES:
+        if path is None or path.suffix not in ENDINGS:
             raise InvalidInputError(
-                f"The base {wanted.base[:120]!r} cannot be used: name a {', '.join(_BASES)} file inside the models"
+                f"The base {wanted.base[:120]!r} cannot be used: name a {', '.join(ENDINGS)} file inside the models"
                 f" folder ({models}), relative to it."
             )
         if not path.is_file():

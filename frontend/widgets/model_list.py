@@ -12,7 +12,7 @@ from frontend.theme import Theme
 from frontend.widgets.panel import Panel
 
 HEAD = 44
-TITLES = {"whisper": "Speech to text", "piper": "Voices"}
+TITLES = {"whisper": "Speech to text", "piper": "Voices", "base": "Where a training starts"}
 ROW = 60
 BUSY = ("waiting", "downloading", "checking")
 

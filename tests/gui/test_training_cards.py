@@ -32,6 +32,13 @@ def world() -> World:
         return [
             *answers(),
             (r"POST /api/voice/samples/job-12/(\d+)\.wav/play", played),
+            (
+                r"GET /api/voice/bases",
+                lambda q, b: [
+                    {"path": "base/lessac.ckpt", "title": "Lessac", "size_bytes": 846_000_000}
+                ],
+            ),
+            (r"GET /api/voice/bases/digest", lambda q, b: {"sha256": "ab" * 32}),
             (r"POST /api/voice/train", lambda q, b: {"job_id": "job-13"}),
             (
                 r"POST /api/voice/checkpoints/(.+)/(export|restore)",
@@ -139,6 +146,41 @@ def test_the_form_asks_for_what_was_chosen(stand: WireStand, world: World) -> No
         "name": "mika-v2", "speaker": "mika", "trainer": "quick", "budget": {"seconds": 90.0}, "rate_hz": 22050,
         "character_id": "hoshi",
     }  # fmt: skip
+
+
+def test_full_training_starts_from_a_base_that_is_here(stand: WireStand) -> None:
+    one = become(stand, "cancelled")
+    one.act("train")
+    form = one.training.form
+    stand.settle(lambda: form.winfo_ismapped())
+    form.trainer.set("vits")
+    form._trainer_chosen("vits")
+    stand.settle(lambda: form.base.value == "base/lessac.ckpt")
+    form.start()
+    stand.settle(lambda: bool(stand.bodies("POST /api/voice/train")))
+    body = stand.bodies("POST /api/voice/train")[0]
+    assert (body["trainer"], body["base"], body["budget"]) == (
+        "vits",
+        "base/lessac.ckpt",
+        {"seconds": 14_400.0},
+    )
+
+
+def test_a_base_of_the_old_kind_is_trusted_file_by_file(stand: WireStand) -> None:
+    one = become(
+        stand,
+        "failed",
+        code="base.confirm",
+        message="lessac.ckpt calls for more than weights.",
+        trainer="vits",
+    )
+    one.training.form.base.set("base/lessac.ckpt")
+    one.training.form.trainer.set("vits")
+    stand.settle(lambda: one.training.winfo_ismapped())
+    one.training.repaint()
+    one.training.invoke("trust")
+    stand.settle(lambda: bool(stand.bodies("POST /api/voice/train")))
+    assert stand.bodies("POST /api/voice/train")[0]["allow_unsafe_base"] == "ab" * 32
 
 
 def test_a_refused_training_keeps_the_form_and_says_why(stand: WireStand, world: World) -> None:

@@ -238,7 +238,12 @@ class TrainCard(Panel):
             if not cockpit.running("train"):
                 right -= self.button("new", right, 8, "New training", self.show_form, icon="plus", height=26,
                                      anchor="e") + 6  # fmt: skip
-            if job.can_resume:
+            if job.code == "base.confirm":
+                self.button(
+                    "trust", right, 8, "Trust this file", partial(self.form.trust, job), icon="shield", kind="soft",
+                    height=26, anchor="e", tip="Convert exactly this file, in a process without network, keys or your files",
+                )  # fmt: skip
+            elif job.can_resume:
                 self.button("resume", right, 8, "Resume", partial(ask, job.id, "resume"), icon="play",
                             kind="soft", height=26, anchor="e")  # fmt: skip
         share = 1.0 if job.state == "done" else job.progress

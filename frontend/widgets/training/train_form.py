@@ -8,9 +8,11 @@ import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
-from backend.contracts.training import Job, Speaker, TrainerName
+from backend.contracts.training import BaseFile, Job, Speaker, TrainerName
 from frontend.client import Failure
+from frontend.stage import read_models
 from frontend.widgets.controls import RING, Button, Dropdown, Switch
 from frontend.widgets.field import Field
 from frontend.widgets.panel import Panel
@@ -43,6 +45,9 @@ RATES = (
 )
 
 
+SCRATCH = Choice("none", "Nothing (from scratch)", "Hours of clips and days of time")
+
+
 @dataclass(frozen=True, slots=True)
 class Wish:
     """What was chosen."""
@@ -52,6 +57,8 @@ class Wish:
     seconds: float
     rate_hz: int
     character_id: str
+    base: str = ""
+    trusted: str = ""
 
     def body(self, speaker: str) -> dict[str, Any]:
         """The request."""
@@ -62,6 +69,8 @@ class Wish:
             "budget": {"seconds": self.seconds},
             "rate_hz": self.rate_hz,
             "character_id": self.character_id,
+            **({"base": self.base} if self.trainer == "vits" else {}),
+            **({"allow_unsafe_base": self.trusted} if self.trusted else {}),
         }
 
 
@@ -123,6 +132,7 @@ class TrainForm(Panel):
         self._is_own_name = False
         self._is_asking = False
         self.trouble = ""
+        self._trusted = ""
         t = self.theme
         self.voice_name = Field(
             self, t, placeholder="Name of the voice", on_change=self._named, on_enter=lambda _: self.start(),
@@ -137,6 +147,10 @@ class TrainForm(Panel):
         )  # fmt: skip
         self.rate = Dropdown(
             self, t, RATES, lambda _: None, value="22050", width=110, height=30, surface="surface", label="Sample rate",
+        )  # fmt: skip
+        self.base = Dropdown(
+            self, t, [SCRATCH], lambda _: None, value=SCRATCH.value, width=230, height=30, surface="surface",
+            label="Starts from",
         )  # fmt: skip
         self.giving = Switch(self, t, on=True, label="Give it to the character")
         self.go = Button(
@@ -168,6 +182,8 @@ class TrainForm(Panel):
             float(self.length.value),
             int(self.rate.value),
             character.id if give and character is not None else "",
+            self.base.value if trainer == "vits" else "",
+            self._trusted if trainer == "vits" else "",
         )
 
     def start(self) -> None:
@@ -201,11 +217,12 @@ class TrainForm(Panel):
         self.voice_name.place(x=t.px(16), y=t.px(y + 10), width=t.px(min(300, width - 32)))
         y += 50
         x = 16.0
-        for title, control in (
-            ("How", self.trainer),
-            ("How long", self.length),
-            ("Sound", self.rate),
-        ):
+        asked = [("How", self.trainer), ("How long", self.length), ("Sound", self.rate)]
+        if self.trainer.value == "vits":
+            asked.append(("Starts from", self.base))
+        else:
+            self.base.place_forget()
+        for title, control in asked:
             wide = control.winfo_reqwidth() / t.scale - 2 * RING
             if x > 16 and x + wide > width - 12:
                 x, y = 16.0, y + 50
@@ -266,7 +283,41 @@ class TrainForm(Panel):
     def _trainer_chosen(self, value: str) -> None:
         trainer: TrainerName = "vits" if value == "vits" else "quick"
         self.length.set_choices(LENGTHS[trainer], USUAL[trainer])
+        if trainer == "vits":
+            self._load_bases()
         self.changed()
+
+    def _load_bases(self) -> None:
+        """Offer the checkpoints that are here."""
+
+        def took(answer: Any) -> None:
+            found = read_models(BaseFile, answer)
+            offered = [
+                Choice(one.path, one.title, f"{one.size_bytes / 1e6:,.0f} MB") for one in found
+            ]
+            known = [choice.value for choice in offered]
+            value = (
+                self.base.value
+                if self.base.value in known
+                else (known[0] if known else SCRATCH.value)
+            )
+            self.base.set_choices([*offered, SCRATCH], value)
+            self.changed()
+
+        self.cockpit.app.backend.get("/api/voice/bases", took)
+
+    def trust(self, job: Job) -> None:
+        """Start a training again that asked whether its base may be converted: yes, exactly this file."""
+        base = self.base.value
+
+        def took(answer: Any) -> None:
+            self._trusted = str(answer.get("sha256") or "") if isinstance(answer, dict) else ""
+            self.voice_name.set(job.name)
+            self.start()
+            self._trusted = ""
+
+        path = f"/api/voice/bases/digest?path={quote(base, safe='')}"
+        self.cockpit.app.backend.get(path, took, self.cockpit.fail, timeout_s=60.0)
 
 
 def quick_or_full(job: Job) -> str:
