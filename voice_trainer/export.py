@@ -41,8 +41,9 @@ OPSET = 17
 NOISE, LENGTH, RHYTHM_NOISE = 0.667, 1.0, 0.8
 """Piper's usual scales; written into the voice."""
 
-CLOSE_ENOUGH = 1e-3
-"""Largest difference between torch and ONNX, in parts of the sound's peak (-60 dB)."""
+CLOSE_ENOUGH = 5e-3
+"""Largest difference between torch and ONNX, in parts of the sound's peak (-46 dB). Seen: 3e-4 to 6e-4, at the tips of the
+glottal pulses; a graph that does something else differs by a tenth and more."""
 
 MOST_REFERENCES = 8
 VERIFY_TIMEOUT_S = 600.0
