@@ -273,7 +273,7 @@ class Clips:
             )
         return [self._spec(row) for row in found]
 
-    async def specs(self, found: Iterable[ClipRow]) -> list[ClipSpec]:
+    def specs(self, found: Iterable[ClipRow]) -> list[ClipSpec]:
         """Clips as the trainer is told of them, whatever state they are in."""
         return [self._spec(row) for row in found if row.uid]
 

@@ -67,7 +67,7 @@ class Doctor:
             raise InvalidInputError(
                 f"{speaker.name} has no clips to examine. Record or import some first."
             )
-        specs = await self._clips.specs(rows)
+        specs = self._clips.specs(rows)
         recorded = sorted({row.prompt_id for row in rows if row.prompt_id})
         job = await self._jobs.start(
             "doctor",
@@ -97,7 +97,7 @@ class Doctor:
             )
         rows = await self._clips.of_speaker(speaker_id)
         ids = {row.uid: row.id for row in rows if row.uid and row.id is not None}
-        examined = await self._clips.specs(await self._examined(speaker_id))
+        examined = self._clips.specs(await self._examined(speaker_id))
         try:
             return _wire(speaker_id, found, ids, data_sha256(examined))
         except (ValueError, TypeError, KeyError) as error:

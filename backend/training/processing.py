@@ -277,7 +277,7 @@ class Processing:
             return
         run.memory["phase"] = "check"
         if run.memory.get("_phase") != "check":
-            specs = await self._clips.specs(rows)
+            specs = self._clips.specs(rows)
             await asyncio.to_thread(write_clips, run.folder, specs)
             await self._job_file(run, "check")
         await run.trainer("process", phase="check")
@@ -394,7 +394,7 @@ class Checks:
                 language = self._speakers.known(row.speaker).language
             by_language.setdefault(language or "en-us", []).append(row)
         for language, some in by_language.items():
-            specs = await self._clips.specs(some)
+            specs = self._clips.specs(some)
             folder = self._folder / uuid4().hex
 
             def prepare(folder: Path = folder, language: str = language) -> None:

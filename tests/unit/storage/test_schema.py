@@ -17,7 +17,7 @@ from sqlalchemy import create_mock_engine, inspect, text
 
 from backend.contracts.entities import Character
 from backend.contracts.errors import StorageForeignError
-from backend.storage import characters, migrations, sqlite, tables
+from backend.storage import characters, migrations, sqlite, tables, training_data
 from backend.storage.database import Database
 from backend.storage.migrations.__main__ import write_migration
 from backend.storage.migrations.upgrade import upgrade
@@ -106,6 +106,28 @@ async def test_the_migrations_lead_to_the_tables(tmp_path: Path) -> None:
     migrated, made = shape(tmp_path / "migrated.db"), shape(tmp_path / "luma.db")
     assert migrated == made
     assert set(tables.metadata.tables) < set(made)
+
+
+async def test_clips_of_the_first_release_stay_valid(tmp_path: Path, first_versions: Path) -> None:
+    await old_database(tmp_path, first_versions)
+    with closing(sqlite3.connect(tmp_path / "luma.db")) as old:
+        old.execute(
+            "INSERT INTO training_data (filename, transcript, duration, speaker, emotion, quality, created_at)"
+            " VALUES ('a.wav', 'hello', 1.5, 'ann', '', 'A', '2026-01-31 12:00:00'),"
+            " ('b.wav', '', 2.5, 'ann', '', '', '2026-01-31 12:00:00')"
+        )
+        old.commit()
+    database = Database("", tmp_path)
+    await database.open()
+    rows = await database.read(lambda c: training_data.of_speaker(c, "ann"))
+    sums = await database.read(lambda c: training_data.sums(c, training_data.Wanted()))
+    await database.close()
+    assert [(row.uid, row.grade, row.status, row.reasons, row.measures) for row in rows] == [
+        (None, "A", "new", (), {}),
+        (None, "", "new", (), {}),
+    ]
+    assert [row.edited for row in rows] == [False, False]
+    assert (sums.total, sums.waiting) == (2, 2)
 
 
 def test_file_names_say_the_revisions_in_order() -> None:
