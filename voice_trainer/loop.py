@@ -5,6 +5,7 @@ Standard library only, so that a refusal needs no heavy import. Both belong to o
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
@@ -337,3 +338,8 @@ def lower_priority() -> None:
             os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
         except OSError as error:  # some containers forbid it; nice 19 stands
             logger.info("No idle scheduling here (%s); nice 19 it is.", error)
+        if os.getsid(0) == os.getpid():
+            # Linux shares time between sessions first and heeds priorities only inside of one, so the session must yield
+            # too; not a terminal's, where the trainer is a guest.
+            with contextlib.suppress(OSError):
+                Path("/proc/self/autogroup").write_text("19", encoding="ascii")

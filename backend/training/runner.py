@@ -120,11 +120,9 @@ def start(
             **more,
         )
     try:
-        process = TrainerProcess(psutil.Process(popen.pid), popen)
+        return TrainerProcess(psutil.Process(popen.pid), popen)
     except psutil.NoSuchProcess as error:  # cannot be: it is not waited for yet
         raise OSError(f"the trainer's process {popen.pid} was gone at once") from error
-    _behind_everything_else(popen.pid)
-    return process
 
 
 def find(folder: Path, pid: int = 0, created_at: float = 0.0) -> TrainerProcess | None:
@@ -207,10 +205,3 @@ def died_in_words(code: int | None) -> str:
             name = f"signal {-code}"
         return f"The trainer crashed ({name})."
     return f"The trainer ended with exit code {code}."
-
-
-def _behind_everything_else(pid: int) -> None:
-    """Where Linux shares time between sessions first and heeds priorities only inside of one, the session must yield."""
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError):
-            Path(f"/proc/{pid}/autogroup").write_text("19")
