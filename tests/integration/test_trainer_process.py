@@ -29,7 +29,11 @@ from voice_trainer.protocol import (
 )
 
 ROOT = Path(__file__).resolve().parents[2]
-LONGEST_S = 100.0
+LONGEST_S = 500.0
+
+pytestmark = pytest.mark.timeout(
+    600
+)  # it has all the time it needs beside other work: it yields to everything
 
 
 def start(command: str, folder: Path) -> subprocess.Popen[str]:
@@ -46,7 +50,11 @@ def start(command: str, folder: Path) -> subprocess.Popen[str]:
 def ran(command: str, folder: Path) -> tuple[int, str]:
     """Exit status, and what was printed."""
     child = start(command, folder)
-    out, errors = child.communicate(timeout=LONGEST_S)
+    try:
+        out, errors = child.communicate(timeout=LONGEST_S)
+    finally:
+        child.kill()
+        child.communicate()
     return child.returncode, out + errors
 
 
@@ -150,7 +158,7 @@ def test_a_folder_without_a_job_that_makes_sense_is_refused(
 def test_a_training_leads_from_clips_to_a_voice_that_was_heard(tmp_path: Path) -> None:
     speak_clips(tmp_path, prompts("en-us", 16))
     write_quick_job(
-        tmp_path, steps=200, threads=2, sample_every=100, options={"channels": 64, "precision": "auto"}
+        tmp_path, steps=120, threads=2, sample_every=60, options={"channels": 48, "precision": "auto"}
     )  # fmt: skip
 
     code, printed = ran("train", tmp_path)
@@ -169,7 +177,7 @@ def test_a_training_leads_from_clips_to_a_voice_that_was_heard(tmp_path: Path) -
     assert result["has_phoneme_times"]
     assert result["real_time_factor"] < 0.3
     samples = [line["step"] for line in found if line["kind"] == "sample"]
-    assert samples == [100, 200]
+    assert samples == [60, 120]
     losses = [line["loss"]["train"] for line in found if line["kind"] == "progress" and line.get("loss")]  # fmt: skip
     assert losses[-1] < losses[0] / 2
     per_second: dict[int, int] = {}
