@@ -62,6 +62,7 @@ from voice_trainer.quick.network import (
     QuickNetwork,
     Voice,
     losses,
+    parameter_groups,
 )
 from voice_trainer.quick.vocoder import Vocoder
 from voice_trainer.text.phonemes import sentences
@@ -326,7 +327,7 @@ def learn(
     average = QuickNetwork(network.config).to(device).eval()
     average.load_state_dict(network.state_dict())
     optimizer = torch.optim.AdamW(
-        network.parameters(),
+        parameter_groups(network, 1.0 if spec.base == "none" else config.reading_share),
         lr=config.learning_rate,
         betas=(config.beta1, config.beta2),
         weight_decay=config.weight_decay,
@@ -367,7 +368,7 @@ def learn(
             before = progress.share(config)
             rate = learning_rate(config, progress.step, before)
             for group in optimizer.param_groups:
-                group["lr"] = rate
+                group["lr"] = rate * group["share"]
             try:
                 found = _step(network, optimizer, chosen, progress.pieces, config, device)
             except (MemoryError, RuntimeError) as error:

@@ -1,7 +1,8 @@
 """From phoneme ids to features, and the whole voice as one graph with Piper's inputs.
 
 Public names:
-`NetworkConfig`, `QuickNetwork(config)` (trainable), `Batch`, `losses(network, batch) -> Losses` (training),
+`NetworkConfig`, `QuickNetwork(config)` (trainable), `Batch`, `losses(network, batch) -> Losses`,
+`parameter_groups(network, reading_share)` (training),
 `QuickNetwork.set_statistics(...)` (before training), `QuickNetwork.predict(...)` (listening during training),
 `Voice(network, vocoder)` (the module to export: inputs `INPUT_NAMES`, outputs `OUTPUT_NAMES`).
 
@@ -138,18 +139,21 @@ class _GatedBlock(nn.Module):
 
 
 class _DurationHead(nn.Module):
-    """Logarithm of (frames + 1) of each phoneme."""
+    """Logarithm of (frames + 1) of each phoneme.
+
+    Without dropout of its own: its noise in the logarithm lengthens the mean in training, so speech without it would be
+    too fast.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.first = nn.Conv1d(channels, channels, 3, padding=1)
         self.second = nn.Conv1d(channels, channels, 3, padding=1)
         self.last = nn.Conv1d(channels, 1, 1)
-        self.drop = nn.Dropout(0.2)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:  # (batch, channels, phonemes)
-        x = self.drop(torch.relu(self.first(x * mask)))
-        x = self.drop(torch.relu(self.second(x * mask)))
+        x = torch.relu(self.first(x * mask))
+        x = torch.relu(self.second(x * mask))
         log_durations: Tensor = self.last(x)[:, 0]
         return log_durations
 
@@ -424,6 +428,22 @@ def _frame_losses(
             (voicing * inside).sum() / count,
         ]
     )
+
+
+def parameter_groups(network: QuickNetwork, reading_share: float) -> list[dict[str, Any]]:
+    """Weights for an optimizer: what speaks, and what reads (phonemes, encoder, durations).
+
+    Args:
+        network: Its weights, all of them.
+        reading_share: Share of the learning rate for what reads; each group carries its own as "share". A base can read
+            already, and little data would teach it worse.
+    """
+    reading: list[nn.Parameter] = []
+    speaking: list[nn.Parameter] = []
+    for name, parameter in network.named_parameters():
+        reads = name.startswith(("phonemes.", "encoder.", "duration."))
+        (reading if reads else speaking).append(parameter)
+    return [{"params": speaking, "share": 1.0}, {"params": reading, "share": reading_share}]
 
 
 class Voice(nn.Module):

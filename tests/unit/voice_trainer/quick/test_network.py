@@ -176,6 +176,15 @@ def test_it_overfits_eight_clips():
     assert after.duration < 0.1 * before.duration
 
 
+def test_what_reads_learns_at_its_share_of_the_rate_and_no_weight_is_left_out(small):
+    groups = network.parameter_groups(small, 0.1)
+    assert {group["share"] for group in groups} == {0.1, 1.0}
+    found = {id(weight): group["share"] for group in groups for weight in group["params"]}
+    assert found.keys() == {id(weight) for weight in small.parameters()}
+    assert found[id(small.phonemes.weight)] == found[id(small.duration.last.bias)] == 0.1
+    assert found[id(small.speakers.weight)] == found[id(small.final.weight)] == 1.0
+
+
 def test_onnx_speaks_as_torch_does(voice, tmp_path: Path):
     import onnxruntime
 
