@@ -84,13 +84,17 @@ def main(arguments: list[str] | None = None) -> int:
         return EXIT_BUSY
 
 
+WAITED_FOR = frozenset({"process", "doctor", "export", "evaluate"})
+"""Seconds of work that somebody waits for; a training runs when nobody else wants the processor."""
+
+
 def run(command: str, folder: Path, spec: JobSpec) -> int:
     """Run a command in this process, which holds the job's lock."""
     is_terminal = sys.stdout.isatty()
     _log_to(folder / LOG if is_terminal else None)
     set_threads(spec.threads)
     if spec.options.get("priority") != "normal":
-        lower_priority()
+        lower_priority(somebody_waits=command in WAITED_FOR)
     for name in ("SIGTERM", "SIGINT", "SIGBREAK"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), _end)

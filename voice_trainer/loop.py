@@ -318,6 +318,9 @@ class Steering:
         return wanted
 
 
+LAST_NICE, WAITED_FOR_NICE = 19, 8
+
+
 def cpu_threads(wanted: int) -> int:
     """Threads to compute with: as many as wanted, 0 = one per physical core."""
     import psutil
@@ -325,21 +328,31 @@ def cpu_threads(wanted: int) -> int:
     return wanted or psutil.cpu_count(logical=False) or 1
 
 
-def lower_priority() -> None:
-    """Let everything else on this computer go first: the scheduler's idle class where there is one, else nice 19."""
+def lower_priority(*, somebody_waits: bool = False) -> None:
+    """Let everything else on this computer go first: the scheduler's idle class where there is one, else nice 19.
+
+    Args:
+        somebody_waits: For work of seconds that a person waits for (making clips, examining): only below normal, since the
+            idle class gets next to nothing while a game or a stream keeps every core busy.
+    """
     if sys.platform == "win32":
         import psutil
 
-        psutil.Process().nice(psutil.IDLE_PRIORITY_CLASS)
+        wanted = (
+            psutil.BELOW_NORMAL_PRIORITY_CLASS if somebody_waits else psutil.IDLE_PRIORITY_CLASS
+        )
+        psutil.Process().nice(wanted)
         return
-    os.nice(19)
+    level = WAITED_FOR_NICE if somebody_waits else LAST_NICE
+    os.nice(level)
     if sys.platform == "linux":
-        try:
-            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-        except OSError as error:  # some containers forbid it; nice 19 stands
-            logger.info("No idle scheduling here (%s); nice 19 it is.", error)
+        if not somebody_waits:
+            try:
+                os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+            except OSError as error:  # some containers forbid it; nice 19 stands
+                logger.info("No idle scheduling here (%s); nice 19 it is.", error)
         if os.getsid(0) == os.getpid():
             # Linux shares time between sessions first and heeds priorities only inside of one, so the session must yield
             # too; not a terminal's, where the trainer is a guest.
             with contextlib.suppress(OSError):
-                Path("/proc/self/autogroup").write_text("19", encoding="ascii")
+                Path("/proc/self/autogroup").write_text(str(level), encoding="ascii")
