@@ -58,7 +58,7 @@ async def compare(at: Studio, promises: list[str]) -> None:
         kind, _, rest = line.partition(" ")
         name, _, value = rest.partition(" ")
         match kind:
-            case "upload":
+            case "upload" | "cut":
                 at.data.uploads.known(name)
             case "job":
                 assert cut.get(value, 0) + (open_ in gone) >= SECONDS - 1, line
@@ -103,7 +103,7 @@ async def whole(at: Studio) -> None:
     assert not (at.training / "aside").exists()
 
 
-@pytest.mark.parametrize("times", [2, pytest.param(8, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("times", [1, pytest.param(8, marks=pytest.mark.slow)])
 async def test_a_kill_loses_no_recording_no_clip_and_no_edit(tmp_path: Path, times: int) -> None:
     seed = int(os.environ.get("LUMA_KILL_SEED", 0)) or new_seed()
     chance = random.Random(seed)
@@ -114,8 +114,8 @@ async def test_a_kill_loses_no_recording_no_clip_and_no_edit(tmp_path: Path, tim
         killed = kill_at_random(
             [*CHILD, str(folder), str(chance.randrange(10**6))],
             chance,
-            shortest_s=0.5,
-            longest_s=1.8,
+            shortest_s=0.3,
+            longest_s=1.5,
         )
         assert killed.alive, killed.errors
         promises = [each for each in promises if each.startswith("upload")] + killed.promises
@@ -126,5 +126,5 @@ async def test_a_kill_loses_no_recording_no_clip_and_no_edit(tmp_path: Path, tim
         for line in promises:
             if line.startswith("upload "):
                 at.data.uploads.known(line.split()[1])
-    assert total["upload"] >= times
+    assert total["cut"] >= times
     assert total["text"] + total["sound"] + total["kept"] >= times
