@@ -51,6 +51,7 @@ from voice_trainer.protocol import (
     State,
     read_clips,
     read_job,
+    read_prompts,
 )
 from voice_trainer.quick import base as shipped
 from voice_trainer.quick.features import GRIDS, SpeakerStatistics
@@ -835,7 +836,14 @@ def _finish(
     language = str(kept.state.get("language") or spec.language)
     model = folder / EXPORT / f"{spec.name}.onnx"
     texts = [sentence_of(spec), *(one.text for one in references[:3])]
-    difference = write_quick(network, model, language=language, texts=texts)
+    heard = [clip.text for clip in read_clips(source)[:200]]
+    difference = write_quick(
+        network,
+        model,
+        language=language,
+        texts=texts,
+        vocabulary=[*heard, *read_prompts(language)],
+    )
     manifest = read_manifest(source)
     result: dict[str, Any] = {
         "model": f"{EXPORT}/{model.name}",

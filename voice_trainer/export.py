@@ -30,7 +30,7 @@ from backend.audio.resample import resample
 from voice_trainer.evaluate import Scores, compare, similarity_of
 from voice_trainer.loop import Reporter, Steering, TrainerError
 from voice_trainer.protocol import EXPORT, read_json, write_json
-from voice_trainer.text.phonemes import id_map, sentences
+from voice_trainer.text.phonemes import id_map, phonemize, sentences
 
 if TYPE_CHECKING:
     from voice_trainer.quick.network import QuickNetwork
@@ -85,8 +85,15 @@ class Verdict:
     has_phoneme_times: bool
 
 
-def settings_of(language: str, rate_hz: int, hop: int, name: str) -> dict[str, Any]:
-    """The JSON beside a voice, as PiperVoice reads it."""
+def settings_of(
+    language: str, rate_hz: int, hop: int, name: str, texts: Sequence[str] = ()
+) -> dict[str, Any]:
+    """The JSON beside a voice, as PiperVoice reads it.
+
+    Symbols of ``texts`` that no id stands for get an empty list of ids: they were left out in training, and piper, which
+    leaves them out as well, would otherwise complain and tell no phoneme times for the sentence (Japanese has three).
+    """
+    unknown = {mark for text in texts for mark in phonemize(text, language).unknown}
     return {
         "audio": {"sample_rate": rate_hz, "quality": "low" if rate_hz <= 16_000 else "medium"},
         "espeak": {"voice": language},
@@ -94,7 +101,7 @@ def settings_of(language: str, rate_hz: int, hop: int, name: str) -> dict[str, A
         "inference": {"noise_scale": NOISE, "length_scale": LENGTH, "noise_w": RHYTHM_NOISE},
         "phoneme_type": "espeak",
         "phoneme_map": {},
-        "phoneme_id_map": id_map(),
+        "phoneme_id_map": id_map() | {mark: [] for mark in sorted(unknown)},
         "num_symbols": 256,
         "num_speakers": 1,
         "speaker_id_map": {},
@@ -104,7 +111,14 @@ def settings_of(language: str, rate_hz: int, hop: int, name: str) -> dict[str, A
     }
 
 
-def write_quick(network: QuickNetwork, path: Path, *, language: str, texts: Sequence[str]) -> float:
+def write_quick(
+    network: QuickNetwork,
+    path: Path,
+    *,
+    language: str,
+    texts: Sequence[str],
+    vocabulary: Sequence[str] = (),
+) -> float:
     """Write a network of the quick trainer as a voice; both files appear only if ONNX does what torch does.
 
     Args:
@@ -112,6 +126,7 @@ def write_quick(network: QuickNetwork, path: Path, *, language: str, texts: Sequ
         path: Ends with ".onnx".
         language: espeak voice that turns text into phonemes.
         texts: Sentences to compare on.
+        vocabulary: Further texts of the language, see `settings_of`.
 
     Returns:
         The largest difference, in parts of the sound's peak.
@@ -162,7 +177,9 @@ def write_quick(network: QuickNetwork, path: Path, *, language: str, texts: Sequ
             )
         write_json(
             path.with_name(f"{path.name}.json"),
-            settings_of(language, network.rate_hz, vocoder.grid.hop, path.stem),
+            settings_of(
+                language, network.rate_hz, vocoder.grid.hop, path.stem, [*texts, *vocabulary]
+            ),
         )
         with half.open("rb+") as file:
             os.fsync(file.fileno())

@@ -15,10 +15,11 @@ from backend.audio import espeak
 from backend.audio.wav import to_wav
 from voice_trainer import export
 from voice_trainer.evaluate import Scores
-from voice_trainer.export import Reference, examine, write_quick
+from voice_trainer.export import Reference, examine, settings_of, write_quick
 from voice_trainer.loop import TrainerError
 from voice_trainer.quick.features import SpeakerStatistics, extract
 from voice_trainer.quick.network import NetworkConfig, QuickNetwork
+from voice_trainer.text.phonemes import phonemize
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -137,6 +138,17 @@ def test_a_voice_unlike_its_speaker_is_no_voice(voice: Path, tmp_path: Path) -> 
     assert any("semitones below" in one or "no nearer" in one for one in found.problems)
     assert found.scores.mcd_db is not None
     assert found.scores.mcd_db > 3
+
+
+def test_marks_without_an_id_get_none_so_that_piper_does_not_stumble() -> None:
+    text = "きょうは、あたらしいゲームをします。"
+
+    settings = settings_of("ja", RATE_HZ, 160, "a", [text])
+
+    ids = settings["phoneme_id_map"]
+    assert [mark for mark, found in ids.items() if not found]
+    assert set(phonemize(text, "ja").unknown) <= ids.keys()
+    assert ids["a"] == [14]
 
 
 @pytest.mark.parametrize(
