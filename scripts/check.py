@@ -21,7 +21,10 @@ def steps(*, fix: bool) -> list[tuple[str, list[str]]]:
         ("format", [python, "-m", "ruff", "format", *check, "."]),
         ("lint", [python, "-m", "ruff", "check", *(["--fix"] if fix else []), "."]),
         ("types", [python, "-m", "mypy", "-p", "backend", "-p", "frontend", "-p", "voice_trainer"]),
-        ("types of programs", [python, "-m", "mypy", *PROGRAMS, *_scripts()]),
+        (
+            "types of programs",  # explicit bases: a script may import another as scripts.name
+            [python, "-m", "mypy", "--explicit-package-bases", *PROGRAMS, *_scripts()],
+        ),
         ("import rules", [str(Path(python).with_name("lint-imports")), "--no-cache"]),
         *((name, [python, str(ROOT / "scripts" / name), *check]) for name in generated),
     ]

@@ -23,6 +23,7 @@ import unicodedata
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -207,7 +208,9 @@ def corpus(folder: Path, processes: int) -> None:
     tasks = [task for task in tasks if not (folder / f"corpus-{task[0]}.npz").exists()]
     with ProcessPoolExecutor(processes) as pool:
         for task, clips in zip(tasks, pool.map(render, tasks), strict=True):
-            flat = {f"{k}.{name}": v for k, clip in enumerate(clips) for name, v in clip.items()}
+            flat: dict[str, Any] = {
+                f"{k}.{name}": v for k, clip in enumerate(clips) for name, v in clip.items()
+            }
             np.savez(folder / f"corpus-{task[0]}.npz", **flat)
             frames = sum(len(clip[str(RATES_HZ[0])]) for clip in clips)
             minutes += frames * FRAME_MS / 60_000

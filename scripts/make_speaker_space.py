@@ -147,13 +147,13 @@ def filtered(
     room = (float(rng.normal(0, 0.5)), float(rng.uniform(0.3, 2)), float(rng.uniform(0, 6.3)))
     for height_db, waves, phase in (*voice.bumps, room):
         gain_db = gain_db + height_db * np.sin(2 * np.pi * waves * octaves / 2 + phase)
-    samples = np.fft.irfft(spectrum * 10 ** (gain_db / 20), samples.size)
-    noise = rng.normal(0, 1, samples.size)
+    coloured = np.fft.irfft(spectrum * 10 ** (gain_db / 20), samples.size)
+    noise = rng.normal(0, 1, coloured.size)
     if rng.random() < 0.5:
         noise = np.convolve(noise, [0.25, 0.5, 0.25], "same")
     snr_db = rng.uniform(22, 60)
-    samples = samples + noise / noise.std() * samples.std() * 10 ** (-snr_db / 20)
-    return np.asarray(samples * rng.uniform(0.1, 1.0), dtype=np.float32)
+    noisy = coloured + noise / noise.std() * coloured.std() * 10 ** (-snr_db / 20)
+    return np.asarray(noisy * rng.uniform(0.1, 1.0), dtype=np.float32)
 
 
 def learn(clips: list[list[Frames]], rng: np.random.Generator) -> Space:
@@ -201,7 +201,7 @@ def mixture(
     return means, variances, weights
 
 
-def discriminants(raw: list[npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
+def discriminants(raw: list[FloatArray]) -> npt.NDArray[np.float64]:
     """Directions in which voices differ most for how much one voice varies; each scaled to vary by 1 within a voice."""
     own = np.concatenate([one - one.mean(axis=0) for one in raw])
     within = own.T @ own / (len(own) - len(raw))
@@ -222,7 +222,12 @@ def calibrate(clips: list[list[Frames]], space: Space) -> Space:
     0.9: three quarters of the pairs of one voice lie nearer. 0.6: 95 % of the pairs of two voices lie farther apart.
     """
     vectors = [
-        [((describe(one, space) - space.centre) / space.scale) @ space.projection for one in person]
+        [
+            np.asarray(
+                ((describe(one, space) - space.centre) / space.scale) @ space.projection, np.float32
+            )
+            for one in person
+        ]
         for person in clips
     ]
     same = [
@@ -251,7 +256,7 @@ def write(space: Space) -> None:
     """Save; the projection as half floats."""
     from safetensors.numpy import save_file
 
-    parts = {
+    parts: dict[str, npt.NDArray[np.floating]] = {
         "means": space.means.astype(np.float32), "variances": space.variances.astype(np.float32),
         "weights": space.weights.astype(np.float32), "centre": space.centre.astype(np.float32),
         "scale": space.scale.astype(np.float32), "projection": space.projection.astype(np.float16),
