@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import tkinter as tk
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from tkinter import filedialog
@@ -310,21 +310,26 @@ class TrainPage(tk.Frame):
             logger.info("files cannot be dropped here: %s", error)
             return
 
-        def on(sequence: str, run: Any) -> None:
-            def called(data: str) -> str:
-                run(data)
+        def on(sequence: str, run: Callable[..., object], data: str = "") -> None:
+            def called(*given: str) -> str:
+                run(*given)
                 return "copy"
 
-            self.tk.call("bind", str(self), sequence, f"{self.register(called)} %D")
+            self.tk.call("bind", str(self), sequence, f"{self.register(called)} {data}")
 
-        on("<<DropEnter>>", lambda _: self.table.show_drop(True))
-        on("<<DropLeave>>", lambda _: self.table.show_drop(False))
-        on("<<Drop>>", self.dropped)
+        # The data only at the drop: asking for it while files are held over the page can stall the drag for seconds.
+        on("<<DropEnter>>", lambda: self.table.show_drop(True))
+        on("<<DropLeave>>", lambda: self.table.show_drop(False))
+        on("<<Drop>>", self.dropped, "%D")
 
     def dropped(self, data: str) -> None:
         """Files were let go over the page; ``data`` is a Tcl list of their paths."""
         self.table.show_drop(False)
-        self.bring_in(Path(name) for name in self.tk.splitlist(data))
+        paths = [Path(name) for name in self.tk.splitlist(data) if name]
+        if paths:
+            self.bring_in(paths)
+        else:
+            self.app.notify("The other program handed over no file. Use Import instead.", "warn")
 
     def _clips_told(self) -> None:
         """The chosen clip has a place only while there are clips."""

@@ -146,6 +146,9 @@ class Panel(tk.Canvas):
         elif self._hot is not None:
             self._hot = None
             self.configure(cursor="")
+        self.configure(
+            takefocus=1 if self._stops() else 0
+        )  # Tab leaves out what has nothing to press
         self._ring()
 
     def zone(

@@ -360,6 +360,15 @@ def test_dropped_files_and_folders_are_sent_one_by_one_and_refusals_have_names(
     desk.until(lambda: desk.asked("POST /api/voice/jobs/job-13/stop"))
 
 
+def test_a_drop_that_brings_nothing_says_so(make: Callable[..., Desk]) -> None:
+    desk = make(0)
+    desk.page.dropped("")
+    assert desk.stand.notices == [
+        ("The other program handed over no file. Use Import instead.", "warn")
+    ]
+    assert not desk.page.imports.gone_wrong
+
+
 def test_files_wait_until_it_is_known_whose_voice_they_hold(
     make: Callable[..., Desk], tmp_path: Path
 ) -> None:

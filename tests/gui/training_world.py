@@ -12,6 +12,7 @@ import json
 import math
 import re
 import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -475,7 +476,9 @@ class WireBackend(BackendClient):
         """The server has no event stream."""
 
     def deliver(self) -> int:
-        """Hand over what has come."""
+        """Hand over what has come; while nothing has, leave the processor to the server's threads."""
+        if not self.inbox:
+            time.sleep(0.001)
         return self.drain(0.05, self.events.append, lambda connection: None)
 
 

@@ -395,12 +395,6 @@ class ClipRows(RowList):
         if clip.reasons and room > 30:
             p.text(at + 27, middle, clip.reasons[0], "cap", "text3", clip=room)
 
-    def _ring(self) -> None:
-        """The current row is marked once a key was pressed; the whole list needs no frame beside it."""
-        self.delete("ring")
-        if not self.is_quiet:
-            super()._ring()
-
     def _pressed(self, event: Any) -> None:
         held = int(event.state) & (SHIFT | CONTROL)
         zone = self._at(event)
