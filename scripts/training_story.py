@@ -137,6 +137,8 @@ class Story:
             str(seconds), f"{seconds:.0f} seconds"
         )
         form.length.set(str(seconds))
+        if form.giving.on:
+            form.giving.invoke()  # she gets it after it was heard
         form.start()
         self.wait("it trains", lambda: self.state() == "train", 240)
         self.wait("a quarter is done", lambda: (self.job().progress or 0) > 0.25, LONG_S)
