@@ -289,7 +289,7 @@ def read_json(path: Path) -> Any:
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ProtocolError(
             f"{path.name} of job {path.parent.name} cannot be read: {error}"
         ) from error
@@ -413,7 +413,7 @@ class ProgressReader:
                     self.offset += len(line)
                     try:
                         found = json.loads(line)
-                    except ValueError:
+                    except (ValueError, RecursionError):
                         continue
                     if isinstance(found, dict) and isinstance(found.get("kind"), str):
                         yield found

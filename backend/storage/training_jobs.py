@@ -42,6 +42,16 @@ def list_all(
     return [_stored(row) for row in connection.execute(query)]
 
 
+def of_speaker(connection: Connection, speaker: str) -> list[StoredJob]:
+    """Every job about a speaker: it is the job's own, or named in ``speakers`` of its memory."""
+    found = []
+    for row in connection.execute(select(table)):
+        others = dict(row.memory).get("speakers")
+        if row.speaker == speaker or (isinstance(others, list) and speaker in others):
+            found.append(_stored(row))
+    return found
+
+
 def in_states(connection: Connection, states: Iterable[str]) -> list[StoredJob]:
     """Jobs in one of these states, the oldest first."""
     query = select(table).where(table.c.state.in_(list(states)))

@@ -253,7 +253,7 @@ def decoded(raw: bytes) -> dict[str, Any] | None:
     """One line of progress.jsonl, None when it is none."""
     try:
         line = json.loads(raw)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return line if isinstance(line, dict) and isinstance(line.get("kind"), str) else None
 

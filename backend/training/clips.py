@@ -15,6 +15,7 @@ import json
 import logging
 import os
 import re
+import unicodedata
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -49,6 +50,8 @@ MANIFEST_PAUSE_S = 0.5
 RECOGNISER_REASON = "read by the basic recogniser"
 MISSING_REASON = "its file is missing"
 
+_JOINERS = "\u200c\u200d"
+"""Persian, Hindi and some pictures are written with them."""
 _UID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _SOUND = ("duration_s", "start_s", "end_s", "sha256", "edited", "measures", "grade", "reasons")
 _TEXT = ("transcript", "text_from", "measures", "grade", "reasons")
@@ -552,7 +555,7 @@ class Clips:
                 created_at=moment,
                 updated_at=moment,
                 duration_s=made.duration_s,
-                transcript=made.text,
+                transcript=made.text[:LONGEST_TRANSCRIPT],
                 text_from=made.text_from if made.text else "",
                 speaker=made.speaker,
                 emotion=made.emotion,
@@ -598,7 +601,7 @@ class Clips:
                 return None
             row = replace(
                 found[0],
-                transcript=text[:LONGEST_TRANSCRIPT],
+                transcript=spoken(text)[:LONGEST_TRANSCRIPT],
                 text_from=text_from,
                 language=found[0].language or language,
                 updated_at=now(),
@@ -769,6 +772,9 @@ class Clips:
                 if current is not None and step.fields:
                     values = {name: getattr(row, name) for name in step.fields}
                     row = replace(current, **values)
+                if current is not None and self._speakers.find(row.speaker) is None:
+                    # Who was removed meanwhile does not come back, nor gets anything.
+                    row = replace(row, speaker=current.speaker)
                 rows.put_back(connection, row)
                 restored.append(row)
             made = rows.by_uids(connection, step.made)
@@ -1001,7 +1007,7 @@ def _changed(
     moment = now()
     for row in found:
         new = row
-        if transcript is not None and transcript.strip() != row.transcript:
+        if transcript is not None and spoken(transcript) != row.transcript:
             new = _with_text(new, transcript)
         elif transcript is not None and row.text_from != "user":
             # Somebody has looked at it and says that it is right.
@@ -1015,7 +1021,7 @@ def _changed(
 
 def _with_text(row: ClipRow, text: str) -> ClipRow:
     """A clip with a transcript that a person wrote; how well it fits is to be measured again."""
-    text = " ".join(text.split())
+    text = spoken(text)
     measures = {name: value for name, value in row.measures.items() if name != "match"}
     reasons = tuple(r for r in row.reasons if r not in (RECOGNISER_REASON, "words differ"))
     return replace(
@@ -1025,6 +1031,15 @@ def _with_text(row: ClipRow, text: str) -> ClipRow:
         measures=measures,
         reasons=reasons,
     )
+
+
+def spoken(text: str) -> str:
+    """A transcript without what nobody says and screens obey: control characters, half characters, marks of direction."""
+    kept = "".join(
+        " " if unicodedata.category(mark)[0] == "C" and mark not in _JOINERS else mark
+        for mark in text
+    )
+    return " ".join(kept.split())
 
 
 def _reviewed(row: ClipRow) -> ClipRow:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import math
 import os
 import re
 import shutil
@@ -40,6 +41,7 @@ from backend.core.bus import EventBus
 from backend.core.clock import monotonic_s, now
 from backend.storage import training_jobs as rows
 from backend.storage.database import Database
+from backend.storage.text import storable
 from backend.storage.training_jobs import StoredJob
 from backend.training import runner
 from backend.training.runner import TrainerProcess
@@ -60,6 +62,8 @@ RESUMABLE: frozenset[JobState] = ENDED - {"done"}
 STATES: frozenset[JobState] = frozenset(get_args(JobState))
 MOST_WARNINGS = 20
 LONGEST_MESSAGE = 2000
+LARGEST_COUNT = 2**53
+"""Steps: what every reader of JSON can hold."""
 SAVE_EVERY_S = 2.0
 KEEP_AGAIN_S = 5.0
 LONGEST_TURN_S = 300.0
@@ -182,7 +186,10 @@ class Run:
 
     async def phase(self, state: JobState, message: str = "") -> None:
         """Another state, on disk before it is told."""
-        changes: dict[str, object] = {"state": state, "message": message[:LONGEST_MESSAGE]}
+        changes: dict[str, object] = {
+            "state": state,
+            "message": storable(message)[:LONGEST_MESSAGE],
+        }
         if state not in ENDED and state != "queued" and self.job.started_at is None:
             changes["started_at"] = now()
         if state != self.job.state and state not in ENDED and state != "paused":
@@ -244,7 +251,7 @@ class Run:
 
     def warn(self, message: str) -> None:
         """Something the user should know; the job goes on."""
-        message = message[:LONGEST_MESSAGE]
+        message = storable(message)[:LONGEST_MESSAGE]
         if message in self.job.warnings:
             return
         self.update(warnings=(*self.job.warnings, message)[-MOST_WARNINGS:])
@@ -410,22 +417,22 @@ class Run:
     def _take_progress(self, line: Line) -> None:
         fields: dict[str, object] = {}
         for name in ("step", "steps"):
-            if isinstance(line.get(name), int):
-                fields[name] = line[name]
+            if (count := _number(line.get(name))) is not None and count <= LARGEST_COUNT:
+                fields[name] = int(count)
         for name in ("steps_per_s", "eta_s", "memory_mb"):
             fields[name] = _number(line.get(name))
         losses = line.get("loss")
         if isinstance(losses, dict):
-            numbers = {str(name): _number(value) for name, value in losses.items()}
+            numbers = {storable(str(name)): _finite(value) for name, value in losses.items()}
             fields["losses"] = {name: value for name, value in numbers.items() if value is not None}
             fields["loss"] = numbers.get("train")
         if isinstance(line.get("verdict"), str):
-            fields["verdict"] = line["verdict"]
+            fields["verdict"] = storable(line["verdict"])[:LONGEST_MESSAGE]
         fields["elapsed_s"] = round(self._elapsed_before_s + monotonic_s() - self._began_s, 1)
         fraction = _number(line.get("fraction"))
         self.update(
             progress=None if fraction is None else min(1.0, max(0.0, fraction)),
-            message=str(line.get("message") or "")[:LONGEST_MESSAGE],
+            message=storable(str(line.get("message") or ""))[:LONGEST_MESSAGE],
             **fields,
         )
         self._progress_waits = True
@@ -484,9 +491,10 @@ class Run:
             self.warn(f"The trainer could not be told what to do ({error}); it goes on as it was.")
 
     async def stop(self) -> None:
-        """Ask for the end; a trainer that does not obey is ended."""
+        """Ask for the end; a trainer that does not obey is ended, however often it is asked."""
+        if not self.is_stopping:
+            self._stop_asked_s = monotonic_s()
         self.is_stopping = True
-        self._stop_asked_s = monotonic_s()
         if self.process is not None or self._is_starting:
             await self.steer(order="stop")
         elif self.task is not None:
@@ -652,6 +660,11 @@ class Jobs:
         if found is None:
             raise NotFoundError(f"There is no job {job_id[:80]!r}.")
         return self._live(found)
+
+    async def of_speaker(self, speaker: str) -> list[Job]:
+        """Every job that works or worked with recordings of this speaker, among others or alone."""
+        found = await self._database.read(lambda c: rows.of_speaker(c, speaker))
+        return [self._live(stored).job for stored in found]
 
     def folder(self, job: Job) -> Path:
         """Where a job's files lie."""
@@ -946,8 +959,21 @@ def _title(job: Job) -> str:
     return what[job.kind] + (f" of {whose}" if whose else "")
 
 
+def _finite(value: object) -> float | None:
+    """A number that the trainer told, None when it is none: JSON knows numbers that no float can hold."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
+
+
 def _number(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    """The same for what is never less than nothing: times, counts, sizes, shares."""
+    number = _finite(value)
+    return number if number is not None and number >= 0 else None
 
 
 def _says_full(lines: Sequence[str]) -> bool:

@@ -142,7 +142,8 @@ def find(folder: Path, pid: int = 0, created_at: float = 0.0) -> TrainerProcess 
     for number, started_at in candidates:
         try:
             process = psutil.Process(number)
-            if abs(process.create_time() - started_at) > CLOCK_SLACK_S:
+            # Asked so that a time that is no number (NaN) fits nobody.
+            if not abs(process.create_time() - started_at) <= CLOCK_SLACK_S:
                 continue  # the number was given to somebody else
             found = TrainerProcess(process, None)
         except (psutil.Error, ValueError, OverflowError):

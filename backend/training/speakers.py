@@ -33,6 +33,7 @@ logger = logging.getLogger(__name__)
 
 MOST_SPEAKERS = 500
 LEAST_CONSENT_CHARS = 8
+LONGEST_EMOTION = 64
 LANGUAGE = re.compile(r"[A-Za-z]{2,8}(?:[-_+][A-Za-z0-9]{1,8}){0,3}")
 """An espeak voice: "en-us", "de", "zh-yue"."""
 
@@ -60,6 +61,8 @@ class Speakers:
         self._database = database
         self._folder = folder
         self._rows: dict[str, SpeakerRow] = {}
+        self._going: set[str] = set()
+        self._writing = asyncio.Lock()  # what is written last is what was said last
 
     async def open(self) -> tuple[list[str], list[str]]:
         """Make files and rows agree; returns ids of speakers whose removal was cut short, and notices."""
@@ -74,6 +77,7 @@ class Speakers:
             if speaker_id not in going and files.get(speaker_id) != row:
                 await asyncio.to_thread(self._write_file, row)
         self._rows = {key: row for key, row in stored.items() if key not in going}
+        self._going = set(going)
         return going, notices
 
     async def everybody(self) -> list[Speaker]:
@@ -209,19 +213,31 @@ class Speakers:
     async def begin_removal(self, speaker_id: str) -> None:
         """From here on the speaker is gone, also after a crash; `end_removal` follows when the clips are."""
         self.known(speaker_id)
-        await asyncio.to_thread(self._mark_going, speaker_id)
-        del self._rows[speaker_id]
+        row = self._rows.pop(speaker_id)  # before the first await: only one removes
+        self._going.add(speaker_id)
+        try:
+            async with self._writing:
+                await asyncio.to_thread(self._mark_going, speaker_id)
+        except OSError:
+            self._rows[speaker_id] = row
+            self._going.discard(speaker_id)
+            raise
 
     async def end_removal(self, speaker_id: str) -> None:
         """Nothing of the speaker is left."""
         await self._database.write(lambda c: rows.delete(c, speaker_id), durable=True)
         await asyncio.to_thread((self._folder / f"{speaker_id}{_GOING}").unlink, missing_ok=True)
+        self._going.discard(speaker_id)
         self._bus.publish(SpeakerChanged(speaker=speaker_id, what="was removed"))
 
     async def _keep(self, row: SpeakerRow, what: str) -> None:
         self._rows[row.id] = row
-        await asyncio.to_thread(self._write_file, row)
-        await self._database.write(lambda c: rows.put(c, row), durable=True)
+        async with self._writing:
+            newest = self._rows.get(row.id)
+            if newest is None:
+                return  # removed meanwhile: nothing of it is written again
+            await asyncio.to_thread(self._write_file, newest)
+            await self._database.write(lambda c: rows.put(c, newest), durable=True)
         self._bus.publish(SpeakerChanged(speaker=row.id, what=what))
 
     def _free_slug(self, name: str) -> str:
@@ -230,7 +246,7 @@ class Speakers:
         if slug in _RESERVED:
             slug = f"speaker-{slug}"
         free, n = slug, 1
-        while free in self._rows:
+        while free in self._rows or free in self._going:
             n += 1
             free = f"{slug}-{n}"
         return free
@@ -317,6 +333,20 @@ def _checked_name(name: str) -> str:
     if not name or len(name) > 100:
         raise InvalidInputError("A speaker needs a name of 1 to 100 characters.")
     return name
+
+
+def checked_emotion(emotion: str) -> str:
+    """A feeling as a short word.
+
+    Raises:
+        InvalidInputError: It is longer than that.
+    """
+    emotion = _plain(emotion)
+    if len(emotion) > LONGEST_EMOTION:
+        raise InvalidInputError(
+            f"The emotion has {len(emotion):,} characters; a word of at most {LONGEST_EMOTION} is taken."
+        )
+    return emotion
 
 
 def checked_language(language: str) -> str:

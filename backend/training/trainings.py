@@ -36,6 +36,7 @@ from backend.contracts.training import (
 from backend.core.clock import now
 from backend.library.voices import VoiceLibrary, checked_name
 from backend.storage.speakers import SpeakerRow
+from backend.storage.text import storable
 from backend.training import checkpoints as past
 from backend.training import runner
 from backend.training.bases import ENDINGS
@@ -67,6 +68,7 @@ RATES_HZ = (16_000, 22_050)
 LONGEST_BUDGET_S = 14 * 86_400.0
 MOST_STEPS = 10_000_000
 LONGEST_TEXT = 500
+LARGEST_OPTION = 1e15
 MOST_WAITING_SAMPLES = 8
 KEPT_HISTORIES = 8
 KEPT_SAYINGS = 40
@@ -237,6 +239,7 @@ class Trainings:
             memory={
                 "language": language,
                 "consent": "; ".join(_consent(one) for one in people),
+                "speakers": [one.id for one in people],
             },
         )
 
@@ -284,7 +287,7 @@ class Trainings:
                 f"The base {wanted.base[:120]!r} cannot be used: name a {', '.join(ENDINGS)} file inside the models"
                 f" folder ({models}), relative to it."
             )
-        if not path.is_file():
+        if not _is_file(path):
             raise NotFoundError(f"There is no base checkpoint {wanted.base[:120]!r} in {models}.")
         return str(path)
 
@@ -821,11 +824,13 @@ def _checked_options(options: Mapping[str, Any]) -> dict[str, Any]:
         ):
             raise InvalidInputError(f"options.{name[:40]} cannot be set.")
         if not isinstance(value, str | int | float | bool | None) or (
-            isinstance(value, str) and len(value) > 200
+            isinstance(value, str) and (len(value) > 200 or storable(value) != value)
         ):
             raise InvalidInputError(
                 f"options.{name} must be a number, a short text, true or false."
             )
+        if isinstance(value, int | float) and not abs(value) <= LARGEST_OPTION:
+            raise InvalidInputError(f"options.{name} is larger than any number that is of use.")
     return dict(options)
 
 
@@ -858,6 +863,14 @@ def _ready_to_listen(folder: Path, saved: past.Saved) -> Path | None:
         return None
 
 
+def _is_file(path: Path) -> bool:
+    """Whether there is such a file; a name that no disk can hold is none."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
 def _fresh_folder(folder: Path, spec: JobSpec) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -872,7 +885,7 @@ def _branch(source: Path, target: Path, saved: past.Saved, base: Path) -> None:
             shutil.copytree(source / name, target / name, ignore=ignored)
         elif (source / name).is_file():
             shutil.copyfile(source / name, target / name)
-    kept = target / saved.path.relative_to(base)
+    kept = target / saved.path.relative_to(base.resolve())  # its links are followed already
     kept.parent.mkdir(parents=True, exist_ok=True)
     if saved.path.is_dir():
         shutil.copytree(saved.path, kept)
@@ -930,7 +943,7 @@ def _read_png(path: Path) -> bytes:
 
 def _inherited(memory: Mapping[str, Any]) -> dict[str, object]:
     """What a job made from another one knows of the voice."""
-    return {name: memory[name] for name in ("language", "consent") if name in memory}
+    return {name: memory[name] for name in ("language", "consent", "speakers") if name in memory}
 
 
 def _plain(result: Mapping[str, Any]) -> dict[str, object]:

@@ -38,6 +38,7 @@ LONGEST_NAME_BYTES = 200
 LARGEST_TRANSCRIPTS = 32 << 20
 HEAD_BYTES = 8 << 10
 """What is looked at to tell sound from text; five thousand files of a folder may wait together."""
+LOOK_EVERY_BYTES = 32 << 20
 SPARE_BYTES = 256 << 20
 """Room that stays free on the disk: the database, the log and the clips need it."""
 
@@ -99,6 +100,7 @@ class Incoming:
         self.filename = safe_filename(filename)
         self.problem = ""
         self.size_bytes = 0
+        self._unlooked_bytes = 0
         self._limit_bytes = limit_bytes
         self.folder = folder
         folder.mkdir(parents=True)
@@ -123,6 +125,12 @@ class Incoming:
             )
             self._empty()
             return
+        self._unlooked_bytes += len(piece)
+        if (
+            self._unlooked_bytes >= LOOK_EVERY_BYTES
+        ):  # how much comes in all need not have been said
+            self._unlooked_bytes = 0
+            _check_room(self.folder, 0)
         try:
             self._file.write(piece)
         except OSError as error:
@@ -224,15 +232,15 @@ class Uploads:
             StorageFullError: There is too little room.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(self._folder).free
-        if free < expected_bytes + SPARE_BYTES:
-            raise StorageFullError(
-                f"The files have {expected_bytes / 2**20:,.0f} MiB and {self._folder} has {free / 2**20:,.0f} MiB free; "
-                f"{SPARE_BYTES >> 20} MiB are kept free. Make room on that disk."
-            )
+        _check_room(self._folder, expected_bytes)
 
     def receive(self, filename: str) -> Incoming:
-        """A place for a file that comes; on a worker thread."""
+        """A place for a file that comes; on a worker thread.
+
+        Raises:
+            StorageFullError: There is too little room.
+        """
+        self.check_room(0)
         return Incoming(self._folder / f"{_COMING}{uuid4().hex}", filename, self.limit_bytes)
 
     async def take(self, incoming: Incoming, label: Label) -> Upload:
@@ -477,6 +485,18 @@ def _stored(upload_id: str, found: Any) -> Stored:
     if not re.fullmatch(r"(sound|transcripts)\.[a-z0-9]{1,8}", stored.file):
         raise ValueError(f"it names a file {stored.file!r}")
     return stored
+
+
+def _check_room(folder: Path, expected_bytes: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < expected_bytes + SPARE_BYTES:
+        raise StorageFullError(
+            f"The files have {expected_bytes / 2**20:,.0f} MiB and {folder} has {free / 2**20:,.0f} MiB free; "
+            f"{SPARE_BYTES >> 20} MiB are kept free. Make room on that disk."
+            if expected_bytes
+            else f"{folder} has {free / 2**20:,.0f} MiB free; {SPARE_BYTES >> 20} MiB are kept free. Make room on that "
+            "disk and send the files again."
+        )
 
 
 def _full(error: OSError, folder: Path) -> StorageFullError | InvalidInputError:

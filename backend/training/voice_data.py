@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from backend.clients.microphone import Microphones
-from backend.contracts.errors import ConflictError
+from backend.contracts.errors import AppError, ConflictError
 from backend.core.bus import EventBus
 from backend.core.workers import EngineHost
 from backend.storage.database import Database
@@ -16,7 +16,7 @@ from backend.training.pictures import Pictures
 from backend.training.processing import Checks, Hear, Processing
 from backend.training.prompts import Prompts
 from backend.training.recording import Recorder
-from backend.training.speakers import Speakers, checked_language
+from backend.training.speakers import Speakers, checked_emotion, checked_language
 from backend.training.uploads import Label, Uploads
 
 
@@ -87,7 +87,14 @@ class VoiceData:
         await self.checks.open()
         await self.recorder.open()
         for speaker_id in going:
-            await self._remove(speaker_id)
+            try:
+                await self._remove(speaker_id)
+            except AppError as error:  # a job came in between: Luma starts all the same
+                notices.append(
+                    f"The removal of the speaker {speaker_id}, which was cut short, is not done yet, and the next start "
+                    f"tries again: {error.message}"
+                )
+                continue
             notices.append(
                 f"The removal of the speaker {speaker_id}, which was cut short, is done."
             )
@@ -104,10 +111,11 @@ class VoiceData:
 
         Raises:
             NotFoundError: There is no such speaker.
-            InvalidInputError: The language is none.
+            InvalidInputError: The language is none, or the emotion is no short word.
         """
         language = checked_language(language) if language else ""
         row = await self.speakers.or_default(speaker, language)
+        emotion = checked_emotion(emotion)
         return Label(speaker=row.id, language=language or row.language, emotion=emotion)
 
     async def remove_speaker(self, speaker_id: str) -> tuple[int, list[str]]:
@@ -121,7 +129,7 @@ class VoiceData:
             ConflictError: A job works with these clips.
         """
         speaker = self.speakers.known(speaker_id)
-        for job in await self._jobs.history(speaker=speaker_id):
+        for job in await self._jobs.of_speaker(speaker_id):
             if job.state not in ENDED:
                 raise ConflictError(
                     f"A job ({job.kind}, {job.state}) works with the clips of {speaker.name}. Stop it first."
@@ -134,7 +142,7 @@ class VoiceData:
         await self.uploads.forget_speaker(speaker_id)
         await self.doctor.forget(speaker_id)
         # Their folders hold features, samples and weights made of the recordings.
-        for job in await self._jobs.history(speaker=speaker_id):
+        for job in await self._jobs.of_speaker(speaker_id):
             await self._jobs.delete(job.id)
         found = await self.clips.forget_speaker(speaker_id)
         await self.speakers.end_removal(speaker_id)
