@@ -154,6 +154,28 @@ def test_a_name_for_the_user_is_used(served: Served, api: httpx.Client, model: L
     assert "Robin" in str(model.requests[-1].json["messages"])
 
 
+def test_the_next_training_is_made_as_was_saved(served: Served, api: httpx.Client) -> None:
+    before = {
+        name: getattr(served.app.state.backend.engines.settings, name)
+        for name in Settings.model_fields
+        if name.startswith("training_")
+    }
+    change(
+        api,
+        served,
+        training_threads=1,
+        training_minutes=3,
+        training_keep_checkpoints=5,
+        training_on_close="stop",
+    )
+    backend = served.app.state.backend
+    now = backend.trainings.options
+    assert (now.threads, now.quick_s, now.keep) == (1, 180, 5)
+    assert backend.training.options.on_close == "stop"
+    change(api, served, **before)
+    assert backend.training.options.on_close == before["training_on_close"]
+
+
 def test_every_live_setting_has_somebody_who_reads_it() -> None:
     """Those that are built into engines, and those of the tests above."""
     from backend.wiring import ENGINE_SETTINGS
@@ -173,6 +195,10 @@ def test_every_live_setting_has_somebody_who_reads_it() -> None:
         "output_device",
         "output_muted",
         "output_volume",
+        "training_keep_checkpoints",
+        "training_minutes",
+        "training_on_close",
+        "training_threads",
         "user_name",
     }
 
