@@ -202,6 +202,7 @@ def off_level(samples: FloatArray, rate_hz: int, rng: np.random.Generator) -> Fl
 
 def narrow(samples: FloatArray, rate_hz: int, rng: np.random.Generator) -> FloatArray:
     """Through a telephone of 8 kHz, or a codec of 11 or 12."""
+    samples = samples * np.float32(0.8)  # room for overshoot: clipped, it would be wide again
     through = int(rng.choice([8_000, 11_025, 12_000]))
     return resample(resample(samples, rate_hz, through), through, rate_hz)
 
