@@ -51,6 +51,9 @@ class VoiceLibrary:
         self._folder = models_dir / "piper"
         self._waiting = models_dir / "downloads"
         self._inspect = inspect
+        self._bringing = (
+            asyncio.Lock()
+        )  # between the look for a name and the move nobody else takes it
 
     def new_upload(self) -> Path:
         """A fresh folder to write an upload into, outside of what engines look at."""
@@ -80,6 +83,18 @@ class VoiceLibrary:
             InvalidInputError: The name, the settings or the graph cannot be used, with the reason.
             ConflictError: There is a voice of that name.
         """
+        async with self._bringing:
+            return await self._bring_in(model, settings, name, details=details, card=card)
+
+    async def _bring_in(
+        self,
+        model: Path,
+        settings: Path,
+        name: str,
+        *,
+        details: Mapping[str, object] | None,
+        card: Mapping[str, object] | None,
+    ) -> VoiceInfo:
         try:
             name = checked_name(name)
             target = self._folder / f"{name}.onnx"

@@ -434,8 +434,8 @@ class Checks:
     async def _run_trainer(self, folder: Path) -> None:
         options = self._jobs.options
         try:
-            process = await asyncio.to_thread(
-                runner.start, "process", folder, options.environment, options.program
+            process = await runner.start_or_end(
+                "process", folder, options.environment, options.program
             )
         except OSError as error:
             raise InvalidInputError(f"The trainer could not be started: {error}.") from error

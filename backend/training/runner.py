@@ -7,6 +7,7 @@ writes what it prints into ``trainer.log``.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import os
@@ -123,6 +124,27 @@ def start(
         return TrainerProcess(psutil.Process(popen.pid), popen)
     except psutil.NoSuchProcess as error:  # cannot be: it is not waited for yet
         raise OSError(f"the trainer's process {popen.pid} was gone at once") from error
+
+
+async def start_or_end(
+    command: str, folder: Path, environment: Mapping[str, str], program: Sequence[str] = PROGRAM
+) -> TrainerProcess:
+    """`start` for one who waits for it; should he be cancelled meanwhile, what was started is ended again.
+
+    Raises:
+        OSError: It cannot be started.
+    """
+    starting = asyncio.ensure_future(
+        asyncio.to_thread(start, command, folder, environment, program)
+    )
+    try:
+        return await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        with contextlib.suppress(OSError):
+            process = await starting
+            process.kill()
+            await asyncio.to_thread(process.reap)
+        raise
 
 
 def find(folder: Path, pid: int = 0, created_at: float = 0.0) -> TrainerProcess | None:

@@ -177,6 +177,10 @@ class Trainings:
         self._listener: asyncio.Task[None] | None = None
         self._exports: dict[str, asyncio.Task[Path]] = {}
         self._exporting = asyncio.Semaphore()
+        self._naming = asyncio.Lock()  # until the job is queued, nobody else asks for its name
+        self._homecoming = (
+            asyncio.Lock()
+        )  # until a voice lies in the library, nobody else gets its name
         jobs.register("train", self)
 
     async def close(self) -> None:
@@ -196,6 +200,10 @@ class Trainings:
             NotFoundError: There is no such speaker, clip or character.
             ConflictError: Nobody agreed, the name is taken, or there are too few clips.
         """
+        async with self._naming:
+            return await self._start(wanted)
+
+    async def _start(self, wanted: TrainRequest) -> Job:
         name = await self._free_name(wanted.name)
         if wanted.rate_hz not in RATES_HZ:
             raise InvalidInputError(f"rate_hz is {wanted.rate_hz}; a voice has 16000 or 22050 Hz.")
@@ -412,12 +420,27 @@ class Trainings:
         """The verified export becomes a voice of the library; safe to do again after a crash in the middle."""
         job = run.job
         model = await asyncio.to_thread(_exported, run.folder, result)
-        if "voice" not in run.memory:
-            run.memory["voice"] = await asyncio.to_thread(self._name_that_is_free, job.name)
-            await run.save(durable=True)
-        name = str(run.memory["voice"])
         clips = await asyncio.to_thread(read_clips, self._data_folder(run))
-        if not await asyncio.to_thread(self._is_home, name, job.id):
+        async with self._homecoming:
+            name = await self._settle_in(run, result, model, clips)
+        summary = f"{name} is trained and ready to speak."
+        if name != job.name and not run.memory.get("export_of"):
+            summary += f" There was a voice {job.name} already, so it is called {name}."
+        given = await self._give(run, name)
+        return {**_plain(result), "voice": name, "character_id": given, "summary": summary}
+
+    async def _settle_in(
+        self, run: Run, result: dict[str, Any], model: Path, clips: Sequence[ClipSpec]
+    ) -> str:
+        """Bring the voice into the library unless it is there; returns its name."""
+        job = run.job
+        name = str(run.memory.get("voice") or "")
+        is_home = bool(name) and await asyncio.to_thread(self._is_home, name, job.id)
+        if not is_home:
+            # A name that was chosen before a crash may have been given to another voice since.
+            name = await asyncio.to_thread(self._name_that_is_free, name or job.name)
+            run.memory["voice"] = name
+            await run.save(durable=True)
             card = await self._card(run, name, result, clips)
             await self._clips.trained(name, [clip.uid for clip in clips])
             try:
@@ -445,11 +468,7 @@ class Trainings:
             except BaseException:
                 await self._clips.trained(name, ())
                 raise
-        summary = f"{name} is trained and ready to speak."
-        if name != job.name and not run.memory.get("export_of"):
-            summary += f" There was a voice {job.name} already, so it is called {name}."
-        given = await self._give(run, name)
-        return {**_plain(result), "voice": name, "character_id": given, "summary": summary}
+        return name
 
     async def _give(self, run: Run, name: str) -> str:
         """Load the voice, and give it to the character it was made for; the id, empty when nobody got it."""
@@ -677,9 +696,12 @@ class Trainings:
     async def _run_child(self, command: str, folder: Path) -> dict[str, Any]:
         """A short run of the trainer that is no job of its own."""
         options = self.jobs.options
-        process = await asyncio.to_thread(
-            runner.start, command, folder, options.environment, options.program
-        )
+        try:
+            process = await runner.start_or_end(
+                command, folder, options.environment, options.program
+            )
+        except OSError as error:
+            raise ConflictError(f"The trainer could not be started: {error}.") from error
         reader = ProgressReader(folder)
         try:
             async with asyncio.timeout(EXPORT_S):
@@ -712,6 +734,10 @@ class Trainings:
             NotFoundError: There is no such checkpoint.
             ConflictError: The name is taken.
         """
+        async with self._naming:
+            return await self._export(checkpoint_id, name)
+
+    async def _export(self, checkpoint_id: str, name: str) -> Job:
         job, _, saved = await self.find_checkpoint(checkpoint_id)
         source = self.jobs.folder(job)
         stored = await self.jobs.stored(job.id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import shutil
 import sys
 import wave
 from collections.abc import Iterator
@@ -14,8 +15,10 @@ import httpx
 import pytest
 
 from backend.app import create_app
+from backend.contracts.errors import ConflictError
 from backend.contracts.training import Job
 from backend.server import BackendThread
+from backend.training.trainings import TrainRequest
 from config import LoadedSettings
 from tests.integration.conftest import Served, settings_for
 from tests.training_data import speaker_with_clips
@@ -372,3 +375,39 @@ def test_strangers_reach_none_of_it(studio: Studio, trained: dict[str, Any]) -> 
             assert client.request(method, url).status_code == 401
             overlay = {"token": studio.overlay_token}
             assert client.request(method, url, params=overlay).status_code in (401, 403)
+
+
+def test_two_trainings_that_ask_for_one_name_at_once_do_not_both_get_it(
+    studio: Studio,
+) -> None:
+    async def both() -> list[Any]:
+        wanted = TrainRequest("twins", speaker=studio.speaker, steps=20, test_sentence="script")
+        start = studio.app.state.backend.trainings.start
+        return [*await asyncio.gather(start(wanted), start(wanted), return_exceptions=True)]
+
+    found = studio.in_loop(both())
+    assert sorted(type(one).__name__ for one in found) == ["ConflictError", "Job"]
+    assert studio.ended(next(one for one in found if isinstance(one, Job)).id).state == "done"
+
+
+def test_a_voice_whose_name_was_taken_while_it_came_home_gets_another_when_resumed(
+    api: httpx.Client,
+    studio: Studio,
+    trained: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    voices = studio.app.state.backend.voices
+
+    async def too_late(model: Path, settings: Path, name: str, **_: Any) -> None:
+        for end in ("onnx", "onnx.json"):
+            shutil.copyfile(voices._folder / f"mika-v1.{end}", voices._folder / f"{name}.{end}")
+        shutil.rmtree(model.parent)
+        raise ConflictError(f"There is a voice {name!r} already.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(voices, "bring_in", too_late)
+        job = studio.ended(train(api, studio, "taken").json()["job_id"])
+        assert job.state == "failed"
+    assert api.post(f"/api/voice/jobs/{job.id}/resume").status_code == 200
+    job = studio.ended(job.id)
+    assert (job.state, job.result.get("voice")) == ("done", "taken-2"), job.message

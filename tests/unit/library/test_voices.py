@@ -131,3 +131,12 @@ def test_a_name_that_is_no_safe_file_name_is_refused(name: str) -> None:
 )
 def test_usual_names_are_taken(name: str) -> None:
     assert checked_name(name) == name.removesuffix(".onnx")
+
+
+async def test_of_two_voices_of_one_name_at_once_the_first_stays(shelf: Shelf) -> None:
+    pairs = [shelf.upload(), shelf.upload()]
+    done = await asyncio.gather(
+        *(shelf.library.bring_in(*pair, "twin") for pair in pairs), return_exceptions=True
+    )
+    assert sorted(type(one).__name__ for one in done) == ["ConflictError", "VoiceInfo"]
+    assert shelf.voices == ["twin.onnx", "twin.onnx.json"]

@@ -276,3 +276,20 @@ def test_a_branch_is_made_where_the_data_folder_is_a_link(tmp_path: Path) -> Non
     target.mkdir()
     trainings._branch(source, target, history.known("step-1"), history.folder)
     assert (target / "checkpoints" / "step-1.safetensors").read_bytes() == b"w"
+
+
+# --- two at once ---
+
+
+async def test_a_program_that_starts_while_nobody_waits_any_more_is_ended(tmp_path: Path) -> None:
+    before = set(psutil.Process().children())
+    starting = asyncio.create_task(
+        runner.start_or_end(
+            "x", tmp_path, {}, (sys.executable, "-c", "import time; time.sleep(60)")
+        )
+    )
+    await asyncio.sleep(0)
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    assert set(psutil.Process().children()) == before
