@@ -77,6 +77,9 @@ LIBRARIES = (
     *("numba", "pyworld", "scipy", "PIL"),
 )
 CHECKPOINT_BYTES = 60 << 20  # weights, their average and two moments of 3.6 M parameters
+DB_OF_LIKENESS = 25.0
+"""What a speaker who is not at all alike weighs against the spectral distance: 0.01 of similarity as much as 0.25 dB."""
+
 SCORED_CLIPS = 4  # held-back clips a checkpoint speaks: more would cost more than a second
 SAMPLE_SCALES = (0.667, 1.0, 0.0)  # piper's, without random rhythm: samples are to be compared
 BFLOAT16_TESTS = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
@@ -347,7 +350,9 @@ def learn(
     def save() -> None:
         nonlocal saved_at_s
         _measure(progress, average, held)
-        _save(store, network, average, optimizer, progress, config, dataset, reporter)
+        heard = ear.score(average)
+        _save(store, network, average, optimizer, progress, config, dataset, reporter, heard)
+        ear.tell(heard, progress)
         saved_at_s = progress.seconds
 
     reporter.state(State.TRAIN, _what_is_trained(dataset, config, spec))
@@ -404,7 +409,6 @@ def learn(
             if is_scheduled or is_overdue or wants_checkpoint:
                 save()
                 is_saved = True
-                ear.score(average, progress)
             if is_heard or wants_sample:
                 ear.listen(average, progress.step)
                 heard_at = progress.step
@@ -414,7 +418,6 @@ def learn(
         raise
     if not is_saved:
         save()
-        ear.score(average, progress)
         if heard_at != progress.step:
             ear.listen(average, progress.step)
     return progress
@@ -555,6 +558,7 @@ def _save(
     config: TrainConfig,
     dataset: Dataset,
     reporter: Reporter,
+    heard: Scores,
 ) -> None:
     moments, numbers = pack_optimizer(optimizer)
     chance, chance_numbers = pack_rng()
@@ -581,7 +585,7 @@ def _save(
             "data_sha256": dataset.manifest.data_sha256,
             "language": dataset.manifest.language,
         },
-        score,
+        demerit(heard),
     )
     best = store.best()
     reporter.checkpoint(
@@ -758,9 +762,12 @@ class Ear:
             made=f"{SAMPLES}/made-{step:07d}.png",
         )
 
-    def score(self, network: QuickNetwork, progress: Progress) -> None:
-        """Compare what the checkpoint of this step says with the held-back recordings."""
-        scores = score(network, self._references[:SCORED_CLIPS], self._spec.language)
+    def score(self, network: QuickNetwork) -> Scores:
+        """Compare what the network says now with the held-back recordings."""
+        return score(network, self._references[:SCORED_CLIPS], self._spec.language)
+
+    def tell(self, scores: Scores, progress: Progress) -> None:
+        """Report the scores of this step's checkpoint."""
         loss = progress.validation[-1][1] if progress.validation else None
         self._reporter.scores(f"step-{progress.step:07d}", **scores.as_dict(), loss=loss)
 
@@ -802,6 +809,18 @@ def score(network: QuickNetwork, references: Sequence[Reference], language: str)
     made = speak(network, [one.text for one in references], language)
     real = [read_sound(Path(one.path), network.rate_hz) for one in references]
     return compare(made, real, network.rate_hz)
+
+
+def demerit(heard: Scores) -> float | None:
+    """What the best checkpoint has least of; None while nothing can be measured.
+
+    By ear, not by loss: on 0.4 minutes the held-back loss is least after 49 of 474 steps, where pocketsphinx misses 0.51 of
+    the words and Resemblyzer finds a similarity of 0.93; this chooses step 178 with 0.27 and 0.98 (all 474: the same).
+    """
+    if heard.mcd_db is None:
+        return None
+    likeness = heard.similarity if heard.similarity is not None else 1.0
+    return heard.mcd_db + DB_OF_LIKENESS * (1.0 - likeness)
 
 
 _vocoders: dict[tuple[int, str], Vocoder] = {}

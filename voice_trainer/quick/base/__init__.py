@@ -12,6 +12,9 @@ from pathlib import Path
 from voice_trainer.quick.network import NetworkConfig, QuickNetwork
 
 VERSION = 1
+DROPOUT = 0.2
+"""While a voice is trained on the base, twice the base's own: on 0.4 minutes 3.32 instead of 3.39 dB."""
+
 _FOLDER = Path(__file__).parent
 WEIGHTS_PATH = _FOLDER / f"quick-base-{VERSION}.safetensors"
 CARD_PATH = _FOLDER / f"quick-base-{VERSION}.json"
@@ -63,7 +66,12 @@ def load(rate_hz: int, language: str = "en-us", *, speakers: int = 1) -> QuickNe
     if rate_hz not in about.config.rates_hz:
         raise ValueError(f"The base speaks at {about.config.rates_hz} Hz, not at {rate_hz}.")
     stored = {name: values.float() for name, values in load_file(WEIGHTS_PATH).items()}
-    values = {**about.config.as_dict(), "rates_hz": (rate_hz,), "speakers": speakers}
+    values = {
+        **about.config.as_dict(),
+        "rates_hz": (rate_hz,),
+        "speakers": speakers,
+        "dropout": DROPOUT,
+    }
     network = QuickNetwork(NetworkConfig(**values))
     rows = _rows_of(language, about.languages)
     stored["speakers.weight"] = stored["speakers.weight"][rows].mean(dim=0).repeat(speakers, 1)
