@@ -35,8 +35,12 @@ HEARD = "heard.json"
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 SAMPLE_FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}\.wav")
+BEFORE = "before"
+"""Stands where a checkpoint's name does for what the base said; it is no checkpoint that could be asked for."""
 MOST_POINTS = 4096
+LONG_AGO = datetime.fromtimestamp(0, UTC)
 LARGEST_PICTURE_BYTES = 8 << 20
+LARGEST_STEP = 2**53
 
 
 @dataclass(slots=True)
@@ -61,6 +65,7 @@ class Sample:
     path: Path
     text: str
     checkpoint: str = ""
+    at: datetime = LONG_AGO
 
 
 class History:
@@ -93,15 +98,19 @@ class History:
             except OSError as error:
                 logger.warning("job %s: its past cannot be read: %s", self.folder.name, error)
             self._heard = _heard(self.folder)
-            for name in [name for name, one in self.checkpoints.items() if not one.path.exists()]:
+            for name in [name for name, one in self.checkpoints.items() if not _exists(one.path)]:
                 del self.checkpoints[name]
         return self
 
     def wire(self) -> list[Checkpoint]:
-        """The checkpoints, the newest first."""
+        """The checkpoints, the newest first; at the end what the base said before the first step, if it was kept."""
         ordered = sorted(self.checkpoints.values(), key=lambda one: (one.step, one.at))
         last = ordered[-1].name if ordered else ""
-        return [self._wire(one, is_last=one.name == last) for one in reversed(ordered)]
+        found = [self._wire(one, is_last=one.name == last) for one in reversed(ordered)]
+        first = next((one for one in self.samples if one.step == 0 and not one.checkpoint), None)
+        if first is not None and not any(one.step == 0 for one in found):
+            found.append(self._before_training(first))
+        return found
 
     def losses(self, limit: int) -> list[LossPoint]:
         """The curve in at most ``limit`` points: each is the mean of its neighbours, at the step of the last of them."""
@@ -157,9 +166,9 @@ class History:
                 path = inside(self.folder / SAMPLES, self.folder, str(line["path"]))
                 if path is not None and SAMPLE_FILE.fullmatch(path.name):
                     name = str(line.get("checkpoint") or "")
-                    self.samples.append(
-                        Sample(int(line["step"]), path, str(line.get("text") or ""), name)
-                    )
+                    at = datetime.fromtimestamp(float(line["at"]), UTC)
+                    text = str(line.get("text") or "")
+                    self.samples.append(Sample(int(line["step"]), path, text, name, at))
             case "scores":
                 saved = self.checkpoints.get(str(line["checkpoint"]))
                 if saved is not None:
@@ -174,7 +183,11 @@ class History:
 
     def _feed_loss(self, line: Mapping[str, Any]) -> None:
         losses, step = line.get("loss"), line.get("step")
-        if not isinstance(losses, dict) or not isinstance(step, int):
+        if (
+            not isinstance(losses, dict)
+            or not isinstance(step, int)
+            or not 0 <= step <= LARGEST_STEP
+        ):
             return
         train, held = losses.get("train"), losses.get("validation")
         point = LossPoint(step=step, train=train, validation=held)
@@ -215,6 +228,19 @@ class History:
             if not sample.checkpoint and sample.step == saved.step:
                 return sample
         return None
+
+    def _before_training(self, sample: Sample) -> Checkpoint:
+        """Something to compare with; there are no weights to export or to go on from."""
+        words = self._heard.get(sample.path.name)
+        return Checkpoint(
+            id=f"{self.folder.name}:{BEFORE}",
+            job_id=self.folder.name,
+            step=0,
+            sample_url=sample_url(self.folder.name, sample.path.name),
+            sample_text=sample.text,
+            scores=CheckpointScores(clear_words=words),
+            created_at=sample.at,
+        )
 
     def _wire(self, saved: Saved, *, is_last: bool) -> Checkpoint:
         sample = self.sample_of(saved)
@@ -265,7 +291,18 @@ def _heard(folder: Path) -> dict[str, float]:
         return {}
     if not isinstance(found, dict):
         return {}
-    return {name: float(value) for name, value in found.items() if isinstance(value, int | float)}
+    return {
+        name: float(value)
+        for name, value in found.items()
+        if isinstance(value, int | float) and 0 <= value <= 1
+    }
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name that no disk can hold
+        return False
 
 
 def _halved(points: list[LossPoint]) -> list[LossPoint]:

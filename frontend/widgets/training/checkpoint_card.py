@@ -150,6 +150,8 @@ class CheckpointCard(Panel):
         one, text = self.current, self.text.text.strip()[:LONGEST_TEXT]
         if one is None or self.busy:
             return
+        if one.step == 0:
+            one = next((other for other in self.cockpit.checkpoints if other.step), one)
         self._say(one, text or self._test_sentence(), f"checkpoint:{one.id}")
 
     def _say(self, one: Checkpoint, text: str, key: str) -> None:
@@ -437,12 +439,14 @@ class CheckpointRows(RowList):
                 f"{side}:{one.id}", edge, y + 4, side, partial(card.mark, side, one) if one.sample_url else None,
                 width=22, height=22, anchor="e", on=on, tip=f"Compare as {side}   {side}",
             ) + 4  # fmt: skip
+        if one.step == 0:  # what the base said: there are no weights to do anything with
+            return
         self.button(f"more:{one.id}", edge, y + 4, "", partial(card.menu, one), icon="more", width=24, height=22,
                     kind="plain", anchor="e", tip="More   M")  # fmt: skip
 
     def act(self, number: int, key: str) -> None:
         one = self.card.cockpit.checkpoints[number]
-        if key == "<space>":
+        if key == "<space>" or one.step == 0:
             self.card.play(one)
         elif key == "<Return>":
             self.card.menu(one)
@@ -457,6 +461,6 @@ class CheckpointRows(RowList):
 
     def _menu(self) -> str:
         shown = self.card.cockpit.checkpoints
-        if 0 <= self.current < len(shown):
+        if 0 <= self.current < len(shown) and shown[self.current].step:
             self.card.menu(shown[self.current])
         return "break"

@@ -40,6 +40,16 @@ def saved(folder: Path, told: Told, name: str, step: int, *, best: bool = False)
     return path
 
 
+def test_what_the_base_said_is_heard_beside_the_checkpoints(tmp_path: Path) -> None:
+    told = Told(tmp_path)
+    told.write("sample", checkpoint="", step=0, path="samples/0.wav", text="Hello", duration_s=1)
+    saved(tmp_path, told, "b", 100, best=True)
+    last, before = History(tmp_path).refresh().wire()
+    assert (last.step, before.step, before.sample_text) == (100, 0, "Hello")
+    assert before.sample_url == f"/api/voice/samples/{tmp_path.name}/0.wav"
+    assert (before.is_best, before.is_last, before.size_bytes) == (False, False, 0)
+
+
 def test_checkpoints_are_told_newest_first_with_their_scores_and_samples(tmp_path: Path) -> None:
     told = Told(tmp_path)
     saved(tmp_path, told, "a", 0)
