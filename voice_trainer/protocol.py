@@ -304,16 +304,21 @@ def read_job(folder: Path) -> JobSpec:
     """What the job wants.
 
     Raises:
-        ProtocolError: ``job.json`` is missing, no JSON, or of a newer version.
+        ProtocolError: ``job.json`` is missing, no JSON, damaged, or of a newer version.
     """
     found = read_json(folder / JOB)
     spec = _known(JobSpec, found, folder / JOB)
+    _check_kinds(spec, folder)
     if spec.version > VERSION:
         raise ProtocolError(
             f"Job {folder.name} was made by a newer Luma (job format {spec.version}, this one reads {VERSION}). Update Luma."
         )
     budget = found.get("budget") if isinstance(found, dict) else None
-    return _with_budget(spec, budget if isinstance(budget, dict) else {})
+    budget = budget if isinstance(budget, dict) else {}
+    for name in ("steps", "seconds"):
+        if not isinstance(budget.get(name), int | float | None):
+            raise ProtocolError(f"{JOB} of job {folder.name}: budget.{name} is no number.")
+    return _with_budget(spec, budget)
 
 
 def write_clips(folder: Path, clips: list[ClipSpec]) -> None:
@@ -455,6 +460,16 @@ def _known(kind: type[T], found: Any, path: Path) -> T:
         return kind(**{name: value for name, value in found.items() if name in names})
     except TypeError as error:
         raise ProtocolError(f"{path.name} of job {path.parent.name}: {error}") from error
+
+
+def _check_kinds(spec: JobSpec, folder: Path) -> None:
+    """Every value is of the kind that it must be."""
+    model = JobSpec(id="", command="train")
+    for one in fields(JobSpec):
+        if one.name != "budget" and type(getattr(spec, one.name)) is not type(
+            getattr(model, one.name)
+        ):
+            raise ProtocolError(f"{JOB} of job {folder.name}: {one.name} is damaged.")
 
 
 def _with_budget(spec: JobSpec, found: dict[str, Any]) -> JobSpec:

@@ -523,6 +523,7 @@ class Jobs:
         self._runs: dict[str, Run] = {}
         self._lanes = {lane: asyncio.Semaphore() for lane in LANES}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._deleting: set[str] = set()
         self._unkept: dict[str, StoredJob] = {}
         self._keeper: asyncio.Task[None] | None = None
         self._turns: set[str] = set()
@@ -723,6 +724,10 @@ class Jobs:
             )
         if not await asyncio.to_thread((self.options.folder / job.id).is_dir):
             raise ConflictError(f"{_title(job)}: its folder is gone, so it cannot go on.")
+        if job.id in self._deleting:
+            raise ConflictError(f"{_title(job)} is being deleted.")
+        if job.id in self._runs:  # somebody else was quicker
+            raise ConflictError(f"{_title(job)} is {self._runs[job.id].job.state}.")
         for name in ("_phase", "_closing", "_stopping"):
             stored.memory.pop(name, None)
         stored.memory["_done"] = {}
@@ -776,8 +781,13 @@ class Jobs:
             raise ConflictError(f"{_title(job)} is {job.state}. Stop it first.")
         if self.runs_of(job_id):
             raise ConflictError(f"A checkpoint of {job.name} is being exported. Wait for that.")
-        await self._database.write(lambda c: rows.delete(c, job_id), durable=True)
-        await asyncio.to_thread(shutil.rmtree, self.options.folder / job_id, ignore_errors=True)
+        self._deleting.add(job_id)  # from here on nobody resumes it
+        try:
+            self._unkept.pop(job_id, None)  # or it would be written again when there is room
+            await self._database.write(lambda c: rows.delete(c, job_id), durable=True)
+            await asyncio.to_thread(shutil.rmtree, self.options.folder / job_id, ignore_errors=True)
+        finally:
+            self._deleting.discard(job_id)
 
     async def log(self, job_id: str, tail: int) -> list[str]:
         """The last lines of what its trainer printed."""

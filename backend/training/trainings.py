@@ -53,6 +53,7 @@ from voice_trainer.protocol import (
     ClipSpec,
     JobSpec,
     ProgressReader,
+    ProtocolError,
     read_clips,
     read_job,
     write_clips,
@@ -492,7 +493,7 @@ class Trainings:
     async def _card(
         self, run: Run, name: str, result: Mapping[str, Any], clips: Sequence[ClipSpec]
     ) -> VoiceCard:
-        spec = await asyncio.to_thread(read_job, run.folder)
+        spec = await asyncio.to_thread(_spec_of, run.folder)
         history = await self.history(str(run.memory.get("export_of") or run.job.id))
         wanted = str(result.get("checkpoint") or run.memory.get("checkpoint") or "")
         found = {one.id.partition(":")[2]: one for one in history.wire()}
@@ -676,7 +677,7 @@ class Trainings:
         folder = source / "listen" / saved.name
         if (done := await asyncio.to_thread(_ready_to_listen, folder, saved)) is not None:
             return done
-        spec = await asyncio.to_thread(read_job, source)
+        spec = await asyncio.to_thread(_spec_of, source)
         spec = replace(
             spec,
             command="export",
@@ -742,7 +743,7 @@ class Trainings:
         source = self.jobs.folder(job)
         stored = await self.jobs.stored(job.id)
         name = await self._free_name(name or f"{job.name[:48]}-{saved.step}")
-        spec = await asyncio.to_thread(read_job, source)
+        spec = await asyncio.to_thread(_spec_of, source)
         spec = replace(
             spec,
             command="export",
@@ -776,7 +777,7 @@ class Trainings:
         job, history, saved = await self.find_checkpoint(checkpoint_id)
         stored = await self.jobs.stored(job.id)
         source = self.jobs.folder(job)
-        spec = await asyncio.to_thread(read_job, source)
+        spec = await asyncio.to_thread(_spec_of, source)
         if seconds is not None or steps is not None:
             spec = replace(
                 spec, budget=self._budget(TrainRequest(job.name, seconds=seconds, steps=steps))
@@ -887,6 +888,18 @@ def _ready_to_listen(folder: Path, saved: past.Saved) -> Path | None:
         return path if path.stat().st_mtime >= saved.at.timestamp() else None
     except (JobEndsError, OSError):
         return None
+
+
+def _spec_of(folder: Path) -> JobSpec:
+    """What a job was to do.
+
+    Raises:
+        ConflictError: Its file is damaged.
+    """
+    try:
+        return read_job(folder)
+    except ProtocolError as error:
+        raise ConflictError(f"{error} Start a new training: this one cannot be used.") from error
 
 
 def _is_file(path: Path) -> bool:

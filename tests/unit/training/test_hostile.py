@@ -38,6 +38,7 @@ from voice_trainer.protocol import (
     JobSpec,
     ProgressReader,
     ProtocolError,
+    read_job,
     read_json,
 )
 
@@ -293,3 +294,62 @@ async def test_a_program_that_starts_while_nobody_waits_any_more_is_ended(tmp_pa
     with pytest.raises(asyncio.CancelledError):
         await starting
     assert set(psutil.Process().children()) == before
+
+
+async def test_a_job_that_is_being_deleted_is_not_resumed(tmp_path: Path) -> None:
+    async with bench(tmp_path) as at:
+        job = await at.start(steps=30, die_at=25, die_how="kill")
+        assert (await at.ended(job)).state == "interrupted"
+        done = await asyncio.gather(
+            at.jobs.delete(job.id), at.jobs.resume(job.id), return_exceptions=True
+        )
+        assert done[0] is None
+        assert isinstance(done[1], ConflictError | NotFoundError)
+        with pytest.raises(NotFoundError):
+            await at.ended(job)
+
+
+# --- a damaged folder ---
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "[]",
+        "{",
+        "[" * 100_000,
+        '{"id": 1, "command": "train"}',
+        '{"id": "x", "command": "train", "options": []}',
+        '{"id": "x", "command": "train", "name": {"a": 1}}',
+        '{"id": "x", "command": "train", "rate_hz": "x"}',
+        '{"id": "x", "command": "train", "budget": {"steps": "many"}}',
+        '{"id": "x", "command": "train", "version": "new"}',
+    ],
+)
+def test_a_damaged_job_file_is_said_to_be_damaged(tmp_path: Path, content: str) -> None:
+    (tmp_path / "job.json").write_text(content)
+    with pytest.raises(ProtocolError):
+        read_job(tmp_path)
+    with pytest.raises(ConflictError, match=r"job\.json"):
+        trainings._spec_of(tmp_path)
+
+
+def test_a_past_full_of_nonsense_still_tells_what_makes_sense(tmp_path: Path) -> None:
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "good").write_bytes(b"w")
+    long, huge = "a" * 300, "9" * 400
+    lines = [
+        '{"kind":"checkpoint","id":"good","path":"checkpoints/good","step":1,"at":1}',
+        f'{{"kind":"checkpoint","id":"long","path":"checkpoints/{long}","step":1,"at":1}}',
+        '{"kind":"checkpoint","id":"late","path":"checkpoints/good","step":1,"at":1e18}',
+        f'{{"kind":"scores","checkpoint":"good","mcd_db":NaN,"similarity":{huge}}}',
+        f'{{"kind":"progress","step":{huge},"loss":{{"train":1e999}}}}',
+        '{"kind":"progress","step":5,"loss":{"train":"x"}}',
+        f'{{"kind":"sample","path":"samples/{long}.wav","step":1}}',
+    ]
+    (tmp_path / PROGRESS).write_text("\n".join(lines) + "\n")
+    (tmp_path / "heard.json").write_text(f'{{"a": NaN, "b": 1e999, "c": {huge}, "d": 0.5}}')
+    history = History(tmp_path).refresh()
+    assert [one.id.partition(":")[2] for one in history.wire()] == ["good"]
+    assert all(one.step < 2**53 for one in history.losses(100))
+    assert history._heard == {"d": 0.5}
