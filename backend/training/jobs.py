@@ -292,12 +292,16 @@ class Run:
             return found
         process: TrainerProcess | None = None
         if self.memory.get("_phase") == phase:
-            process = await asyncio.to_thread(
-                runner.find,
-                self.folder,
-                int(self.memory.get("_pid", 0)),
-                float(self.memory.get("_created_at", 0.0)),
-            )
+            self._is_starting = True  # it may run: only the trainer itself can be stopped
+            try:
+                process = self.process = await asyncio.to_thread(
+                    runner.find,
+                    self.folder,
+                    int(self.memory.get("_pid", 0)),
+                    float(self.memory.get("_created_at", 0.0)),
+                )
+            finally:
+                self._is_starting = False
             if process is not None:
                 since_s = now().timestamp() - process.created_at
                 self._elapsed_before_s = max(self._elapsed_before_s, since_s)
@@ -307,7 +311,8 @@ class Run:
             try:
                 await self.save(durable=True)
                 await self._write_control()
-                process = await asyncio.to_thread(
+                # Known at once: whoever stops the job from here on stops the trainer, not who follows it.
+                process = self.process = await asyncio.to_thread(
                     runner.start,
                     command,
                     self.folder,
@@ -324,7 +329,6 @@ class Run:
             await self.save(durable=True)
             if self.is_stopping:  # asked for while it was started; the file may say something older
                 await self.steer(order="stop")
-        self.process = process
         try:
             await self._follow(process)
         finally:

@@ -7,6 +7,7 @@ import json
 import math
 import shutil
 import sys
+import threading
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
@@ -353,3 +354,55 @@ def test_a_past_full_of_nonsense_still_tells_what_makes_sense(tmp_path: Path) ->
     assert [one.id.partition(":")[2] for one in history.wire()] == ["good"]
     assert all(one.step < 2**53 for one in history.losses(100))
     assert history._heard == {"d": 0.5}
+
+
+async def test_a_stop_in_the_moment_of_the_start_leaves_no_trainer_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with bench(tmp_path) as at:
+        keep = at.jobs.keep
+        stopped: list[int] = []
+
+        async def stop_when_it_has_just_started(stored: StoredJob, *, durable: bool) -> None:
+            if stored.memory.get("_pid") and not stopped:
+                stopped.append(int(stored.memory["_pid"]))
+                await at.jobs.stop(stored.job.id)
+            await keep(stored, durable=durable)
+
+        monkeypatch.setattr(at.jobs, "keep", stop_when_it_has_just_started)
+        job = await at.start(steps=100_000)
+        assert (await at.ended(job)).state == "cancelled"
+        assert stopped
+        assert (
+            not psutil.pid_exists(stopped[0])
+            or runner.find(tmp_path / "data/jobs" / job.id) is None
+        )
+
+
+async def test_a_stop_while_a_running_trainer_is_looked_for_reaches_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with bench(tmp_path) as at:
+        job = await at.start(steps=100_000)
+        await at.step(job, 1)
+    find = runner.find
+    ran: list[runner.TrainerProcess | None] = []
+    looking, go_on = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def slowly(*told: Any) -> runner.TrainerProcess | None:
+        ran.append(find(*told))
+        loop.call_soon_threadsafe(looking.set)
+        go_on.wait(10)
+        return ran[0]
+
+    monkeypatch.setattr(runner, "find", slowly)
+    async with bench(tmp_path) as at:
+        await looking.wait()
+        stopping = asyncio.create_task(at.jobs.stop(job.id))
+        await asyncio.sleep(0.05)
+        go_on.set()
+        await stopping
+        assert (await at.ended(job)).state == "cancelled"
+    assert ran[0] is not None
+    assert ran[0].has_ended()
