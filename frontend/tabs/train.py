@@ -103,6 +103,7 @@ class TrainPage(tk.Frame):
         """Files that wait until it is known whose voice they hold."""
         self.scroll.watch_wheel()
         self._was_empty = False
+        self._seen: Focus = self.cockpit.focus
         self.cockpit.watch(("page", "jobs", "speakers", "uploads"), lambda _: self._told())
         self.cockpit.watch(("clips",), lambda _: self._clips_told())
         self.bind("<Destroy>", self._ended)
@@ -343,6 +344,19 @@ class TrainPage(tk.Frame):
         if cockpit.is_loaded and not cockpit.speakers and not self.is_form_open:
             self.edit_speaker(None)
         self.scroll.arrange_soon()
+        if cockpit.focus != self._seen:
+            self._seen = cockpit.focus
+            self.after_idle(self._bring_into_sight)
+
+    def _bring_into_sight(self) -> None:
+        """The step that is looked at may lie below the edge of a short window."""
+        self.scroll.arrange()
+        card = self.cards[self.cockpit.focus]
+        if self.is_form_open:
+            card = self.form
+        if card.winfo_manager():
+            self.update_idletasks()
+            self.scroll.see(card)
 
     # --- layout
 
@@ -363,7 +377,9 @@ class TrainPage(tk.Frame):
             put(t, self.form, MARGIN, top, min(760.0, room), high)
             return top + high + GAP
         self.form.place_forget()
-        high = self.imports.wanted_height(room)
+        # What was refused is old news once she trains: the wizard's first step still counts it, and leads back to it.
+        is_past = self.cockpit.focus in LOWER and not self.imports.is_busy
+        high = 0.0 if is_past else self.imports.wanted_height(room)
         if high:
             put(t, self.imports, MARGIN, top, room, high)
             top += high + GAP

@@ -58,7 +58,7 @@ class ScrollPage(tk.Frame):
         )
         self.bind_class(tag, "<Button-4>", lambda event: self.scroll(-60))
         self.bind_class(tag, "<Button-5>", lambda event: self.scroll(60))
-        self.bind_class(tag, "<FocusIn>", lambda event: self._see(event.widget))
+        self.bind_class(tag, "<FocusIn>", lambda event: self.see(event.widget))
 
         def mark(widget: tk.Misc) -> None:
             if tag not in widget.bindtags():
@@ -72,8 +72,8 @@ class ScrollPage(tk.Frame):
         """Move by design pixels."""
         self._move(self._offset + self.theme.px(length))
 
-    def _see(self, widget: tk.Misc) -> None:
-        """Bring the card with the keyboard into sight."""
+    def see(self, widget: tk.Misc) -> None:
+        """Bring the card that holds a widget into sight; from its top where it is higher than the page."""
         card = widget
         while card.master is not None and card.master is not self.body:
             card = card.master

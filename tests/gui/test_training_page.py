@@ -15,7 +15,7 @@ from backend.contracts.events import (
     PlaybackPosition,
     RecordingLevel,
 )
-from backend.contracts.training import Job
+from backend.contracts.training import Job, Upload
 from frontend.record_window import RecordWindow
 from frontend.tabs.train import TrainPage
 from frontend.tabs.voice import VoiceTab
@@ -553,6 +553,37 @@ def test_what_cannot_be_loaded_says_why_and_can_be_tried_again(make: Callable[..
     world.refuse.clear()
     desk.page.table.invoke("retry")
     desk.until(lambda: desk.clips.total == 24)
+
+
+def test_training_comes_into_sight_and_old_refusals_make_way(make: Callable[..., Desk]) -> None:
+    world = World()
+    world.uploads += [
+        Upload(id=f"r{n}", filename=f"wrong {n}.wav", speaker="mika", problem="It is empty.", created_at=AT)
+        for n in range(6)
+    ]  # fmt: skip
+    desk = make(world, size=(1208, 560))
+    page = desk.page
+    desk.until(page.imports.winfo_ismapped)
+    page.act("train")
+    desk.stand.settle()
+    assert not page.imports.winfo_ismapped()
+    card, view = page.training, page.scroll
+    assert card.winfo_rooty() + card.winfo_height() <= view.winfo_rooty() + view.winfo_height()
+    page.cockpit.look_at("clips")
+    desk.until(page.imports.winfo_ismapped)
+
+
+def test_lists_of_transcripts_are_not_counted_as_files_to_be_cut(make: Callable[..., Desk]) -> None:
+    world = World(0)
+    world.uploads = [
+        Upload(id="u1", filename="a.wav", speaker="mika", created_at=AT),
+        Upload(id="u2", filename="metadata.csv", speaker="mika", kind="transcripts", created_at=AT),
+    ]
+    desk = make(world)
+    desk.until(lambda: len(desk.page.imports.waiting) == 2)
+    words = " ".join(words_on(desk.page.imports))
+    assert "1 file ready to be cut" in words
+    assert "1 list of transcripts" in words
 
 
 def test_the_page_that_was_looked_at_is_remembered(make: Callable[..., Desk]) -> None:

@@ -187,6 +187,11 @@ class ImportBar(Panel):
             found += self.waiting
         return found
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether something is on the way, waits to be cut, or is being cut."""
+        return bool(self.sending or self.waiting or self.cockpit.running("process"))
+
     def wanted_height(self, width: float = 0) -> float:
         """Design pixels it wants at a width; 0 = nothing is to be shown."""
         rows = len(self.items())
@@ -415,11 +420,14 @@ class ImportBar(Panel):
 
     def _sum(self) -> str:
         parts = []
-        count = len(self.waiting)
+        lists = sum(one.kind == "transcripts" for one in self.waiting)
+        count = len(self.waiting) - lists
         if self.sending:
             parts.append(f"{len(self.sending)} on the way")
         if count:
             parts.append(f"{count} file{'' if count == 1 else 's'} ready to be cut")
+        if lists:
+            parts.append(f"{lists} list{'' if lists == 1 else 's'} of transcripts")
         wrong = len(self.refused) + len(self.gone_wrong)
         if wrong:
             parts.append(f"{wrong} refused")
