@@ -113,7 +113,7 @@ class ClipPage(Wire):
     minutes: dict[str, float] = Field(default_factory=dict)
     """Accepted minutes per grade."""
     grades: dict[str, int] = Field(default_factory=dict)
-    """Accepted clips per grade."""
+    """Clips per grade, whatever their status."""
     waiting: int = 0
     """Clips that are neither accepted nor rejected."""
     can_undo: str = ""

@@ -106,7 +106,7 @@ class Sums:
     minutes: dict[str, float]
     """Accepted minutes per grade ("" = not graded)."""
     grades: dict[str, int] = field(default_factory=dict)
-    """Accepted clips per grade."""
+    """Clips per grade, whatever their status."""
     waiting: int = 0
     """Neither accepted nor rejected."""
 
@@ -142,9 +142,9 @@ def sums(connection: Connection, wanted: Wanted) -> Sums:
     for status, grade, count, seconds in connection.execute(query):
         total += count
         waiting += count if status == "new" else 0
+        grades[grade] = grades.get(grade, 0) + count
         if status == "accepted":
             accepted += count
-            grades[grade] = count
             minutes[grade] = round((seconds or 0.0) / 60, 3)
     return Sums(total, accepted, minutes, grades, waiting)
 

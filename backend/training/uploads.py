@@ -424,6 +424,8 @@ def recognised(head: bytes) -> tuple[Kind, str] | None:
 
 
 NEEDS_FFMPEG = frozenset({".m4a", ".webm", ".wma", ".aac"})
+SOUND_NAMES = NEEDS_FFMPEG | {".wav", ".flac", ".ogg", ".opus", ".mp3", ".mp4", ".aiff", ".aif"}
+"""Suffixes that promise a sound: text under such a name is no list of transcripts."""
 
 
 def _is_text(head: bytes) -> bool:
@@ -459,6 +461,13 @@ def _look(incoming: Incoming) -> tuple[Kind, str, str]:
             "transcripts as CSV, TSV, TXT or SRT.",
         )
     kind, suffix = found
+    if kind == "transcripts" and Path(name).suffix.lower() in SOUND_NAMES:
+        return (
+            "sound",
+            "",
+            f"{name} has the name of a sound, but there is no sound in it. Export it again from the program that "
+            "recorded it.",
+        )
     if suffix in NEEDS_FFMPEG and shutil.which("ffmpeg") is None:
         return (
             kind,

@@ -302,6 +302,16 @@ def test_a_file_that_is_too_large_is_refused_alone(tmp_path: Path) -> None:
         assert [path.name for path in folder.iterdir()] == answer["upload_ids"]
 
 
+def test_text_under_the_name_of_a_sound_is_refused_at_once(api: httpx.Client) -> None:
+    answer = upload(
+        api, ("take.wav", b"MZ not a sound at all\n"), ("list.txt", b"a|Hello there.\n")
+    )
+    wrong, right = answer["uploads"]
+    assert "take.wav has the name of a sound" in wrong["problem"]
+    assert right["kind"] == "transcripts"
+    assert not right["problem"]
+
+
 def test_a_recording_may_be_larger_than_other_uploads(tmp_path: Path) -> None:
     for served in serve(tmp_path, api_max_upload_mb=1, voice_upload_mb=8):
         with served.client() as api:
@@ -364,7 +374,7 @@ def test_clips_are_listed_filtered_sorted_and_summed(data: Data) -> None:
     page = data.page(sort="snr", descending=True)
     assert [clip["id"] for clip in page["clips"]] == [second, first, third]
     assert (page["total"], page["accepted"], page["waiting"]) == (3, 2, 1)
-    assert page["grades"] == {"A": 2}
+    assert page["grades"] == {"A": 2, "C": 1}, "a chip counts the clips it shows"
     assert page["minutes"] == {"A": pytest.approx(4 / 60, abs=1e-3)}
     assert [c["id"] for c in data.page(text="PURPLE")["clips"]] == [second]
     assert [c["id"] for c in data.page(grade="C")["clips"]] == [third]

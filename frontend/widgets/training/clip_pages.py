@@ -84,7 +84,7 @@ class ClipPages:
         total: How many clips fit the question.
         accepted: How many of these are accepted.
         minutes: Accepted minutes per grade.
-        grades: Accepted clips per grade.
+        grades: Clips per grade, whatever their status.
         selected: Ids of the selected clips.
         current: Row number of the current clip.
     """

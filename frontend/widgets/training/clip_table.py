@@ -164,7 +164,7 @@ class ClipTable(Panel):
             words = f"{grade}  {count:,}"
             wide = p.text_width(words, "capb") + 18
             tone, soft = TONES[grade]
-            tip = f"{count:,} accepted clips of grade {grade}, {amount:.1f} min. Press to see only these."
+            tip = f"{count:,} clips of grade {grade}, {amount:.1f} min accepted. Press to see only these."
             press = partial(clips.want, grade="" if is_on else grade)
             zone = self.zone(
                 f"grade:{grade}", right - wide, 11, wide, 20, press, tip=tip, radius=10
