@@ -170,6 +170,9 @@ class Theme:
             self._fonts[key] = tkfont.Font(
                 root, family=family, size=-round(size * scale), weight=weight
             )
+            # They go with the window. Deleting one when it is collected makes that thread, often the backend's, wait for
+            # the window: a second each once it has closed, a minute for a few windows of a test.
+            self._fonts[key].delete_font = False
         self._style()
 
     def px(self, length: float) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import shutil
@@ -56,6 +57,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if item.get_closest_marker("gui"):
                 item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(
+    item: pytest.Item, nextitem: pytest.Item | None
+) -> Generator[None, None, None]:
+    """Collect what a file of window tests leaves, here: on a backend's thread of a later test each picture and variable
+    would call Tk and wait a second for a window that has closed."""
+    yield
+    if item.get_closest_marker("gui") and (nextitem is None or nextitem.path != item.path):
+        gc.collect()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import tkinter as tk
+import tkinter.font as tkfont
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -123,6 +124,13 @@ def test_a_request_to_close_from_elsewhere_is_obeyed(s: Scene) -> None:
     s.window.ask_to_close()
     s.window._tick()
     assert s.window.closed
+
+
+def test_a_font_that_is_collected_asks_nothing_of_tk(s: Scene) -> None:
+    """On another thread, as the collector is, each question waits a second for a window that has closed."""
+    font = s.window.theme.font("body")
+    font.__del__()
+    assert font.name in tkfont.names(s.window.root)
 
 
 def test_size_tab_theme_and_scale_come_back(tmp_path: Path) -> None:
