@@ -260,7 +260,7 @@ async def test_a_message_that_waits_is_answered_by_the_character_that_was_switch
 
 async def test_a_conversation_deleted_at_any_moment_leaves_nothing_behind(house: House) -> None:
     for moment in ("turn.started", "speech.ready", "turn.stage"):
-        house.llm = WritesText(["Hello there. ", 0.01, "Bye."])
+        house.llm = WritesText(["Hello there. ", 30.0, "Bye."])
         async with Watch(house.bus) as seen:
             handles = [await house.chat.send(f"m{n}", client_uid=moment) for n in range(3)]
             await seen.until(moment)
