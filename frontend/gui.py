@@ -542,6 +542,14 @@ class MainWindow:
             return
         self._job = (event.job_id or "", event.progress)
         what = {"process": "Making clips", "doctor": "Examining clips"}.get(event.kind, "Training")
+        if event.kind == "train":  # every phase counts from 0 to 100 %
+            what = {
+                "preflight": "Checking before the training",
+                "prepare": "Reading the clips",
+                "align": "Finding the sounds",
+                "export": "Making the voice",
+                "verify": "Trying the voice",
+            }.get(event.state, what)
         words = f"{what} {_figure(event.progress)}{_left(event.eta_s)}"
         self.status.put("job", words, dot="warn", tip=event.verdict or event.note)
         share = event.progress if event.progress is not None else 0.3

@@ -235,6 +235,8 @@ def test_a_download_shows_its_progress_and_ends(s: Scene) -> None:
 
 
 def test_a_training_shows_its_progress_on_every_tab_and_says_how_it_ended(s: Scene) -> None:
+    s.say(TrainingProgress(job_id="j1", kind="train", state="align", progress=1.0))
+    assert s.window.status.text_of("job") == "Finding the sounds 100 %"
     s.say(TrainingProgress(job_id="j1", kind="train", state="train", progress=0.64, eta_s=160))
     assert s.window.status.text_of("job") == "Training 64 %  \u00b7  2 min 40 s left"
     assert s.window._rail.entries["voice"].progress == 0.64

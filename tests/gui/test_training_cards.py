@@ -14,6 +14,7 @@ from frontend.widgets.training.checkpoint_card import Blind, shuffled
 from frontend.widgets.training.curve import Looks, picture, scales, ticks
 from frontend.widgets.training.train_card import figures, time_in_words
 from frontend.widgets.training.train_form import material_in_words, proposed_name, slug
+from tests.gui.stand import words_on
 from tests.gui.training_world import AT, WireStand, World
 
 pytestmark = pytest.mark.gui
@@ -270,3 +271,14 @@ def test_the_curve_is_drawn_where_the_points_are() -> None:
     assert image.getpixel((80, 99)) != (0, 0, 0)
     assert scales([], 10) is None
     assert ticks(0.29, 0.92, 4) == pytest.approx([0.4, 0.6, 0.8])
+
+
+def test_a_count_of_clips_says_what_is_done_with_them(world: World, stand: WireStand) -> None:
+    world.jobs = [world.made_training("align", message="clip 8 of 12", progress=0.67, step=0)]
+    card = stand.tab.train.training
+    stand.tab.train.cockpit.load_jobs()
+    stand.settle(
+        lambda: any(
+            words == "Finding the sounds in the clips: clip 8 of 12" for words in words_on(card)
+        )
+    )

@@ -268,7 +268,10 @@ class TrainCard(Panel):
         p = self.painter
         icon, tone, _ = TONES.get(job.state, ("clock", "accent", "accent_soft"))
         p.icon(24, y + 8, icon, 14, tone)
-        words = job.message or STATES.get(job.state, job.state).capitalize()
+        doing = STATES.get(job.state, job.state).capitalize()
+        words = job.message or doing
+        if job.message and is_running(job) and job.state != "train":
+            words = f"{doing}: {job.message}"  # "clip 8 of 12" alone does not say what for
         item = p.text(40, y + 1, words[:400], "small", "text2" if tone != "error" else "error", "nw",
                       width=width - 56)  # fmt: skip
         box = self.bbox(item)

@@ -82,6 +82,16 @@ class Step:
     tone: str = "text3"
 
 
+PHASES = {
+    "preflight": "checking",
+    "prepare": "reading clips",
+    "align": "finding sounds",
+    "export": "making the voice",
+    "verify": "trying the voice",
+}
+"""What a training does before and after it trains."""
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """The line: the steps, and what the filled button does."""
@@ -221,6 +231,10 @@ def _trained(facts: Facts) -> str:
         return "stopped" if training else ""
     if training in ("done", "failed", "interrupted", "paused"):
         return training
+    if (
+        training != "train"
+    ):  # each phase counts from 0 to 100 %: only the training itself is worth a figure
+        return PHASES.get(training, training)
     return percent(facts.share) if facts.share is not None else training
 
 

@@ -122,3 +122,14 @@ def test_every_state_has_one_next_step_and_says_it() -> None:
         assert made.label
         assert made.action
         assert [step.name for step in made.steps] == [name for name, _ in STEPS]
+
+
+@pytest.mark.parametrize("phase", ["preflight", "prepare", "align", "export", "verify"])
+def test_only_the_training_itself_is_told_in_per_cent(phase: str) -> None:
+    def told(state: str) -> str:
+        facts = replace(HEALTHY, training=state, share=1.0)
+        return next(step.result for step in plan(facts).steps if step.name == "train")
+
+    assert told("train") == "100 %"
+    assert "%" not in told(phase)
+    assert told(phase) != phase
