@@ -282,3 +282,13 @@ def test_a_count_of_clips_says_what_is_done_with_them(world: World, stand: WireS
             words == "Finding the sounds in the clips: clip 8 of 12" for words in words_on(card)
         )
     )
+
+
+def test_minutes_that_do_for_a_clone_are_too_little_from_scratch() -> None:
+    speaker = Speaker(id="mika", name="Mika", accepted=80, minutes={"A": 8.0})
+    assert material_in_words(speaker)[1] == "text2"
+    words, tone = material_in_words(speaker, from_scratch=True)
+    assert tone == "warn"
+    assert "Quick clone" in words
+    plenty = speaker.model_copy(update={"minutes": {"A": 90.0}})
+    assert material_in_words(plenty, from_scratch=True)[1] == "text2"

@@ -45,6 +45,7 @@ RATES = (
 )
 
 
+LEAST_FROM_SCRATCH_MIN = 60.0
 SCRATCH = Choice("none", "Nothing (from scratch)", "Hours of clips and days of time")
 
 
@@ -90,8 +91,8 @@ def proposed_name(owner: str, taken: Iterable[str]) -> str:
     return f"{base}-v{number}"
 
 
-def material_in_words(speaker: Speaker | None) -> tuple[str, str]:
-    """What there is to learn from, and the colour of the words."""
+def material_in_words(speaker: Speaker | None, *, from_scratch: bool = False) -> tuple[str, str]:
+    """What there is to learn from, and the colour of the words; from scratch, a voice needs far more of it."""
     if speaker is None:
         return "Choose a speaker first.", "text3"
     minutes = sum(speaker.minutes.values())
@@ -99,6 +100,11 @@ def material_in_words(speaker: Speaker | None) -> tuple[str, str]:
         return "No accepted clips yet: record or import some, then accept them.", "warn"
     many = "clip" if speaker.accepted == 1 else "clips"
     words = f"{minutes:.1f} minutes in {speaker.accepted:,} accepted {many}"
+    if from_scratch and minutes < LEAST_FROM_SCRATCH_MIN:
+        return (
+            f"{words}: from scratch it learns no words from that. Take Quick clone, or a base.",
+            "warn",
+        )
     if minutes < 0.5:
         return f"{words}: little. Half a minute is the least that gives a likeness.", "warn"
     if minutes < 2:
@@ -149,7 +155,7 @@ class TrainForm(Panel):
             self, t, RATES, lambda _: None, value="22050", width=110, height=30, surface="surface", label="Sample rate",
         )  # fmt: skip
         self.base = Dropdown(
-            self, t, [SCRATCH], lambda _: None, value=SCRATCH.value, width=230, height=30, surface="surface",
+            self, t, [SCRATCH], lambda _: self.changed(), value=SCRATCH.value, width=230, height=30, surface="surface",
             label="Starts from",
         )  # fmt: skip
         self.giving = Switch(self, t, on=True, label="Give it to the character")
@@ -210,7 +216,8 @@ class TrainForm(Panel):
     def paint(self) -> None:
         p, t = self.painter, self.theme
         width = p.width
-        words, tone = material_in_words(self.cockpit.speaker)
+        is_scratch = self.trainer.value == "vits" and self.base.value == SCRATCH.value
+        words, tone = material_in_words(self.cockpit.speaker, from_scratch=is_scratch)
         p.text(16, 4, words, "small", tone, "nw", width=width - 32)
         y = 38.0
         p.text(16, y - 2, "Name", "cap", "text3")
