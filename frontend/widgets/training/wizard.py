@@ -86,10 +86,11 @@ PHASES = {
     "preflight": "checking",
     "prepare": "reading clips",
     "align": "finding sounds",
+    "train": "first steps",
     "export": "making the voice",
     "verify": "trying the voice",
 }
-"""What a training does before and after it trains."""
+"""What a training does while it has no figure of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +236,7 @@ def _trained(facts: Facts) -> str:
         training != "train"
     ):  # each phase counts from 0 to 100 %: only the training itself is worth a figure
         return PHASES.get(training, training)
-    return percent(facts.share) if facts.share is not None else training
+    return percent(facts.share)
 
 
 def _s(count: int) -> str:

@@ -133,3 +133,8 @@ def test_only_the_training_itself_is_told_in_per_cent(phase: str) -> None:
     assert told("train") == "100 %"
     assert "%" not in told(phase)
     assert told(phase) != phase
+
+
+def test_a_training_without_a_figure_yet_says_so_in_words() -> None:
+    facts = replace(HEALTHY, training="train", share=None)
+    assert "first steps" in [step.result for step in plan(facts).steps]
