@@ -166,6 +166,7 @@ def test_text_in_another_script_is_told():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_the_benchmark_holds_on_voices_that_set_no_threshold():
     names = [voice for voice in bench.TESTED if bench.is_here(voice)]
     results, _ = bench.measure(names, bench.CLIPS)
