@@ -232,9 +232,8 @@ def _trained(facts: Facts) -> str:
         return "stopped" if training else ""
     if training in ("done", "failed", "interrupted", "paused"):
         return training
-    if (
-        training != "train"
-    ):  # each phase counts from 0 to 100 %: only the training itself is worth a figure
+    # Each phase counts from 0 to 100 %: only the training itself is worth a figure.
+    if training != "train" or facts.share is None:
         return PHASES.get(training, training)
     return percent(facts.share)
 
