@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from itertools import pairwise
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -37,10 +39,16 @@ CONFIG = TrainConfig(steps=8, seed=7, validate_every=2, checkpoint_every=4, samp
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Dataset]:
-    """Clips, analysed once for all tests."""
+    """Clips, analysed once for all tests; by a process of its own as always, since the engine that they are aligned to
+    breathes as it does because of all that it said before, in whichever test."""
+    folder = tmp_path_factory.mktemp("clips")
+    with ProcessPoolExecutor(1, get_context("spawn")) as process:
+        return folder, process.submit(analysed, folder).result()
+
+
+def analysed(folder: Path) -> Dataset:
     from voice_trainer.loop import Reporter
 
-    folder = tmp_path_factory.mktemp("clips")
     speak_clips(folder, SHORT)
     spec = write_quick_job(folder)
     clips, digests, _ = usable(folder, read_clips(folder))
@@ -48,7 +56,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Dataset]:
     reporter = Reporter(folder)
     found = prepare(folder, spec, clips, digests, reporter, Steering(folder), config=CONFIG)
     reporter.close()
-    return folder, found
+    return found
 
 
 class Run:
