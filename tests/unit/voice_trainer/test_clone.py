@@ -91,7 +91,7 @@ def run(tmp_path: Path, shared: tuple[Path, Dataset], reporting: Reporting) -> R
 
 def test_it_learns_eight_clips_by_heart(run: Run) -> None:
     config = replace(
-        CONFIG, steps=100, warmup_steps=5, average_decay=0.9, learning_rate=6e-3, sample_every=1000,
+        CONFIG, steps=130, warmup_steps=5, average_decay=0.9, learning_rate=6e-3, sample_every=1000,
         checkpoint_every=1000,
     )  # fmt: skip
     by_heart = replace(run.dataset, train=run.dataset.train[:8], held_back=run.dataset.train[:2])
