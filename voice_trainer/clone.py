@@ -80,6 +80,8 @@ CHECKPOINT_BYTES = 60 << 20  # weights, their average and two moments of 3.6 M p
 DB_OF_LIKENESS = 25.0
 """What a speaker who is not at all alike weighs against the spectral distance: 0.01 of similarity as much as 0.25 dB."""
 
+LEAST_STEPS = 60
+"""A budget in seconds gives at least so many steps (or one for each of its seconds, where that is less)."""
 SCORED_CLIPS = 4  # held-back clips a checkpoint speaks: more would cost more than a second
 SAMPLE_SCALES = (0.667, 1.0, 0.0)  # piper's, without random rhythm: samples are to be compared
 BFLOAT16_TESTS = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
@@ -303,7 +305,10 @@ class Progress:
         if config.steps is not None:
             shares.append(self.step / config.steps)
         if config.seconds is not None:
-            shares.append(self.seconds / config.seconds)
+            share = self.seconds / config.seconds
+            # Beside a machine that is busy all over, 40 seconds were one step: then time alone ends nothing.
+            least = min(LEAST_STEPS, int(config.seconds))
+            shares.append(min(share, self.step / least) if least else share)
         return min(1.0, max(shares))
 
 
@@ -722,7 +727,10 @@ class Meter:
         if self._config.steps is not None:
             limits.append((self._config.steps - progress.step) * typical_s)
         if self._config.seconds is not None:
-            limits.append(self._config.seconds - progress.seconds)
+            least = min(LEAST_STEPS, int(self._config.seconds))
+            limits.append(
+                max(self._config.seconds - progress.seconds, (least - progress.step) * typical_s)
+            )
         return max(0.0, min(limits)) if limits else None
 
 

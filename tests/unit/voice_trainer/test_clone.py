@@ -365,6 +365,15 @@ def test_a_budget_in_seconds_counts_only_steps(run: Run) -> None:
     assert last["fraction"] == 1.0
 
 
+def test_a_busy_machine_does_not_end_a_training_before_it_began() -> None:
+    config = replace(CONFIG, steps=None, seconds=40.0)
+    assert clone.Progress(step=1, seconds=500.0).share(config) == pytest.approx(1 / 40)
+    assert clone.Progress(step=40, seconds=500.0).share(config) == 1.0
+    assert clone.Progress(step=400, seconds=20.0).share(config) == pytest.approx(0.5)
+    long = replace(config, seconds=300.0)
+    assert clone.Progress(step=30, seconds=900.0).share(long) == pytest.approx(0.5)
+
+
 @pytest.mark.parametrize("budget", [{"steps": 0}, {"steps": -3}, {"seconds": 0.0}])
 def test_a_budget_of_nothing_is_refused(budget: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="above 0"):
