@@ -71,6 +71,7 @@ def backend(folder: Path, *, sound: bool) -> Iterator[tuple[str, str]]:
             **os.environ,  # noqa: TID251  for the child
             "AUDIO_SINK": "speaker" if sound else "none",
             "LOGS_DIR": str(folder / "logs"),
+            "MODELS_DIR": str(folder / "models"),
         },
         stdout=subprocess.DEVNULL,
     )

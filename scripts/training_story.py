@@ -70,7 +70,10 @@ class Story:
         self.photographer.run(limit_s, true)
         if not true():
             jobs = [(job.kind, job.state, job.message) for job in self.page.cockpit.jobs]
-            raise SystemExit(f"This did not happen within {limit_s:.0f} s: {what}. Jobs: {jobs}")
+            trouble = self.page.training.form.trouble
+            raise SystemExit(
+                f"This did not happen within {limit_s:.0f} s: {what}. {trouble} Jobs: {jobs}"
+            )
 
     def picture(self, name: str, seconds: float = 0.8) -> None:
         """Photograph the window."""
@@ -140,7 +143,7 @@ class Story:
         if form.giving.on:
             form.giving.invoke()  # she gets it after it was heard
         form.start()
-        self.wait("it trains", lambda: self.state() == "train", 240)
+        self.wait("it trains", lambda: self.state() == "train", 60)
         self.wait("a quarter is done", lambda: (self.job().progress or 0) > 0.25, LONG_S)
         self.picture("training")
         self.wait("it can be heard", lambda: bool(cockpit.best), LONG_S)
