@@ -364,7 +364,7 @@ class Settings(BaseSettings):
         live=True,
     )
     training_threads: int = setting(
-        0, "CPU threads of a training; 0 = as many as there are cores.", live=True, ge=0, le=256
+        0, "CPU threads of a training; 0 = as many as there are cores that nothing else uses.", live=True, ge=0, le=256
     )
     training_minutes: float = setting(
         5.0,

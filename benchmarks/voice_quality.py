@@ -217,7 +217,7 @@ def job(work: Path, cell: Cell, steps: int, *, options: dict[str, Any] | None = 
         rate_hz=TARGETS[cell.voice].rate_hz,
         speaker=cell.voice,
         budget=Budget(steps=steps),
-        threads=2,
+        threads=0,
         base="" if cell.base == "shipped" else "none",
         options=options or {},
     )

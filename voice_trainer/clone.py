@@ -41,7 +41,7 @@ from voice_trainer.dataset import Clip, Dataset, read_manifest, read_sound
 from voice_trainer.dataset import prepare as prepare_dataset
 from voice_trainer.evaluate import Scores, compare, picture
 from voice_trainer.export import Reference, verify, write_quick
-from voice_trainer.loop import Reporter, Steering, Stopped, TrainerError, cpu_threads
+from voice_trainer.loop import Reporter, Steering, Stopped, Threads, TrainerError, cpu_threads
 from voice_trainer.preflight import VOICE_NAME, Ready, check
 from voice_trainer.protocol import (
     EXPORT,
@@ -365,10 +365,11 @@ def learn(
         ear.listen(average, 0)  # the base in this voice's pitch: what there is to improve
     is_saved = True
     heard_at = threads = 0
+    free = Threads(spec.threads)
     try:
         while progress.share(config) < 1.0:
             steering.obey(reporter, before_pause=None if is_saved else save)
-            allowed = min(cpu_threads(spec.threads), steering.threads or 1_000)
+            allowed = free.now(steering.threads)
             if allowed != threads:
                 threads = allowed
                 torch.set_num_threads(threads)

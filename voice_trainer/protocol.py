@@ -98,7 +98,7 @@ class JobSpec:
         speaker: Whose clips they are.
         budget: When to stop; neither limit = the trainer's own default.
         seed: Of everything random.
-        threads: CPU threads; 0 = as many as the machine has physical cores.
+        threads: CPU threads; 0 = as many as there are physical cores that nobody else uses.
         device: "auto", "cpu" or "cuda".
         base: Checkpoint to start from: "" = the shipped one (quick) or none (vits), "none" = from scratch, else a path.
         base_sha256: Expected digest of a base given by path; empty = not checked.

@@ -125,7 +125,7 @@ class TrainingOptions:
 
     Attributes:
         models_dir: Base checkpoints are looked for in it, nowhere else.
-        threads: Of the trainer, 0 = as many as there are cores.
+        threads: Of the trainer, 0 = as many as there are cores that nothing else uses.
         quick_s: Budget of a quick training when nobody says one.
         keep: Checkpoints kept beside the last and the best.
     """

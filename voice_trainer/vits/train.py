@@ -26,7 +26,7 @@ from voice_trainer.config import sentence_of
 from voice_trainer.dataset import MANIFEST, read_sound
 from voice_trainer.evaluate import compare, picture
 from voice_trainer.export import Reference, verify
-from voice_trainer.loop import Reporter, Steering, Stopped, TrainerError
+from voice_trainer.loop import Reporter, Steering, Stopped, Threads, TrainerError
 from voice_trainer.preflight import LIBRARIES, check
 from voice_trainer.protocol import (
     DATASET,
@@ -233,7 +233,8 @@ class Training:
         self._saved_step, self._saved_s = -1, 0.0
         self._meter.restore({})
         self._ahead: Future[Batch] | None = None
-        self._wanted_threads = -1
+        self._free = Threads(self._job.spec.threads)
+        self._threads = -1
         last = self.store.last()
         if last is None and self._job.base is not None:
             self._warm_start(self._job.base)
@@ -296,13 +297,11 @@ class Training:
         )
 
     def _limit_threads(self) -> None:
-        """Fewer threads while a turn is spoken."""
-        wanted = self._steering.threads
-        if wanted == self._wanted_threads:
-            return
-        self._wanted_threads = wanted
-        own = self._job.spec.threads or psutil.cpu_count(logical=False) or 1
-        torch.set_num_threads(min(own, wanted) if wanted > 0 else own)
+        """Fewer threads while a turn is spoken or others use the cores."""
+        allowed = self._free.now(self._steering.threads)
+        if allowed != self._threads:
+            self._threads = allowed
+            torch.set_num_threads(allowed)
 
     # --- checkpoints ---------------------------------------------------------------------------------------------------
 

@@ -8,10 +8,11 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from tests.unit.voice_trainer.conftest import Reporting
-from voice_trainer.loop import Steering, Stopped, in_words
+from voice_trainer.loop import Steering, Stopped, Threads, in_words
 from voice_trainer.protocol import PROGRESS, Control, ProgressReader, State, write_control
 
 
@@ -224,3 +225,32 @@ def test_lines_are_json_objects_with_kind_and_time(tmp_path: Path, reporting: Re
     raw = (tmp_path / PROGRESS).read_text(encoding="utf-8").splitlines()
     assert all({"kind", "at"} <= json.loads(line).keys() for line in raw)
     assert len(raw) == 5
+
+
+@pytest.mark.parametrize(
+    ("others", "own", "expected"),
+    [(0.0, 4.0, 4), (0.2, 4.0, 4), (1.0, 4.0, 3), (2.5, 1.5, 1), (4.0, 0.0, 1), (9.0, 0.5, 1)],
+)
+def test_only_cores_that_nobody_else_uses_count(
+    monkeypatch: pytest.MonkeyPatch, others: float, own: float, expected: int
+) -> None:
+    monkeypatch.setattr(psutil, "cpu_count", lambda logical=True: 4)
+    now_s, spent = [100.0], [(50.0, 20.0)]
+    free = Threads(0, clock=lambda: now_s[0], used=lambda: spent[0])
+    assert free.now() == 4
+
+    now_s[0] += 10.0
+    spent[0] = (50.0 + 10 * (others + own), 20.0 + 10 * own)
+
+    assert free.now() == expected
+    assert free.now(limit=1) == 1
+
+
+def test_a_job_that_names_its_threads_keeps_them() -> None:
+    now_s = [0.0]
+    free = Threads(3, clock=lambda: now_s[0], used=lambda: (now_s[0] * 64, 0.0))
+
+    now_s[0] += 60.0
+
+    assert free.now() == 3
+    assert free.now(limit=2) == 2
