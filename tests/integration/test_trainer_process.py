@@ -245,7 +245,10 @@ def test_a_paused_training_waits_obeys_and_ends_as_cancelled(
     assert trainer.child.wait(30) == 3
     assert saved
     assert states(tmp_path)[-1] == State.CANCELLED
-    assert [line["kind"] for line in lines(tmp_path)][-2:] == ["checkpoint", "state"]
+    told = lines(tmp_path)
+    made = [line["step"] for line in told if line["kind"] == "progress" and line.get("step")]
+    kept = [line["step"] for line in told if line["kind"] == "checkpoint"]
+    assert kept[-1] >= made[-1], "steps were lost"
 
 
 @pytest.mark.slow
