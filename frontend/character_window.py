@@ -25,10 +25,12 @@ from frontend.widgets.controls import Button, Words
 from frontend.widgets.popup import Choice, Picker
 from frontend.widgets.row_list import RowList
 from frontend.widgets.scroll_frame import ScrollFrame
+from frontend.widgets.toplevel import place_over
 
 logger = logging.getLogger(__name__)
 
 SIZE = (980, 720)
+SMALLEST = (640, 420)
 SIDE = 240
 NEW_NAME = "New character"
 SAMPLE = "Hello! This is how I sound."
@@ -140,7 +142,7 @@ class CharacterWindow(tk.Toplevel):
         self._ends = [
             self._stage.listen(("characters", "character"), self._refresh),
         ]
-        self._place_over(owner.root)
+        place_over(self, theme, SIZE, SMALLEST)
         self.deiconify()
         owner.backend.get("/api/voices", self._took_voices, self._failed)
 
@@ -302,15 +304,6 @@ class CharacterWindow(tk.Toplevel):
         self._owner.root.focus_force()
 
     # --- building -------------------------------------------------------------------------------------------------
-
-    def _place_over(self, root: tk.Tk) -> None:
-        px = self._theme.px
-        wide = min(px(SIZE[0]), self.winfo_screenwidth())
-        high = min(px(SIZE[1]), self.winfo_screenheight())
-        x = root.winfo_rootx() + max(0, (root.winfo_width() - wide) // 2)
-        y = root.winfo_rooty() + max(0, (root.winfo_height() - high) // 2)
-        self.geometry(f"{wide}x{high}+{x}+{y}")
-        self.minsize(min(px(640), wide), min(px(420), high))
 
     def _build_side(self) -> None:
         theme, px = self._theme, self._theme.px

@@ -17,6 +17,7 @@ from frontend.stage import read_models
 from frontend.theme import FontName
 from frontend.widgets.controls import Button, Dropdown, Meter
 from frontend.widgets.popup import Choice
+from frontend.widgets.toplevel import place_over
 from frontend.widgets.training.speaker_bar import language_name
 from frontend.widgets.training.state import Cockpit
 
@@ -123,7 +124,8 @@ class RecordWindow(tk.Toplevel):
             cockpit.watch(("playing",), lambda _: self._heard()),
         ]
         self.bind("<Destroy>", self._gone, add="+")
-        self._place(top)
+        place_over(self, t, SIZE, SMALLEST)
+        self.deiconify()
         self._load_prompts(speaker.language if speaker is not None else "")
         self._load_microphones()
         cockpit.load_recording()
@@ -186,16 +188,6 @@ class RecordWindow(tk.Toplevel):
         self._zone_painter = Painter(self.zones, t)
         self.zones.bind("<Configure>", lambda _: self._draw_zones())
         t.on_change(self.zones, self._draw_zones)
-
-    def _place(self, top: tk.Misc) -> None:
-        px = self.theme.px
-        wide = min(px(SIZE[0]), self.winfo_screenwidth())
-        high = min(px(SIZE[1]), self.winfo_screenheight())
-        x = max(0, top.winfo_rootx() + (top.winfo_width() - wide) // 2)
-        y = max(0, top.winfo_rooty() + (top.winfo_height() - high) // 2)
-        self.geometry(f"{wide}x{high}+{x}+{y}")
-        self.minsize(min(px(SMALLEST[0]), wide), min(px(SMALLEST[1]), high))
-        self.deiconify()
 
     # --- what is there
 

@@ -22,9 +22,11 @@ from frontend.widgets.controls import Button, Dropdown, Radio, Switch, Words, pi
 from frontend.widgets.field import Field
 from frontend.widgets.popup import Choice
 from frontend.widgets.scroll_frame import ScrollFrame
+from frontend.widgets.toplevel import place_over
 
 WINDOW = "Window"
 SIZE = (900, 660)
+SMALLEST = (640, 400)
 SIDE = 190
 LABEL = 250
 ICONS = {
@@ -428,7 +430,7 @@ class SettingsWindow(tk.Toplevel):
         self.pending: dict[str, SettingValue] = {}
         self.shown_group = WINDOW
         self._wanted = ""
-        self._place_over(owner.root)
+        place_over(self, theme, SIZE, SMALLEST)
         side = tk.Frame(self, width=px(SIDE))
         theme.tint(side, background="rail")
         side.pack(side="left", fill="y")
@@ -507,15 +509,6 @@ class SettingsWindow(tk.Toplevel):
         self.destroy()
 
     # --- inside ---------------------------------------------------------------------------------------------------
-
-    def _place_over(self, root: tk.Tk) -> None:
-        px = self._theme.px
-        wide = min(px(SIZE[0]), self.winfo_screenwidth())
-        high = min(px(SIZE[1]), self.winfo_screenheight())
-        x = root.winfo_rootx() + max(0, (root.winfo_width() - wide) // 2)
-        y = root.winfo_rooty() + max(0, (root.winfo_height() - high) // 2)
-        self.geometry(f"{wide}x{high}+{x}+{y}")
-        self.minsize(min(px(640), wide), min(px(400), high))
 
     def _gone(self, event: tk.Event[tk.Misc]) -> None:
         if event.widget is self:
