@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import tkinter as tk
-from typing import Any, ClassVar, TypeVar
-
-from pydantic import BaseModel, ValidationError
+from typing import Any, ClassVar
 
 from backend.contracts.entities import ServiceInfo, Turn
 from backend.contracts.events import (
@@ -19,6 +16,7 @@ from backend.contracts.events import (
 )
 from backend.contracts.settings import SettingInfo
 from frontend.client import Failure
+from frontend.stage import read_models
 from frontend.tabs import App
 from frontend.widgets.config_card import ConfigCard, name_in_words
 from frontend.widgets.latency import TimedTurn
@@ -27,15 +25,12 @@ from frontend.widgets.scroll_page import ScrollPage, put
 from frontend.widgets.service_list import ServiceList
 from frontend.widgets.waterfall import TURNS, LatencyCard
 
-logger = logging.getLogger(__name__)
-
 MARGIN = 16
 GAP = 12
 SERVICES_WIDTH = 352
 NARROW = 640
 FOUR_PLOTS = 600
 PLOT_MS = 500  # plots change at most twice a second
-M = TypeVar("M", bound=BaseModel)
 
 
 class StatusTab(tk.Frame):
@@ -213,8 +208,7 @@ class StatusTab(tk.Frame):
 
     def _load_services(self) -> None:
         def take(answer: Any) -> None:
-            found = answer.get("services", []) if isinstance(answer, dict) else []
-            self.services.show(_read(ServiceInfo, found))
+            self.services.show(read_models(ServiceInfo, answer, "services"))
 
         def fail(failure: Failure) -> None:
             self.services.show([], failure.message)
@@ -228,7 +222,7 @@ class StatusTab(tk.Frame):
 
         def done(answer: Any) -> None:
             self.services.switching.discard(name)
-            for service in _read(ServiceInfo, [answer]):
+            for service in read_models(ServiceInfo, [answer]):
                 self.services.change(service)
             self.services.rows.changed()
 
@@ -243,7 +237,7 @@ class StatusTab(tk.Frame):
 
     def _load_turns(self) -> None:
         def take(answer: Any) -> None:
-            turns = [TimedTurn.of_turn(turn) for turn in _read(Turn, answer)]
+            turns = [TimedTurn.of_turn(turn) for turn in read_models(Turn, answer)]
             self.latency.show(turns[::-1])
 
         def fail(failure: Failure) -> None:
@@ -255,7 +249,7 @@ class StatusTab(tk.Frame):
 
     def _load_config(self) -> None:
         def take(answer: Any) -> None:
-            self.settings.show(_read(SettingInfo, answer))
+            self.settings.show(read_models(SettingInfo, answer))
 
         def fail(failure: Failure) -> None:
             self.settings.show(self.settings.settings, failure.message)
@@ -282,17 +276,6 @@ class StatusTab(tk.Frame):
     def _ended(self, event: Any) -> None:
         if event.widget is self and self._plot_job is not None:
             self.after_cancel(self._plot_job)
-
-
-def _read(kind: type[M], values: Any) -> list[M]:
-    """The items that can be read; a newer backend's odd one does not hide the rest."""
-    found = []
-    for value in values if isinstance(values, list) else []:
-        try:
-            found.append(kind.model_validate(value))
-        except ValidationError as error:
-            logger.warning("%s could not be read: %s", kind.__name__, str(error)[:200])
-    return found
 
 
 def _percent(share: float) -> str:

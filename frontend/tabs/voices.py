@@ -7,10 +7,8 @@ import tkinter as tk
 import webbrowser
 from pathlib import Path
 from tkinter import filedialog
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import quote
-
-from pydantic import BaseModel, ValidationError
 
 from backend.contracts.entities import STAGE, Character, ModelInfo, VoiceInfo
 from backend.contracts.events import (
@@ -24,6 +22,7 @@ from backend.contracts.events import (
     PlaybackFinished,
 )
 from frontend.client import Failure
+from frontend.stage import read_models
 from frontend.tabs import App
 from frontend.widgets.audition_card import HEIGHT as AUDITION_HEIGHT
 from frontend.widgets.audition_card import AuditionCard
@@ -38,7 +37,6 @@ GAP = 12
 NARROW = 760
 LEAST_VOICES = 230.0
 PLAY_TIMEOUT_S = 60.0
-M = TypeVar("M", bound=BaseModel)
 
 
 class VoicesPage(tk.Frame):
@@ -166,7 +164,7 @@ class VoicesPage(tk.Frame):
 
     def _load_voices(self) -> None:
         def take(answer: Any) -> None:
-            self.voices.show(_read(VoiceInfo, answer))
+            self.voices.show(read_models(VoiceInfo, answer))
             self._follow_voices()
 
         def fail(failure: Failure) -> None:
@@ -188,7 +186,7 @@ class VoicesPage(tk.Frame):
 
     def _load_models(self) -> None:
         def take(answer: Any) -> None:
-            self.models.show(_read(ModelInfo, answer))
+            self.models.show(read_models(ModelInfo, answer))
 
         def fail(failure: Failure) -> None:
             self.models.show(self.models.models, failure.message)
@@ -205,7 +203,7 @@ class VoicesPage(tk.Frame):
 
     def _load_characters(self) -> None:
         def take(answer: Any) -> None:
-            self._characters = {one.id: one for one in _read(Character, answer)}
+            self._characters = {one.id: one for one in read_models(Character, answer)}
             self._show_character()
 
         self.app.backend.get("/api/characters", take, self._quiet)
@@ -329,7 +327,7 @@ class VoicesPage(tk.Frame):
         }  # fmt: skip
 
         def done(answer: Any) -> None:
-            for changed in _read(Character, [answer]):
+            for changed in read_models(Character, [answer]):
                 self._characters[changed.id] = changed
             self._show_character()
             self.app.notify(f"{character.name} speaks with {voice.title} now.", "ok")
@@ -365,7 +363,7 @@ class VoicesPage(tk.Frame):
 
         def done(answer: Any) -> None:
             self._busy("")
-            for voice in _read(VoiceInfo, [answer]):
+            for voice in read_models(VoiceInfo, [answer]):
                 self.app.notify(f"{voice.title} is ready to use.", "ok")
                 self.voices.search.set("")
                 self._brought = key_of(voice)
@@ -405,7 +403,7 @@ class VoicesPage(tk.Frame):
 
     def _ask_model(self, method: str, model_id: str, what: str) -> None:
         def done(answer: Any) -> None:
-            for model in _read(ModelInfo, [answer]):
+            for model in read_models(ModelInfo, [answer]):
                 self.models.change(model)
 
         def failed(failure: Failure) -> None:
@@ -432,14 +430,3 @@ def settings_beside(model: Path) -> Path | None:
         if candidate.is_file():
             return candidate
     return None
-
-
-def _read(kind: type[M], values: Any) -> list[M]:
-    """The items that can be read; a newer backend's odd one does not hide the rest."""
-    found = []
-    for value in values if isinstance(values, list) else []:
-        try:
-            found.append(kind.model_validate(value))
-        except ValidationError as error:
-            logger.warning("%s could not be read: %s", kind.__name__, str(error)[:200])
-    return found
