@@ -18,6 +18,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -125,9 +126,8 @@ class Clips:
         here = await asyncio.to_thread(self._look)
         notices: list[str] = []
         found, strange = await asyncio.to_thread(self._adopt, here - by_uid.keys())
-        for row in found:
-            await self._database.write(lambda c, row=row: rows.put(c, row))  # type: ignore[misc]  # mypy cannot type a default
         if found:
+            await self._put(found)
             notices.append(
                 f"{len(found)} clips that the database had lost were taken back from the manifest of the clips."
             )
@@ -585,7 +585,7 @@ class Clips:
         """
         uid = made.uid
         for _ in range(2):
-            known = await self._database.read(lambda c, uid=uid: rows.by_uids(c, [uid]))  # type: ignore[misc]  # mypy cannot type a default
+            known = await self._database.read(partial(rows.by_uids, uids=[uid]))
             if not known:
                 return uid, None
             if known[0].speaker == made.speaker or known[0].job_id == job_id:

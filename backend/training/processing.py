@@ -28,7 +28,14 @@ from backend.training.clips import Clips, Made
 from backend.training.jobs import Jobs, Run
 from backend.training.speakers import Speakers, checked_language
 from backend.training.uploads import Label, Stored, Uploads
-from voice_trainer.protocol import JobSpec, ProgressReader, write_clips, write_job, write_uploads
+from voice_trainer.protocol import (
+    ClipSpec,
+    JobSpec,
+    ProgressReader,
+    write_clips,
+    write_job,
+    write_uploads,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -396,22 +403,7 @@ class Checks:
         for language, some in by_language.items():
             specs = self._clips.specs(some)
             folder = self._folder / uuid4().hex
-
-            def prepare(folder: Path = folder, language: str = language) -> None:
-                folder.mkdir(parents=True)
-                write_clips(folder, specs)  # noqa: B023  called at once, before the next turn of the loop
-                write_job(
-                    folder,
-                    JobSpec(
-                        id=folder.name,
-                        command="process",
-                        language=language,
-                        threads=1,
-                        options={"phase": "check"},
-                    ),
-                )
-
-            await asyncio.to_thread(prepare)
+            await asyncio.to_thread(_prepare_check, folder, specs, language)
             try:
                 await self._run_trainer(folder)
                 lines = await asyncio.to_thread(_lines, folder)
@@ -506,6 +498,15 @@ def _inside(folder: Path, name: str) -> Path:
     if not path.is_relative_to(folder.resolve()):
         raise InvalidInputError(f"A clip lies outside of its job's folder: {name!r}.")
     return path
+
+
+def _prepare_check(folder: Path, specs: list[ClipSpec], language: str) -> None:
+    folder.mkdir(parents=True)
+    write_clips(folder, specs)
+    spec = JobSpec(
+        id=folder.name, command="process", language=language, threads=1, options={"phase": "check"}
+    )
+    write_job(folder, spec)
 
 
 def _lines(folder: Path) -> list[dict[str, Any]]:

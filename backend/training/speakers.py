@@ -14,6 +14,7 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,7 @@ class Speakers:
         for speaker_id, row in files.items():
             known = stored.get(speaker_id)
             if known is None or row.updated_at > known.updated_at:
-                await self._database.write(lambda c, row=row: rows.put(c, row), durable=True)  # type: ignore[misc]  # mypy cannot type a default
+                await self._database.write(partial(rows.put, speaker=row), durable=True)
                 stored[speaker_id] = row
         for speaker_id, row in stored.items():
             if speaker_id not in going and files.get(speaker_id) != row:
