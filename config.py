@@ -56,7 +56,7 @@ LLM_PROVIDERS = (
     "echo",
 )
 TTS_ENGINES = ("piper", "openai_compatible", "embedded", "tone")
-STT_ENGINES = ("whisper", "openai_compatible", "sphinx", "script")
+STT_ENGINES = ("faster_whisper", "whisper", "openai_compatible", "sphinx", "script")
 MODULES = ("hear", "speak", "see", "memory", "avatar", "twitch", "autonomy")
 ROLES = ("main", "memory", "vision", "internet", "autonomy")
 
@@ -86,6 +86,9 @@ Secret = SecretStr | None
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 AudioSink = Literal["speaker", "none"]
 TrainingOnClose = Literal["keep", "stop"]
+ListeningMode = Literal["off", "push_to_talk", "open"]
+VadName = Literal["silero", "energy"]
+EchoGuard = Literal["guard", "strict", "headphones"]
 
 
 def setting(
@@ -349,13 +352,65 @@ class Settings(BaseSettings):
         None, "Its key; empty = OPENAI_API_KEY if it is OPENAI_BASE_URL's host.", live=True
     )
     stt_openai_model: str = setting("whisper-1", "Its model.", live=True)
-    microphone_file: Path | None = setting(
-        None, "Mono WAV file that plays the microphone, to try things out without one."
-    )
     sample_rate: int = setting(
         16000, "Rate of microphone sound inside Luma, in Hz.", ge=8000, le=48000
     )
     channels: int = setting(1, "Channels of microphone sound inside Luma.", ge=1, le=2)
+
+    asr_mode: ListeningMode = setting(
+        "off", "Microphone: off, push_to_talk or open (heard whenever somebody speaks).", live=True
+    )
+    asr_input_device: str = setting(
+        "", "Name of the microphone; empty = the system's.", live=True, max_length=200
+    )
+    asr_gain_db: float = setting(
+        0.0, "Added to what the microphone gives, in dB.", live=True, ge=-30, le=40
+    )
+    asr_muted: bool = setting(False, "Whether the microphone is muted.", live=True)
+    asr_frame_ms: int = setting(32, "Sound handed on at a time, in ms.", live=True, ge=10, le=200)
+    asr_vad: VadName = setting("silero", "Voice detector; energy needs no library.", live=True)
+    asr_vad_threshold: float = setting(
+        0.5, "Probability from which sound counts as speech, 0 to 1.", live=True, gt=0, lt=1
+    )
+    asr_preroll_ms: int = setting(
+        400, "Sound kept from before speech was noticed, in ms.", live=True, ge=0, le=3000
+    )
+    asr_min_speech_ms: int = setting(
+        200, "Shorter sounds are no speech, in ms.", live=True, ge=0, le=5000
+    )
+    asr_silence_ms: int = setting(
+        600,
+        "Silence that ends an utterance, in ms; shorter after a finished sentence, longer after a hanging one.",
+        live=True,
+        ge=100,
+        le=10_000,
+    )
+    asr_max_utterance_s: float = setting(
+        30.0, "Longest utterance; then it is read and a new one begins.", live=True, ge=2, le=600
+    )
+    asr_partials: bool = setting(
+        True, "Read along while somebody speaks, where the recogniser is fast enough.", live=True
+    )
+    asr_guard: EchoGuard = setting(
+        "guard",
+        "While she speaks: guard = only sound that is not hers counts, strict = nothing counts, headphones = all counts.",
+        live=True,
+    )
+    asr_fake_audio: Path | None = setting(
+        None, "Mono WAV file that plays the microphone, to try things out without one."
+    )
+    barge_in: bool = setting(True, "Whether speaking interrupts the character.", live=True)
+    barge_in_ms: int = setting(
+        350, "Speech it takes to interrupt, in ms; less is a cough.", live=True, ge=0, le=5000
+    )
+    duck_volume: float = setting(
+        0.25, "Volume while it is not clear yet, as a share.", live=True, ge=0, le=1
+    )
+    think_ahead: bool = setting(
+        True,
+        "Begin to answer while it is not sure yet that the speaker has finished; costs tokens when she goes on.",
+        live=True,
+    )
 
     # Training voices
     training_on_close: TrainingOnClose = setting(
@@ -364,7 +419,11 @@ class Settings(BaseSettings):
         live=True,
     )
     training_threads: int = setting(
-        0, "CPU threads of a training; 0 = as many as there are cores that nothing else uses.", live=True, ge=0, le=256
+        0,
+        "CPU threads of a training; 0 = as many as there are cores that nothing else uses.",
+        live=True,
+        ge=0,
+        le=256,
     )
     training_minutes: float = setting(
         5.0,
@@ -426,7 +485,7 @@ class Settings(BaseSettings):
         "tls_cert",
         "tls_key",
         "piper_model_path",
-        "microphone_file",
+        "asr_fake_audio",
     )
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:

@@ -157,8 +157,8 @@ class Backend:
             self.training,
             settings.data_dir / "training",
             hear=self._hear_here,
-            microphones=FileMicrophones(settings.microphone_file)
-            if settings.microphone_file
+            microphones=FileMicrophones(settings.asr_fake_audio)
+            if settings.asr_fake_audio
             else ComputersMicrophones(),
             upload_bytes=settings.voice_upload_mb << 20,
         )

@@ -20,7 +20,7 @@ from backend.chat.characters import Characters
 from backend.chat.history import KEPT_EXCHANGES, History
 from backend.chat.prompt import Exchange
 from backend.chat.trace import Trace
-from backend.chat.turn import Answer, Request, TurnRunner
+from backend.chat.turn import Answer, Lead, Request, TurnRunner
 from backend.contracts.entities import STAGE, Conversation, Turn
 from backend.contracts.errors import (
     AppError,
@@ -71,6 +71,7 @@ class _Waiting:
     received_s: float
     received_at: datetime
     done: asyncio.Future[Turn]
+    lead: tuple[Lead, ...] = ()
 
 
 @dataclass(slots=True)
@@ -141,6 +142,8 @@ class Chat:
         character_id: str | None = None,
         speak: bool = True,
         before: Callable[[str], None] | None = None,
+        spoken_s: float | None = None,
+        lead: tuple[Lead, ...] = (),
     ) -> TurnHandle:
         """Take a message; it is answered when its turn comes.
 
@@ -153,6 +156,8 @@ class Chat:
             character_id: Switch the conversation to this character first.
             speak: Whether to make sound.
             before: Called with the turn's id before anything of it is published, to start listening for it.
+            spoken_s: Monotonic time at which its speaker fell silent; the turn's time counts from there.
+            lead: What happened between that and now.
 
         Raises:
             InvalidInputError: The text is empty or too long.
@@ -198,9 +203,10 @@ class Chat:
             author=author,
             origin=origin,
             speak=speak,
-            received_s=received_s,
+            received_s=received_s if spoken_s is None else spoken_s,
             received_at=received_at,
             done=asyncio.get_running_loop().create_future(),
+            lead=lead,
         )
         if before is not None:
             before(item.turn_id)
@@ -455,6 +461,7 @@ class Chat:
                 speak=item.speak,
                 on_stage=conversation.id == STAGE,
                 received_s=item.received_s,
+                lead=item.lead,
             )
             await self._runner.run(request, lane.history.newest(), answer)
         except Exception as error:

@@ -55,6 +55,23 @@ LONGEST_REPLY_CHARS = 20_000
 
 
 @dataclass(frozen=True, slots=True)
+class Lead:
+    """A wait before the message was there: from the end of speech to its text.
+
+    Attributes:
+        name: "endpointing" or "stt".
+        stage: The group it is drawn in.
+        detail: The setting or engine behind it ("ASR_SILENCE_MS=600").
+        end_s: Monotonic time at which it was over.
+    """
+
+    name: str
+    stage: StageName
+    detail: str
+    end_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """One message to answer."""
 
@@ -69,6 +86,8 @@ class Request:
     on_stage: bool
     """Whether the stage's sink plays the reply; other clients play for themselves."""
     received_s: float
+    """Monotonic time of its arrival; of spoken ones, of the end of speech."""
+    lead: tuple[Lead, ...] = ()
 
 
 @dataclass(slots=True)
@@ -142,6 +161,8 @@ class TurnRunner:
             asyncio.CancelledError: Interrupted; sound has stopped and ``answer`` is complete.
         """
         llm = self.llm()
+        for one in request.lead:
+            self._mark(request, answer, one.name, one.stage, one.detail, at_s=one.end_s)
         self._mark(request, answer, "queue", "wait", "one turn at a time per conversation")
         messages = prompt.build(
             request.character,

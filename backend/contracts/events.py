@@ -16,6 +16,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from backend.contracts.entities import ServiceInfo, Span, TurnOutcome
+from backend.contracts.listening import DropReason, ListeningState
 
 Severity = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 
@@ -290,6 +291,78 @@ class TurnFinished(Event):
 # --- listening ----------------------------------------------------------------------------------------------------
 
 
+class ListeningChanged(Event):
+    """The microphone was opened, closed, muted, set otherwise, or has a problem."""
+
+    type: Literal["listening.changed"] = "listening.changed"
+    source: str = "listening"
+    listening: ListeningState
+
+    def sentence(self) -> str:
+        now = self.listening
+        return f"microphone: {now.problem or now.state}" + (", muted" if now.muted else "")
+
+
+class ListeningLevel(LiveEvent):
+    """How loud the microphone is; at most 20 a second."""
+
+    type: Literal["listening.level"] = "listening.level"
+    source: str = "listening"
+    severity: Severity = "DEBUG"
+    level_dbfs: float
+    peak_dbfs: float
+    speech: float = 0.0
+    """Probability of speech, 0-1."""
+    clipped: bool = False
+
+    def sentence(self) -> str:
+        return f"microphone {self.level_dbfs:.0f} dB"
+
+
+class UtteranceStarted(LiveEvent):
+    """Somebody began to speak."""
+
+    type: Literal["utterance.started"] = "utterance.started"
+    source: str = "listening"
+    utterance_id: str
+    origin: str = "microphone"
+    over_speech: bool = False
+    """The character was speaking."""
+    conversation_id: str
+
+    def sentence(self) -> str:
+        return "somebody speaks" + (" while she does" if self.over_speech else "")
+
+
+class UtteranceEnded(LiveEvent):
+    """Nobody speaks any more; what was said is being read."""
+
+    type: Literal["utterance.ended"] = "utterance.ended"
+    source: str = "listening"
+    utterance_id: str
+    duration_s: float
+    silence_ms: float
+    """How much silence it took."""
+    conversation_id: str
+
+    def sentence(self) -> str:
+        return f"{self.duration_s:.1f} s of speech, {self.silence_ms:.0f} ms of silence"
+
+
+class UtterancePartial(LiveEvent):
+    """What was read so far; the next one replaces it."""
+
+    type: Literal["utterance.partial"] = "utterance.partial"
+    source: str = "stt"
+    utterance_id: str
+    text: str
+    origin: str = "microphone"
+    conversation_id: str
+
+    def sentence(self) -> str:
+        return f"“{self.text} …”"
+
+
 class UtteranceTranscribed(Event):
     """A stretch of speech was read."""
 
@@ -301,9 +374,32 @@ class UtteranceTranscribed(Event):
     duration_s: float
     elapsed_ms: float
     origin: str = "file"
+    utterance_id: str = ""
+    conversation_id: str = ""
 
     def sentence(self) -> str:
         return f"“{self.text}” ({self.engine}, {self.elapsed_ms:.0f} ms)"
+
+
+class UtteranceDropped(Event):
+    """A stretch of speech led to no message, and why."""
+
+    type: Literal["utterance.dropped"] = "utterance.dropped"
+    source: str = "listening"
+    severity: Severity = "DEBUG"
+    utterance_id: str
+    reason: DropReason
+    text: str = ""
+    """What was read, when something was."""
+    detail: str = ""
+    """In words, with the setting that decided."""
+    duration_s: float = 0.0
+    origin: str = "microphone"
+    conversation_id: str
+
+    def sentence(self) -> str:
+        what = f"“{self.text}”" if self.text else f"{self.duration_s:.1f} s of sound"
+        return f"{what} not taken: {self.detail or self.reason}"
 
 
 # --- voice --------------------------------------------------------------------------------------------------------
@@ -375,6 +471,18 @@ class PlaybackFinished(Event):
 
     def sentence(self) -> str:
         return "interrupted" if self.interrupted else "finished speaking"
+
+
+class PlaybackDucked(LiveEvent):
+    """The sound went down because somebody speaks, or came up again because it was nothing."""
+
+    type: Literal["playback.ducked"] = "playback.ducked"
+    source: str = "playback"
+    is_ducked: bool
+    conversation_id: str
+
+    def sentence(self) -> str:
+        return "quieter: somebody speaks" if self.is_ducked else "loud again"
 
 
 class AudioProcessed(Event):
