@@ -30,7 +30,7 @@ class Line:
 
     async def next(self) -> dict[str, Any]:
         while not self.waiting:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):  # events come when the disk has them; it may be busy
                 found = orjson.loads(await self.socket.recv())
             self.frames += 1
             self.waiting += found if isinstance(found, list) else [found]
@@ -346,7 +346,7 @@ async def test_an_overlay_sees_only_what_the_audience_may_and_commands_nothing(
     served: Served,
 ) -> None:
     async with line(served, {"types": ["*"]}, query=f"?token={served.overlay_token}") as client:
-        await client.next()
+        since = (await client.next())["hello"]["seq"]
         bus = backend_of(served).bus
         bus.publish_from_thread(ErrorOccurred(code="x", reason="a key is wrong"))
         bus.publish_from_thread(ChatDelta(text="raw", conversation_id="stage"))
@@ -360,19 +360,10 @@ async def test_an_overlay_sees_only_what_the_audience_may_and_commands_nothing(
         bus.publish_from_thread(ErrorOccurred(code="x", reason="still hidden"))
         publish(served, "public again")
         assert texts(await client.events(1)) == ["public again"]
-    async with line(served, {"since": 0}, query=f"?token={served.overlay_token}") as client:
+    async with line(served, {"since": since}, query=f"?token={served.overlay_token}") as client:
         await client.next()
         publish(served, "the end")
-        seen = []
-        while (event := await client.until("type"))["data"].get("text") != "the end":
-            seen.append(event)
-        assert {event["type"] for event in seen} <= {
-            "chat.sentence",
-            "avatar.changed",
-            "playback.started",
-            "playback.finished",
-        }
-        assert "private" not in texts([e for e in seen if e["type"] == "chat.sentence"])
+        assert texts(await client.events(3)) == ["public", "public again", "the end"]
 
 
 async def test_a_client_that_vanishes_in_the_middle_of_a_burst_is_no_error(
