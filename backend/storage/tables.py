@@ -155,6 +155,8 @@ training_data = Table(
     Column("deleted_at", Moment),
     Column("updated_at", Moment),
     Index("ix_training_data_speaker", "speaker", "id"),
+    # An id is never given twice: whoever still holds that of a clip that is gone must not change another one.
+    sqlite_autoincrement=True,
 )
 
 clip_models = Table(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from typing import Any, Literal
 
@@ -244,11 +244,21 @@ def put(connection: Connection, clip: ClipRow) -> ClipRow:
     return clip
 
 
-def put_back(connection: Connection, clip: ClipRow) -> None:
-    """Store a clip as it was, under the id it had, whether its row is still there or not."""
-    values = _values(clip)
-    if not connection.execute(update(table).where(table.c.id == clip.id).values(values)).rowcount:
-        connection.execute(insert(table).values(values | {"id": clip.id}))
+def put_back(connection: Connection, clip: ClipRow) -> ClipRow:
+    """Store a clip as it was, whether its row is still there or not; returns it with its id.
+
+    That is the one it had, unless the clips have got other ids since: a lost database is made again from their manifest.
+    """
+    query = select(table.c.id).where(
+        table.c.uid == clip.uid if clip.uid is not None else table.c.id == clip.id
+    )
+    here = connection.scalar(query)
+    if here is not None:
+        return put(connection, _with_id(clip, here))
+    if connection.scalar(select(table.c.id).where(table.c.id == clip.id)) is not None:
+        return put(connection, replace(clip, id=None))
+    connection.execute(insert(table).values(_values(clip) | {"id": clip.id}))
+    return clip
 
 
 def delete(connection: Connection, clip_ids: Iterable[int]) -> int:

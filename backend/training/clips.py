@@ -775,8 +775,7 @@ class Clips:
                 if current is not None and self._speakers.find(row.speaker) is None:
                     # Who was removed meanwhile does not come back, nor gets anything.
                     row = replace(row, speaker=current.speaker)
-                rows.put_back(connection, row)
-                restored.append(row)
+                restored.append(rows.put_back(connection, row))
             made = rows.by_uids(connection, step.made)
             rows.delete(connection, [row.id for row in made if row.id is not None])
             rows.unlink(connection, step.made)

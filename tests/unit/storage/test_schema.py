@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from textwrap import dedent
 
@@ -17,6 +18,7 @@ from sqlalchemy import create_mock_engine, inspect, text
 
 from backend.contracts.entities import Character
 from backend.contracts.errors import StorageForeignError
+from backend.core.clock import now
 from backend.storage import characters, migrations, sqlite, tables, training_data
 from backend.storage.database import Database
 from backend.storage.migrations.__main__ import write_migration
@@ -128,6 +130,30 @@ async def test_clips_of_the_first_release_stay_valid(tmp_path: Path, first_versi
     ]
     assert [row.edited for row in rows] == [False, False]
     assert (sums.total, sums.waiting) == (2, 2)
+
+
+async def test_ids_of_clips_go_on_after_a_migration_and_are_never_given_twice(
+    tmp_path: Path, first_versions: Path
+) -> None:
+    await old_database(tmp_path, first_versions)
+    with closing(sqlite3.connect(tmp_path / "luma.db")) as old:
+        old.executemany(
+            "INSERT INTO training_data (id, filename, transcript, duration, speaker, emotion, quality, created_at)"
+            " VALUES (?, 'a.wav', '', 1.5, 'ann', '', '', '2026-01-31 12:00:00')",
+            [(3,), (41,)],
+        )
+        old.commit()
+    new = training_data.ClipRow(filename="new.wav", duration_s=1.0, created_at=now())
+    database = Database("", tmp_path)
+    await database.open()
+    kept = [row.id for row in await database.read(lambda c: training_data.of_speaker(c, "ann"))]
+    made = []
+    for _ in range(3):
+        row = await database.write(lambda c: training_data.put(c, new))
+        made.append(row.id)
+        await database.write(partial(training_data.delete, clip_ids=[row.id or 0]))
+    await database.close()
+    assert (kept, made) == ([3, 41], [42, 43, 44])
 
 
 def test_file_names_say_the_revisions_in_order() -> None:

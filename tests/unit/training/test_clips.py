@@ -50,6 +50,45 @@ async def test_an_edited_sound_comes_back_after_a_restart(tmp_path: Path) -> Non
         assert [row.uid for row in await at.data.clips.of_speaker("ann")] == ["one"]
 
 
+async def test_who_holds_the_id_of_a_half_that_was_undone_changes_no_other_clip(
+    tmp_path: Path,
+) -> None:
+    async with studio(tmp_path) as at:
+        clip = await at.clip("one", duration_s=2.0)
+        left, right = await at.data.clips.split(clip, 1.0, ["a", "b"])
+        await at.data.clips.undo()
+        other = await at.clip("other")
+        assert other not in (left.id, right.id)
+        with pytest.raises(NotFoundError):
+            await at.data.clips.change([left.id], transcript="of the half")
+        with pytest.raises(NotFoundError):
+            await at.data.clips.delete([right.id])
+        assert (await at.data.clips.get(other)).transcript == "the words of other"
+
+
+async def test_an_undo_after_a_lost_database_writes_over_no_other_clip(tmp_path: Path) -> None:
+    async with studio(tmp_path) as at:
+        await at.clip("one")
+        two = await at.clip("two")
+        await at.data.clips.delete([await at.clip("three")])
+        await at.data.clips.delete([two])
+        await at.data.clips.undo()
+        await at.data.clips._write_manifest()
+    with closing(sqlite3.connect(tmp_path / "luma.db")) as database:
+        database.execute("DELETE FROM training_data")
+        database.execute("DELETE FROM sqlite_sequence")
+        database.commit()
+    async with studio(tmp_path) as at:
+        await at.clip("another")
+        await at.data.clips.undo()
+        assert sorted(row.uid or "" for row in await at.data.clips.of_speaker("ann")) == [
+            "another",
+            "one",
+            "three",
+            "two",
+        ]
+
+
 async def test_the_oldest_steps_go_and_with_them_what_was_deleted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
