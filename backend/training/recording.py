@@ -15,7 +15,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from backend.audio import wav
-from backend.clients.microphone import InputDevice, Microphone, Microphones
+from backend.clients.microphone import SILENT_S, InputDevice, Microphone, Microphones
 from backend.contracts.errors import (
     AppError,
     ConflictError,
@@ -82,6 +82,8 @@ class Recorder:
         self._samples = 0
         self._meter = bytearray()
         self._level_told_s = 0.0
+        self._problem = ""
+        self._patience: asyncio.TimerHandle | None = None
         self._stopper: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
@@ -247,9 +249,25 @@ class Recorder:
         self._pieces, self._samples = [], 0
         self._meter.clear()
         self._level_told_s = monotonic_s()
+        self._problem = ""
         self._microphone = await self._microphones.open(device, self._arrive, self._break_off)
+        if self._problem:  # it ended while it was being opened
+            await self._let_go()
+            raise EngineUnavailableError(self._problem)
+        self._patience = asyncio.get_running_loop().call_later(SILENT_S, self._expect_sound, device)
+
+    def _expect_sound(self, device: str) -> None:
+        """A microphone that has given nothing by now gives nothing; one that falls silent later says so itself."""
+        if not self._samples:
+            title = f"the microphone {device!r}" if device else "the system's microphone"
+            self._break_off(
+                f"Nothing arrives from {title}: not one sample in {SILENT_S:.0f} s. Is it muted by a switch or in the "
+                "system's settings? Plug it in again, or choose another one."
+            )
 
     async def _let_go(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
         microphone, self._microphone = self._microphone, None
         if microphone is not None:
             await microphone.close()
@@ -296,6 +314,7 @@ class Recorder:
 
     def _break_off(self, problem: str) -> None:
         """The microphone is gone."""
+        self._problem = problem
         if self._now.state == "recording":
             self._show(
                 Recording(
@@ -366,7 +385,8 @@ class Recorder:
         while self._samples < wanted:
             if self._microphone is None or monotonic_s() > end_s:
                 raise EngineUnavailableError(
-                    "The microphone gives no sound. Is it muted in the system's settings, or is another one meant?"
+                    self._problem
+                    or "The microphone gives no sound. Is it muted in the system's settings, or is another one meant?"
                 )
             await asyncio.sleep(LEVEL_EVERY_S)
         return b"".join(self._pieces)[: 2 * wanted], microphone.rate_hz
