@@ -80,6 +80,10 @@ class Transcript:
         segments: Pieces with times, in order.
         words: Single words with times, where the engine gives them.
         engine: Registry name of the engine that read it.
+        no_speech: How likely the engine thinks that nobody spoke, 0 to 1; the highest of all it read. None = not told.
+        log_probability: Mean natural log probability of what it read, 0 = certain; the lowest. None = not told.
+        compression: How many times gzip shrinks the text: above 2.4 it is a loop; the highest. None = not told.
+        withheld: What the engine read and does not believe itself; no part of the text.
     """
 
     text: str
@@ -87,6 +91,10 @@ class Transcript:
     segments: tuple[TranscriptSegment, ...] = ()
     engine: str = ""
     words: tuple[TranscriptSegment, ...] = ()
+    no_speech: float | None = None
+    log_probability: float | None = None
+    compression: float | None = None
+    withheld: str = ""
 
 
 class Wire(BaseModel):
