@@ -544,6 +544,7 @@ class MainWindow:
         what = {"process": "Making clips", "doctor": "Examining clips"}.get(event.kind, "Training")
         if event.kind == "train":  # every phase counts from 0 to 100 %
             what = {
+                "queued": "Starting the training",
                 "preflight": "Checking before the training",
                 "prepare": "Reading the clips",
                 "align": "Finding the sounds",

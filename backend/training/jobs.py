@@ -68,6 +68,7 @@ SAVE_EVERY_S = 2.0
 KEEP_AGAIN_S = 5.0
 LONGEST_TURN_S = 300.0
 PROGRESS_EVERY_S = 0.25
+STARTING = "Starting."
 LANES = ("train", "process", "doctor", "export")
 """One job at a time in each: a training, a processing and an examination may run side by side, two trainings may not."""
 
@@ -840,6 +841,8 @@ class Jobs:
         try:
             async with self._lanes[run.lane]:
                 run.begin()
+                if run.job.state == "queued":  # its child needs seconds before it says something
+                    run.progress(None, STARTING)
                 try:
                     if self._turns:
                         run.control = replace(run.control, threads=1)
@@ -911,7 +914,10 @@ class Jobs:
 
     def _waits_for(self, lane: str) -> str:
         others = [one.job for one in self._runs.values() if one.lane == lane]
-        return f"Waits for {_title(others[-1])}." if others else ""
+        if not others:
+            return ""
+        title = _title(others[-1])
+        return f"Waits for {title[0].lower()}{title[1:]}."
 
     # --- turns go first ---
 

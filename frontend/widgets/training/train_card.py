@@ -270,7 +270,7 @@ class TrainCard(Panel):
         p.icon(24, y + 8, icon, 14, tone)
         doing = STATES.get(job.state, job.state).capitalize()
         words = job.message or doing
-        if job.message and is_running(job) and job.state != "train":
+        if job.message and is_running(job) and job.state not in ("train", "queued"):
             words = f"{doing}: {job.message}"  # "clip 8 of 12" alone does not say what for
         item = p.text(40, y + 1, words[:400], "small", "text2" if tone != "error" else "error", "nw",
                       width=width - 56)  # fmt: skip
@@ -447,7 +447,8 @@ class JobRows(RowList):
         p.text(right, y + 14, f"{at:%d %b %H:%M}", "cap", "text3", "e")
         p.text(40, y + 14, title, "smallb", clip=width - 150)
         words = [kind] if job.name else []
-        words += [STATES.get(job.state, job.state)]
+        is_queued = job.state == "queued" and job.message
+        words += [job.message if is_queued else STATES.get(job.state, job.state)]
         if job.step:
             words.append(f"{job.step:,} steps")
         if job.state in ("failed", "interrupted") and job.message:

@@ -83,6 +83,7 @@ class Step:
 
 
 PHASES = {
+    "queued": "about to start",
     "preflight": "checking",
     "prepare": "reading clips",
     "align": "finding sounds",

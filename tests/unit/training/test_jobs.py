@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from backend.contracts.errors import ConflictError, EngineUnavailableError, NotFoundError
-from backend.contracts.events import TurnFinished, TurnStarted
+from backend.contracts.events import TrainingProgress, TurnFinished, TurnStarted
 from backend.contracts.training import Job
 from backend.core.bus import EventBus
 from backend.core.workers import clean_environment
@@ -168,6 +168,15 @@ async def test_a_training_runs_through_its_states_and_ends_with_a_result(tmp_pat
         assert log[0] == f"train {job.id}"
 
 
+async def test_a_training_whose_turn_it_is_says_that_it_starts(tmp_path: Path) -> None:
+    async with bench(tmp_path) as at:
+        job = await at.start(steps=1)
+        told = await at.seen.until("training.progress")
+        assert isinstance(told, TrainingProgress)
+        assert (told.state, told.note) == ("queued", "Starting.")
+        assert (await at.ended(job)).state == "done"
+
+
 async def test_the_trainer_learns_no_key_and_no_token(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -199,7 +208,7 @@ async def test_two_trainings_do_not_run_at_once_but_an_examination_runs_beside(
         first = await at.start(steps=10_000)
         await at.step(first, 1)
         second = await at.start(steps=5)
-        assert second.message == "Waits for The training of mika."
+        assert second.message == "Waits for the training of mika."
         spec = JobSpec(id="", command="train", budget=Budget(steps=5), options={"voice": False})
         third = await at.jobs.start("doctor", spec, prepare=lambda folder: write_clips(folder, []))
         assert (await at.ended(third)).state == "done"
