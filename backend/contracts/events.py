@@ -15,6 +15,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from backend.contracts.checkup import CheckLine, CheckupReport
 from backend.contracts.entities import ServiceInfo, Span, TurnOutcome
 from backend.contracts.listening import DropReason, ListeningState
 
@@ -840,6 +841,45 @@ class ConfigChanged(Event):
         )
 
 
+class CheckupStarted(LiveEvent):
+    """The live path is being checked; the lines are still waiting."""
+
+    type: Literal["checkup.started"] = "checkup.started"
+    source: str = "doctor"
+    report: CheckupReport
+
+    def sentence(self) -> str:
+        return f"checking {len(self.report.lines)} parts"
+
+
+class CheckupLine(LiveEvent):
+    """One line of the check-up began or ended."""
+
+    type: Literal["checkup.line"] = "checkup.line"
+    source: str = "doctor"
+    checkup_id: str
+    line: CheckLine
+
+    def sentence(self) -> str:
+        return f"{self.line.title}: {self.line.detail or self.line.state}"
+
+
+class CheckupFinished(Event):
+    """A check-up has ended; the lines are at /api/doctor."""
+
+    type: Literal["checkup.finished"] = "checkup.finished"
+    source: str = "doctor"
+    checkup_id: str
+    outcome: Literal["done", "cancelled"]
+    green: int
+    amber: int
+    red: int
+    verdict: str
+
+    def sentence(self) -> str:
+        return self.verdict
+
+
 class LimitWarning(Event):
     """A limit is near."""
 
@@ -949,6 +989,9 @@ AnyEvent = Annotated[
     | SystemStatus
     | ServiceChanged
     | ConfigChanged
+    | CheckupStarted
+    | CheckupLine
+    | CheckupFinished
     | LimitWarning
     | LimitReached
     | LimitReset
