@@ -1,1 +1,14 @@
-"""Where messages come from."""
+"""Where messages and sound come from: one file each, listed here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from backend.core.registry import Registry
+
+if TYPE_CHECKING:
+    from backend.sources.base import SoundSource
+
+SOUND_SOURCES: Registry[SoundSource] = Registry(
+    "sound source", {"microphone": "backend.sources.microphone:MicrophoneSource"}
+)
