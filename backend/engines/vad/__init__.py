@@ -10,5 +10,10 @@ if TYPE_CHECKING:
     from backend.engines.vad.base import VAD
 
 DETECTORS: Registry[VAD] = Registry(
-    "voice detector", {"energy": "backend.engines.vad.energy:Energy"}
+    "voice detector",
+    {
+        "energy": "backend.engines.vad.energy:Energy",
+        "silero": "backend.engines.vad.silero:Silero",
+    },
 )
+"""What listening needs to know whether somebody speaks."""

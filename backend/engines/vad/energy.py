@@ -1,6 +1,6 @@
 """A voice detector without a model: how far a frame rises above the room it has learned, and whether it hisses or hums.
 
-Standard library only: 480 samples take 0.06 ms, and the main process stays free of numpy.
+Standard library only: a frame of 512 samples takes 0.06 ms, and the main process stays free of numpy.
 """
 
 from __future__ import annotations
@@ -27,12 +27,22 @@ HISS, HUM = 1.4, 0.003
 class Energy:
     """Loudness above the room."""
 
+    name = "energy"
+
     def __init__(self, options: EnergyOptions) -> None:
         self._options = options
         self.frame_samples = options.frame_samples
         self._room: deque[float] = deque(maxlen=ROOM_FRAMES)
 
-    def speech_probability(self, frame: bytes) -> float:
+    async def probabilities(self, sound: bytes) -> list[float]:
+        size = 2 * self.frame_samples
+        whole = len(sound) // size * size
+        return [self._probability(sound[at : at + size]) for at in range(0, whole, size)]
+
+    def reset(self) -> None:
+        self._room.clear()
+
+    def _probability(self, frame: bytes) -> float:
         level, brightness = _measure(frame)
         self._room.append(level)
         if level < self._options.quietest_dbfs or not HUM < brightness < HISS:
@@ -46,9 +56,6 @@ class Energy:
             room = min(room, self._options.quietest_dbfs)
         above_db = level - room - self._options.above_room_db
         return 1 / (1 + math.exp(-above_db / SLOPE_DB))
-
-    def reset(self) -> None:
-        self._room.clear()
 
 
 def _measure(frame: bytes) -> tuple[float, float]:
