@@ -960,11 +960,18 @@ AnyEvent = Annotated[
     | TurnStage
     | TurnRetried
     | TurnFinished
+    | ListeningChanged
+    | ListeningLevel
+    | UtteranceStarted
+    | UtteranceEnded
+    | UtterancePartial
     | UtteranceTranscribed
+    | UtteranceDropped
     | SpeechReady
     | PlaybackStarted
     | PlaybackPosition
     | PlaybackFinished
+    | PlaybackDucked
     | AudioProcessed
     | AvatarChanged
     | ClipsChanged
