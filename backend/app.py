@@ -328,6 +328,7 @@ class Backend:
         self.monitor.gpu_interval_s = settings.gpu_metrics_interval_s
         self.training.options = self._job_options(settings)
         self.trainings.options = _training_options(settings)
+        self.player.duck_volume = settings.duck_volume
         self.player.set_volume(settings.output_volume, muted=settings.output_muted)
         wanted = _sink_name(settings)
         if self.player.sink.name != wanted:

@@ -9,7 +9,7 @@ from backend.contracts.entities import Audio, Character, Speech, VoiceChoice
 from backend.contracts.events import AnyEvent
 from backend.core.bus import EventBus, Subscription
 from backend.engines.llm.base import Delta, Prompt
-from backend.outputs.base import OutputDevice, Progress
+from backend.outputs.base import OutputDevice, Progress, Sounding
 
 RATE_HZ = 8000
 
@@ -90,6 +90,9 @@ class ManualSink:
 
     def set_volume(self, volume: float) -> None:
         self.volume = volume
+
+    def sounding(self, last_s: float = 3.0) -> list[Sounding]:
+        return []
 
     async def set_device(self, name: str) -> None:
         return None

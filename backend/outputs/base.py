@@ -22,6 +22,26 @@ class OutputDevice:
 
 
 @dataclass(frozen=True, slots=True)
+class Sounding:
+    """A stretch of sound that left the sink, as loud as it left it.
+
+    Attributes:
+        pcm: PCM16, mono.
+        rate_hz: Its samples a second.
+        at_s: Monotonic time at which its first sample left.
+    """
+
+    pcm: bytes
+    rate_hz: int
+    at_s: float
+
+    @property
+    def end_s(self) -> float:
+        """Monotonic time at which its last sample left."""
+        return self.at_s + len(self.pcm) / 2 / self.rate_hz
+
+
+@dataclass(frozen=True, slots=True)
 class SpeakerOptions:
     """What the computer's sound output is given."""
 
@@ -50,6 +70,10 @@ class Sink(Protocol):
 
     def set_volume(self, volume: float) -> None:
         """0-1, heard within 50 ms."""
+        ...
+
+    def sounding(self, last_s: float = 3.0) -> list[Sounding]:
+        """What left the sink in the last seconds (3 are kept) and what is about to, oldest first; pauses are between them."""
         ...
 
     async def set_device(self, name: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from backend.contracts.entities import Audio
-from backend.outputs.base import OutputDevice, Progress
+from backend.outputs.base import OutputDevice, Progress, Sounding
 
 
 class NoSound:
@@ -26,6 +26,11 @@ class NoSound:
 
     def set_volume(self, volume: float) -> None:
         """Nothing to turn down."""
+
+    def sounding(self, last_s: float = 3.0) -> list[Sounding]:
+        """Nothing ever sounds."""
+        del last_s
+        return []
 
     async def set_device(self, name: str) -> None:
         """Nothing to choose."""

@@ -25,7 +25,8 @@ from backend.clients import portaudio
 from backend.contracts.entities import Audio
 from backend.contracts.errors import EngineFailedError, EngineUnavailableError
 from backend.core.clock import monotonic_s
-from backend.outputs.base import OutputDevice, Progress, SpeakerOptions
+from backend.outputs.base import OutputDevice, Progress, Sounding, SpeakerOptions
+from backend.outputs.recent import Recent
 
 logger = logging.getLogger(__name__)
 
@@ -86,6 +87,7 @@ class Speaker:
         self._thread: threading.Thread | None = None
         self._current: _Job | None = None
         self._hanging = 0
+        self._recent = Recent(PIECE_S)
 
     async def play(self, audio: Audio, progress: Progress) -> float:
         """Play one sound; see `Sink.play`."""
@@ -108,6 +110,10 @@ class Speaker:
     def set_volume(self, volume: float) -> None:
         """0-1; read by the thread for every piece."""
         self._volume = min(1.0, max(0.0, volume))
+
+    def sounding(self, last_s: float = 3.0) -> list[Sounding]:
+        """What left the device lately; see `Sink.sounding`."""
+        return self._recent.sounding(last_s)
 
     async def set_device(self, name: str) -> None:
         """Use another device from the next sound on."""
@@ -229,14 +235,18 @@ class Speaker:
             # The first piece finds a device that was idle, which is no fault.
             dry += stream.write(sound) and written > 0
             written += len(piece)
+            ends_s = monotonic_s() + stream.held() / rate
+            self._recent.add(sound, rate, ends_s - len(piece) / rate)
             if count % PROGRESS_EVERY == 0:
                 position = max(0, written - stream.held())
                 job.report(position / rate, level_dbfs(sound))
             count += 1
         _wait_for_the_end(stream, job)
         if job.stop.is_set():
-            heard = max(0, written - stream.held())
+            thrown_away = stream.held()
+            heard = max(0, written - thrown_away)
             stream.abort()
+            self._recent.take_back(thrown_away)
         else:
             heard = written
         if dry > 1:

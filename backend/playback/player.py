@@ -11,17 +11,18 @@ import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from backend.contracts.entities import Audio, Cue
+from backend.contracts.entities import STAGE, Audio, Cue
 from backend.contracts.errors import AppError, ConflictError, EngineFailedError
 from backend.contracts.events import (
     ErrorOccurred,
+    PlaybackDucked,
     PlaybackFinished,
     PlaybackPosition,
     PlaybackStarted,
 )
 from backend.core.bus import EventBus
 from backend.core.clock import monotonic_s
-from backend.outputs.base import OutputDevice, Sink
+from backend.outputs.base import OutputDevice, Sink, Sounding
 
 logger = logging.getLogger(__name__)
 
@@ -90,10 +91,12 @@ class Player:
         self._on_cue = on_cue
         self._volume = 1.0
         self._is_muted = False
+        self._ducked_for: Performance | None = None
+        self.duck_volume = 0.25
         self._failed_at_s: float | None = None
         self.device = ""
         self.problem = ""
-        self.is_playing = False
+        self._speaking: Performance | None = None
         self._live: Performance | None = None
         self._again: Performance | None = None
         self._again_feeder: asyncio.Task[None] | None = None
@@ -114,7 +117,47 @@ class Player:
             self._volume = min(1.0, max(0.0, volume))
         if muted is not None:
             self._is_muted = muted
-        self.sink.set_volume(0.0 if self._is_muted else self._volume)
+        share = 1.0 if self._ducked_for is None else self.duck_volume
+        self.sink.set_volume(0.0 if self._is_muted else self._volume * share)
+
+    def duck(self, is_ducked: bool) -> None:
+        """Go down to the share ``duck_volume`` of the volume because somebody speaks, or up again; heard within 50 ms.
+
+        Nothing to do while nothing is being spoken; the end of what is spoken undoes it.
+        """
+        wanted = self._speaking if is_ducked else None
+        if wanted is self._ducked_for:
+            return
+        told = wanted or self._ducked_for
+        self._ducked_for = wanted
+        self.set_volume()
+        assert told is not None
+        self._bus.publish(
+            PlaybackDucked(
+                is_ducked=wanted is not None,
+                turn_id=told.turn_id,
+                conversation_id=told.conversation_id,
+            )
+        )
+
+    @property
+    def is_ducked(self) -> bool:
+        """Whether the sound is down because somebody speaks."""
+        return self._ducked_for is not None
+
+    def is_speaking(self, conversation_id: str = STAGE) -> bool:
+        """Whether a reply there is being spoken: from its first sound to its last, pauses between sentences included."""
+        speaking = self._speaking
+        return speaking is not None and speaking.conversation_id == conversation_id
+
+    def sounding(self, last_s: float = 3.0) -> list[Sounding]:
+        """What left the sink in the last seconds and what is about to leave it; see `Sink.sounding`."""
+        return self.sink.sounding(last_s)
+
+    @property
+    def is_playing(self) -> bool:
+        """Whether something is being spoken, in whatever conversation."""
+        return self._speaking is not None
 
     async def set_device(self, name: str) -> None:
         """Play on another device from the next sentence on."""
@@ -210,7 +253,10 @@ class Player:
         except asyncio.CancelledError:
             interrupted = True
         finally:
-            self.is_playing = False
+            if self._ducked_for is performance:
+                self.duck(False)
+            if self._speaking is performance:
+                self._speaking = None
             if sounded:
                 self._bus.publish(
                     PlaybackFinished(
@@ -270,7 +316,8 @@ class Player:
                 )
             )
 
-        self.is_playing = performance.is_sounding = True
+        self._speaking = performance
+        performance.is_sounding = True
         is_cut = False
         try:
             async with asyncio.timeout(audio.duration_s + STUCK_S):

@@ -176,3 +176,49 @@ async def test_a_face_that_fails_costs_no_sentence() -> None:
             await play.enqueue(show, piece(n, f"{n}.", audio=None, cue="joy"))
         await play.finish(show)
     assert len(show.heard) == 11
+
+
+async def test_ducking_is_a_share_of_the_volume_and_ends_with_the_speech() -> None:
+    sink = ManualSink()
+    bus, play, _ = player(sink)
+    play.set_volume(0.8)
+    async with Watch(bus) as seen:
+        play.duck(True)
+        assert (sink.volume, play.is_ducked) == (0.8, False)  # nothing speaks
+        show = play.begin("t", "stage")
+        await play.enqueue(show, piece(1, "One."))
+        await seen.until("playback.started")
+        assert play.is_speaking()
+        assert not play.is_speaking("other")
+        play.duck(True)
+        play.duck(True)
+        assert sink.volume == pytest.approx(0.2)
+        assert play.volume == 0.8
+        play.set_volume(0.4)
+        assert sink.volume == pytest.approx(0.1)
+        play.set_volume(muted=True)
+        assert sink.volume == 0.0
+        play.set_volume(muted=False)
+        play.duck(False)
+        assert sink.volume == 0.4
+        play.duck(True)
+        await sink.advance(1.0)
+        await play.finish(show)
+    assert sink.volume == 0.4
+    assert not play.is_ducked
+    assert not play.is_speaking()
+    told = [e.is_ducked for e in seen.of("playback.ducked")]  # type: ignore[union-attr]
+    assert told == [True, False, True, False]
+
+
+async def test_an_interruption_undoes_the_ducking() -> None:
+    sink = ManualSink()
+    bus, play, _ = player(sink)
+    async with Watch(bus) as seen:
+        show = play.begin("t", "stage")
+        await play.enqueue(show, piece(1, "One."))
+        await seen.until("playback.started")
+        play.duck(True)
+        await play.stop(show)
+    assert sink.volume == 1.0
+    assert not play.is_ducked
