@@ -22,6 +22,9 @@ LEAST_MEMORY_BYTES = 1_200 << 20  # torch, a batch of 12 clips and AdamW's state
 SPARE_DISK_BYTES = 300 << 20
 FEATURE_BYTES_PER_S = 30_000  # 66 numbers of 4 bytes a hundred times a second, and the alignment
 WELL_FED_S = 60.0
+FULL_FED_S = 600.0
+FROM_SCRATCH_S = 3_600.0
+"""Less than that is said, for a quick clone, a full training from a base, and one from nothing."""
 
 VOICE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,79}")
 KANJI = re.compile("[\u3400-\u9fff]")
@@ -119,6 +122,28 @@ def _check_memory(needed: int) -> None:
         )
 
 
+def _scarce(spec: JobSpec, seconds: float) -> str:
+    """What too little material means for this kind of training; empty when it is enough."""
+    so_much = f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.1f} minutes"
+    if spec.trainer == "quick":
+        if seconds >= WELL_FED_S:
+            return ""
+        return f"There are only {so_much} of clips. The voice will be recognised, but 3 to 10 minutes make it clear."
+    if spec.base in ("", "none"):
+        if seconds >= FROM_SCRATCH_S:
+            return ""
+        return (
+            f"There are only {so_much} of clips. From scratch the network has to learn speaking itself: with less than an "
+            "hour it learns no words. Train from a base, or take the quick clone."
+        )
+    if seconds >= FULL_FED_S:
+        return ""
+    return (
+        f"There are only {so_much} of clips. A full training is worth its hours from about 30 minutes on; the quick clone "
+        "is made for less."
+    )
+
+
 def _warn(
     spec: JobSpec,
     clips: list[ClipSpec],
@@ -130,10 +155,8 @@ def _warn(
         uid, why = next(iter(left_out.items()))
         more = f", and {len(left_out) - 1} more" if len(left_out) > 1 else ""
         reporter.warning(f"{len(left_out)} clips are left out ({uid[:40]}: {why}{more}).")
-    if seconds < WELL_FED_S:
-        reporter.warning(
-            f"There are only {seconds:.0f} s of clips. The voice will be recognised, but 3 to 10 minutes make it clear."
-        )
+    if scarce := _scarce(spec, seconds):
+        reporter.warning(scarce)
     if any(KANJI.search(clip.text) and (clip.language or spec.language) == "ja" for clip in clips):
         reporter.warning(
             "Some Japanese transcripts contain kanji, which the pronunciation used here cannot read. Write them in kana."

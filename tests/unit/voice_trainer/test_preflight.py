@@ -44,6 +44,20 @@ def test_a_job_that_can_work_passes_and_little_material_is_a_warning(
 
 
 @pytest.mark.parametrize(
+    ("base", "words"),
+    [("", "From scratch the network has to learn speaking"), ("/a/base.ckpt", "30 minutes")],
+)
+def test_a_full_training_says_in_its_own_words_that_there_is_little(
+    job: Path, reporting: Reporting, base: str, words: str
+) -> None:
+    checked(job, reporting, trainer="vits", base=base)
+
+    [said] = [one for one in warnings(job) if "There are only" in one]
+    assert words in said
+    assert "will be recognised" not in said
+
+
+@pytest.mark.parametrize(
     ("changes", "code", "words"),
     [
         ({"rate_hz": 48_000}, "job.rate", "16,000 or 22,050"),
