@@ -40,6 +40,7 @@ from voice_trainer.protocol import (
     write_json,
 )
 from voice_trainer.quick.features import Features
+from voice_trainer.text.phonemes import can_be_said
 
 logger = logging.getLogger(__name__)
 
@@ -222,6 +223,11 @@ def usable(folder: Path, clips: Sequence[ClipSpec]) -> tuple[list[ClipSpec], dic
         elif not SHORTEST_S <= clip.duration_s <= LONGEST_S:
             problems[clip.uid] = (
                 f"it is {clip.duration_s:.1f} s long ({SHORTEST_S:g} to {LONGEST_S:g} s can be used)"
+            )
+        elif not can_be_said(clip.text, clip.duration_s):
+            problems[clip.uid] = (
+                f"its text has {len(clip.text):,} letters for {clip.duration_s:.1f} s: nobody speaks so fast, so it is the "
+                "text of something else"
             )
         else:
             good.append(ClipSpec(**{**asdict(clip), "path": str(path)}))

@@ -21,7 +21,7 @@ from numba import njit
 from backend.audio import espeak
 from backend.audio.levels import FloatArray, frame_levels_dbfs, from_pcm16
 from backend.audio.resample import resample
-from voice_trainer.text.phonemes import Phonemes, phonemize, starts_s
+from voice_trainer.text.phonemes import Phonemes, can_be_said, phonemize, starts_s
 
 IntArray = npt.NDArray[np.int64]
 Float64Array = npt.NDArray[np.float64]
@@ -49,7 +49,7 @@ RIGHT_BELOW = 0.44
 (95 % above 0.48)."""
 
 UNLIKE = 2.0
-"""The greatest possible cost: nothing in common (or nothing said at all)."""
+"""The greatest possible cost: nothing in common (or nothing said at all, or more text than anybody can say)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,9 @@ class Alignment:
 
 
 def match_cost(text: str, samples: FloatArray, rate_hz: int, language: str) -> float:
-    """How badly a transcript fits a clip: right ones lie near 0.34, wrong ones near 0.53, `UNLIKE` for no sound.
+    """How badly a transcript fits a clip.
+
+    Right ones lie near 0.34, wrong ones near 0.53; no sound, or far more text than can be said in the time, is `UNLIKE`.
 
     Args:
         text: The transcript.
@@ -101,6 +103,8 @@ def match_cost(text: str, samples: FloatArray, rate_hz: int, language: str) -> f
         UnknownVoiceError: There is no such language.
         ValueError: The clip is too long.
     """
+    if not can_be_said(text, len(samples) / rate_hz):
+        return UNLIKE
     found = _best(text, samples, rate_hz, language)
     return UNLIKE if found is None else found.warp.cost
 

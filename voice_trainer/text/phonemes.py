@@ -1,7 +1,7 @@
 """A transcript as the phoneme ids that PiperVoice will use when the finished voice speaks, and when the embedded voice says each.
 
 Public names: `phonemize(text, language) -> Phonemes`, `sentences(text, language)`, `starts_s(phonemes, events)`, `check_language(language)`,
-`id_map()`. The phonemes come from piper's own code, so that training and speaking cannot differ.
+`can_be_said(text, seconds)`, `id_map()`. The phonemes come from piper's own code, so that training and speaking cannot differ.
 """
 
 from __future__ import annotations
@@ -24,6 +24,11 @@ SILENT = frozenset(" .,!?;:")
 """Symbols that are heard as a pause or not at all."""
 SOUNDLESS = frozenset("ˈˌʲʰˤʷ\u0303\u0327\u0329\u032a\u032f\u030a\u031d\u033a\u033b˞")
 """Marks that change their neighbour and have no time of their own: stress, secondary articulation, diacritics."""
+
+FASTEST_LETTERS_PER_S = 40.0
+"""Of a text: a reader in a hurry reaches 25, so nothing that anybody said is lost."""
+SHORTEST_TEXT = 20
+"""Letters that are never too many: a clip may cut the end of its last word off."""
 
 EVENT_FLAG = re.compile(r"\([^)]*\)")  # "(en)": espeak changes its language for a word
 
@@ -51,6 +56,11 @@ def id_map() -> dict[str, list[int]]:
     from piper.phoneme_ids import DEFAULT_PHONEME_ID_MAP
 
     return {symbol: list(ids) for symbol, ids in DEFAULT_PHONEME_ID_MAP.items()}
+
+
+def can_be_said(text: str, seconds: float) -> bool:
+    """Whether somebody could say this text in the time; aligning one that is far too long takes seconds, for nothing."""
+    return len(text) <= SHORTEST_TEXT + FASTEST_LETTERS_PER_S * seconds
 
 
 def phonemize(text: str, language: str) -> Phonemes:

@@ -158,18 +158,20 @@ def test_clips_that_cannot_be_used_say_why(tmp_path: Path) -> None:
         replace(clips[1], path="clips/gone.wav"),
         replace(clips[2], sha256="0" * 64),
         replace(clips[3], duration_s=45.0),
+        replace(clips[4], duration_s=2.0, text="so much text " * 150),
     ]
 
     good, digests, problems = usable(
-        tmp_path, [*bad, *(replace(clip, duration_s=2.0) for clip in clips[4:])]
+        tmp_path, [*bad, *(replace(clip, duration_s=2.0) for clip in clips[5:])]
     )
 
-    assert [clip.uid for clip in good] == [clip.uid for clip in clips[4:]]
+    assert [clip.uid for clip in good] == [clip.uid for clip in clips[5:]]
     assert digests[good[0].uid] == file_sha256(Path(good[0].path))
     assert "no text" in problems["clip-000"]
     assert "cannot be read" in problems["clip-001"]
     assert "has changed" in problems["clip-002"]
     assert "45.0 s long" in problems["clip-003"]
+    assert "1,950 letters for 2.0 s" in problems["clip-004"]
 
 
 def test_too_little_material_says_how_much_is_needed(tmp_path: Path) -> None:

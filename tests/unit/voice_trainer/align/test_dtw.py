@@ -77,6 +77,15 @@ def test_a_right_transcript_costs_less_than_a_wrong_one_or_half_of_it() -> None:
     assert half > right + 0.1
 
 
+def test_more_text_than_anybody_can_say_is_unlike_without_being_aligned(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    samples, rate_hz = np.ones(32_000, np.float32), 16_000
+    monkeypatch.setattr("voice_trainer.align.dtw._best", lambda *_: pytest.fail("it was aligned"))
+
+    assert match_cost("so much text " * 150, samples, rate_hz, "en-us") == UNLIKE
+
+
 @pytest.mark.parametrize("samples", [np.zeros(16_000, np.float32), np.zeros(0, np.float32)])
 def test_silence_fits_no_transcript(samples: np.ndarray) -> None:
     assert match_cost("Hello.", samples, 16_000, "en-us") == UNLIKE
