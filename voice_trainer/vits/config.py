@@ -27,7 +27,8 @@ class VitsConfig:
         quality: Name in `voice_trainer.vits.network.QUALITIES`.
         seed: Of the weights, the dropout, the noise and the order of clips.
         steps: Steps of both optimizers; None = no limit.
-        seconds: Time in steps; None = no limit.
+        seconds: Time in steps; None = no limit. No least number of steps goes with it as in a quick clone: what would be
+            heard are thousands, hours more than was asked for.
         batch_size: Clips per step; halved when memory runs out.
         precision: Of the forward pass; losses are always computed in 32 bits.
         checkpoint_every: Steps between two checkpoints.
