@@ -20,7 +20,7 @@ from backend.chat.characters import Characters
 from backend.chat.history import KEPT_EXCHANGES, History
 from backend.chat.prompt import Exchange
 from backend.chat.trace import Trace
-from backend.chat.turn import Answer, Lead, Request, TurnRunner
+from backend.chat.turn import Answer, Audience, Lead, Request, TurnRunner
 from backend.contracts.entities import STAGE, Conversation, Turn
 from backend.contracts.errors import (
     AppError,
@@ -127,6 +127,7 @@ class Chat:
         self._lanes: OrderedDict[str, _Lane] = OrderedDict()
         self._opening: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._unstored: OrderedDict[str, Turn] = OrderedDict()
+        self._audiences: dict[str, Audience] = {}
         self._closing = False
 
     # --- talking ---
@@ -262,6 +263,15 @@ class Chat:
         # A turn that has ended already is still being stored: what follows may rely on it.
         await asyncio.wait([item.done], timeout=2)
         return runs
+
+    def attend(self, conversation_id: str, audience: Audience) -> None:
+        """Have ``audience`` hear the replies of a conversation off stage from the next turn on, in place of who did."""
+        self._audiences[conversation_id] = audience
+
+    def leave(self, conversation_id: str, audience: Audience) -> None:
+        """Have it hear them no more; nothing to do when another has taken its place."""
+        if self._audiences.get(conversation_id) is audience:
+            del self._audiences[conversation_id]
 
     def is_busy(self, conversation_id: str = STAGE) -> bool:
         """Whether a turn runs there."""
@@ -462,6 +472,7 @@ class Chat:
                 on_stage=conversation.id == STAGE,
                 received_s=item.received_s,
                 lead=item.lead,
+                audience=self._audiences.get(conversation.id),
             )
             await self._runner.run(request, lane.history.newest(), answer)
         except Exception as error:

@@ -88,6 +88,56 @@ class Request:
     received_s: float
     """Monotonic time of its arrival; of spoken ones, of the end of speech."""
     lead: tuple[Lead, ...] = ()
+    audience: Audience | None = None
+    """Who hears it off stage."""
+
+
+class Performer(Protocol):
+    """Where the sentences of a reply become sound: the stage's player, or a client that plays for itself."""
+
+    @property
+    def where(self) -> str:
+        """In words, for the trace ("AUDIO_SINK=speaker")."""
+        ...
+
+    def begin(self, turn_id: str, conversation_id: str) -> Performance:
+        """Open a performance; `enqueue` its sentences, then `finish` or `stop` it."""
+        ...
+
+    async def enqueue(self, performance: Performance, piece: SpokenPiece) -> None:
+        """Hand over the next sentence; may wait."""
+        ...
+
+    async def finish(self, performance: Performance) -> None:
+        """Say that no more will come, and wait until all of it was heard."""
+        ...
+
+    async def stop(self, performance: Performance) -> None:
+        """Fall silent now; afterwards ``performance.heard`` is final."""
+        ...
+
+
+class Audience(Protocol):
+    """Whoever hears the replies of one conversation off stage."""
+
+    def performer(self, request: Request) -> Performer | None:
+        """Who performs the reply to this message; None when its sender fetches the sounds."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Show:
+    performer: Performer
+    performance: Performance
+
+    @classmethod
+    def of(cls, request: Request, player: Performer) -> _Show | None:
+        performer = player if request.on_stage else None
+        if performer is None and request.audience is not None:
+            performer = request.audience.performer(request)
+        if performer is None:
+            return None
+        return cls(performer, performer.begin(request.turn_id, request.conversation_id))
 
 
 @dataclass(slots=True)
@@ -187,32 +237,28 @@ class TurnRunner:
             "prompt",
             f"{len(messages)} messages, CONTEXT_TOKENS={self.budget_tokens}",
         )
-        performance = (
-            self.player.begin(request.turn_id, request.conversation_id)
-            if request.on_stage
-            else None
-        )
+        show = _Show.of(request, self.player)
         sentences: asyncio.Queue[_Sentence | None] = asyncio.Queue(maxsize=SENTENCES_AHEAD)
         try:
             async with asyncio.TaskGroup() as both:
                 both.create_task(self._write(request, answer, llm, asked, sentences))
-                both.create_task(self._speak(request, answer, sentences, performance))
-            if performance is not None:
-                await self.player.finish(performance)
-                answer.heard = performance.heard_text
+                both.create_task(self._speak(request, answer, sentences, show))
+            if show is not None:
+                await show.performer.finish(show.performance)
+                answer.heard = show.performance.heard_text
             answer.outcome = "failed" if answer.error else "done"
         except asyncio.CancelledError:
             answer.outcome = "interrupted"
-            if performance is not None:
-                await self.player.stop(performance)
-                answer.heard = performance.heard_text
+            if show is not None:
+                await show.performer.stop(show.performance)
+                answer.heard = show.performance.heard_text
             raise
         except BaseExceptionGroup:
-            if performance is not None:
-                await self.player.stop(performance)
+            if show is not None:
+                await show.performer.stop(show.performance)
             raise
         finally:
-            self._end_trace(request, answer, performance)
+            self._end_trace(request, answer, show)
 
     async def _write(
         self,
@@ -293,7 +339,7 @@ class TurnRunner:
         await emit(splitter.finish())
         if not count and not answer.error:
             self._fail(request, answer, _nothing_written(llm))
-        if cues and request.on_stage:
+        if cues and (request.on_stage or request.audience is not None):
             await out.put(_Sentence(count + 1, "", tuple(cues)))
         await out.put(None)
 
@@ -302,7 +348,7 @@ class TurnRunner:
         request: Request,
         answer: Answer,
         sentences: asyncio.Queue[_Sentence | None],
-        performance: Performance | None,
+        show: _Show | None,
     ) -> None:
         """Each sentence as sound, in order, handed to the sink while the next one is being made."""
         while (sentence := await sentences.get()) is not None:
@@ -344,9 +390,9 @@ class TurnRunner:
                     )
             elif sentence.text:
                 answer.spoken.append(SpokenSentence(n=sentence.n, text=sentence.text))
-            if performance is not None:
-                await self.player.enqueue(
-                    performance,
+            if show is not None:
+                await show.performer.enqueue(
+                    show.performance,
                     SpokenPiece(sentence.n, sentence.text, audio, url, sentence.cues),
                 )
 
@@ -369,14 +415,13 @@ class TurnRunner:
         self.bus.publish(TurnStage(span=span, turn_id=request.turn_id))
         return span
 
-    def _end_trace(self, request: Request, answer: Answer, performance: Performance | None) -> None:
-        if performance is not None and performance.first_sound_s is not None:
-            sink = f"AUDIO_SINK={self.player.sink.name}"
-            self._mark(
-                request, answer, "first_audio", "playback", sink, at_s=performance.first_sound_s
-            )
+    def _end_trace(self, request: Request, answer: Answer, show: _Show | None) -> None:
+        first_sound_s = show.performance.first_sound_s if show is not None else None
+        if show is not None and first_sound_s is not None:
+            where = show.performer.where
+            self._mark(request, answer, "first_audio", "playback", where, at_s=first_sound_s)
             answer.first_audio_ms = answer.trace.total_ms
-            self._mark(request, answer, "speaking", "playback", sink)
+            self._mark(request, answer, "speaking", "playback", where)
         elif answer.first_audio_ms is not None:
             self._mark(request, answer, "remaining_speech", "tts", "the sentences after the first")
         else:

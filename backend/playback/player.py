@@ -107,6 +107,11 @@ class Player:
         return self._volume
 
     @property
+    def where(self) -> str:
+        """The sink in the words of its setting."""
+        return f"AUDIO_SINK={self.sink.name}"
+
+    @property
     def is_muted(self) -> bool:
         """Whether nothing is to be heard."""
         return self._is_muted
