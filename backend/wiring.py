@@ -18,7 +18,7 @@ from backend.contracts.errors import AppError, EngineUnavailableError
 from backend.contracts.events import ErrorOccurred, TurnRetried
 from backend.core.addresses import origin_of
 from backend.core.bus import EventBus
-from backend.core.context import current_turn
+from backend.core.context import checkup_notes, current_turn
 from backend.core.http import HttpClient
 from backend.core.workers import EngineHost
 from backend.engines.llm import LLMS
@@ -53,6 +53,7 @@ ENGINE_TITLES = {
     "lmstudio": "LM Studio",
     "piper": "Piper",
     "whisper": "Whisper",
+    "faster_whisper": "faster-whisper",
     "openai_compatible": "compatible server",
 }
 
@@ -229,6 +230,9 @@ class Engines:
     def _tell_retry(
         self, engine: str, next_engine: str, kind: str, reason: str, wait_s: float
     ) -> None:
+        if (notes := checkup_notes.get()) is not None:
+            notes.append(reason)
+            return
         turn = current_turn.get()
         self._bus.publish(
             TurnRetried(
@@ -311,6 +315,9 @@ class Engines:
         return VOICES.create(name, options)
 
     def _tell_failure(self, kind: str, engine: str, error: AppError) -> None:
+        if (notes := checkup_notes.get()) is not None:
+            notes.append(error.message)
+            return
         turn = current_turn.get()
         self._bus.publish(
             ErrorOccurred(
@@ -353,6 +360,16 @@ class Engines:
                 folder=settings.models_dir / "whisper",
                 model=settings.whisper_model,
                 language=settings.stt_language,
+                timeout_s=settings.stt_timeout_s,
+            )
+        elif name == "faster_whisper":
+            options = stt_options.FasterWhisperOptions(
+                host=self._host,
+                folder=settings.models_dir / "faster-whisper",
+                whisper_folder=settings.models_dir / "whisper",
+                model=settings.whisper_model,
+                language=settings.stt_language,
+                window_s=settings.whisper_window_s,
                 timeout_s=settings.stt_timeout_s,
             )
         elif name == "sphinx":

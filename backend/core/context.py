@@ -1,4 +1,4 @@
-"""Which turn the running task works for, so that callbacks deep in an engine can name it."""
+"""What the running task works for, a turn or a check-up, so that callbacks deep in an engine can tell the right one."""
 
 from __future__ import annotations
 
@@ -16,3 +16,6 @@ class TurnContext:
 
 current_turn: ContextVar[TurnContext | None] = ContextVar("current_turn", default=None)
 """Set by the turn for itself and the tasks it starts."""
+
+checkup_notes: ContextVar[list[str] | None] = ContextVar("checkup_notes", default=None)
+"""Set by a check for itself: failures on the way are noted there, and not told as those of a turn."""
