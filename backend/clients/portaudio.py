@@ -12,7 +12,7 @@ import ctypes
 import logging
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +24,27 @@ COMMON_RATES = (48_000, 44_100)
 _INVALID_RATE = -9997
 _INVALID_CHANNELS = -9998
 
+LOCK_PATIENCE_S = 5.0
+"""Another thread is inside PortAudio for so long only when a device hangs there; the first start takes up to two."""
+
 _lock = threading.Lock()
+
+
+@contextlib.contextmanager
+def _locked() -> Iterator[None]:
+    """PortAudio for one thread at a time.
+
+    Raises:
+        EngineUnavailableError: A device hangs in another thread: one more thread must not wait for it without end.
+    """
+    if not _lock.acquire(timeout=LOCK_PATIENCE_S):
+        raise EngineUnavailableError(
+            "The computer's sound system does not answer: a device hangs. Unplug it, or restart the sound system."
+        )
+    try:
+        yield
+    finally:
+        _lock.release()
 
 
 class _Library:
@@ -59,13 +79,18 @@ def load() -> Any:
     Raises:
         EngineUnavailableError: The library is not installed.
     """
-    with _lock:
+    with _locked():
         return _load()
+
+
+def open_streams() -> int:
+    """How many devices are open now, for input and output."""
+    return _Library.open_streams
 
 
 def refresh() -> bool:
     """Look for devices again, unless a stream is open; return whether that was done."""
-    with _lock:
+    with _locked():
         binding = _load()
         if _Library.open_streams:
             return False
@@ -89,7 +114,7 @@ def inputs() -> list[Device]:
 
 
 def _devices(*, is_input: bool) -> list[Device]:
-    with _lock:
+    with _locked():
         binding = _load()
         try:
             default = binding.default.device[0 if is_input else 1]
@@ -159,18 +184,25 @@ def find_input(name: str) -> Device:
     )
 
 
+def default_input() -> str:
+    """Name of the system's microphone as a process sees it that has just looked; for a process that opens no devices."""
+    refresh()
+    return next((device.name for device in inputs() if device.is_default), "")
+
+
 class InputStream:
-    """An open microphone that hands over mono PCM16 as it comes.
+    """An open microphone that hands over PCM16 as it comes.
 
     Args:
         device: Which, as `find_input` gave it.
         rate_hz: Of the sound.
-        on_sound: Called on PortAudio's own thread with each piece (two bytes a sample); must only hand it over.
+        on_sound: Called on PortAudio's own thread with each piece as the device gives it; must only hand it over. `mono`
+            makes one channel of it.
         on_end: Called on another thread when the device stopped by itself.
 
     Raises:
         RateRefusedError: The device wants another rate.
-        EngineUnavailableError: PortAudio is not installed.
+        EngineUnavailableError: PortAudio is not installed, or hangs.
         Exception: Whatever the binding raises when it cannot be opened.
     """
 
@@ -185,34 +217,38 @@ class InputStream:
         self._is_closing = False
 
         def arrive(data: Any, _frames: int, _time: Any, _status: Any) -> None:
-            sound = bytes(data)
-            on_sound(sound if channels == 1 else _first_of_two(sound))
+            on_sound(bytes(data))
 
         def ended() -> None:
             if not self._is_closing:
                 on_end()
 
-        with _lock:
+        with _locked():
             binding = _load()
-            channels, self._stream = _open_input(binding, device, rate_hz, arrive, ended)
+            self._channels, self._stream = _open_input(binding, device, rate_hz, arrive, ended)
             _Library.open_streams += 1
 
     def start(self) -> None:
         """Begin to listen."""
         self._stream.start()
 
-    @property
-    def is_running(self) -> bool:
-        """Whether the device still gives sound."""
-        return bool(self._stream.active)
+    def mono(self, sound: bytes) -> bytes:
+        """One channel of what was handed over."""
+        return sound if self._channels == 1 else _first_of_two(sound)
 
     def close(self) -> None:
-        """Stop listening and free the device; never raises."""
+        """Stop listening and free the device; never raises, but a device that hangs never comes back."""
+        if self._is_closing:
+            return
         self._is_closing = True
+        try:
+            # Outside of the lock: a device that hangs does so here, and the others must go on.
+            self._stream.abort()
+        except Exception as error:  # noqa: BLE001  it is being thrown away
+            logger.debug("stopping a microphone: %s", error)
         with _lock:
             _Library.open_streams -= 1
             try:
-                self._stream.abort()
                 self._stream.close()
             except Exception as error:  # noqa: BLE001  it is being thrown away
                 logger.debug("closing a microphone: %s", error)
@@ -235,7 +271,7 @@ class OutputStream:
     def __init__(self, device: Device, rate_hz: int, latency_s: float) -> None:
         self.rate_hz = rate_hz
         self._is_running = False
-        with _lock:
+        with _locked():
             binding = _load()
             self._channels, self._stream = _open(binding, device, rate_hz, latency_s)
             _Library.open_streams += 1

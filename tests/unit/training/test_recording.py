@@ -18,6 +18,7 @@ class FakeMicrophone:
     """Open, gives what the test hands over, and knows whether it was closed."""
 
     rate_hz = 48_000
+    device = "USB"
 
     def __init__(self, on_sound: OnSound) -> None:
         self.on_sound = on_sound
@@ -42,6 +43,9 @@ class FakeMicrophones:
         if self.problem:
             on_problem(self.problem)
         return self.opened[-1]
+
+    async def has_moved(self, microphone: Microphone) -> bool:
+        return False
 
 
 def with_microphones(recorder: Recorder, microphones: FakeMicrophones) -> Recorder:
