@@ -154,6 +154,11 @@ class Settings(BaseSettings):
     cors_origins: Words = setting(
         (), "Web origins (https://example.org) that may call the API; never *."
     )
+    compatible_clients: bool = setting(
+        False,
+        "Let Open-LLM-VTuber clients on this machine talk at /client-ws without the token; list their page's origin in CORS_ORIGINS.",
+        live=True,
+    )
     api_max_body_kb: int = setting(1024, "Largest JSON request, in KiB.", ge=16, le=65536)
     api_max_upload_mb: int = setting(200, "Largest uploaded file, in MiB.", ge=1, le=4096)
     voice_upload_mb: int = setting(
@@ -331,7 +336,7 @@ class Settings(BaseSettings):
 
     # Hearing
     stt_chain: Words = setting(
-        ("whisper", "sphinx"),
+        ("faster_whisper", "whisper", "sphinx"),
         "Recognisers, in the order they are tried.",
         live=True,
         choices=STT_ENGINES,
@@ -342,7 +347,18 @@ class Settings(BaseSettings):
     stt_language: str = setting(
         "", "Language to expect (en, ja, de …); empty = detect.", live=True, max_length=8
     )
-    whisper_model: str = setting("base", "Whisper model by name, or path of a .pt file.", live=True)
+    whisper_model: str = setting(
+        "base",
+        "Whisper model by name, or path of a .pt file (faster-whisper: or of a model's folder).",
+        live=True,
+    )
+    whisper_window_s: int = setting(
+        30,
+        "Sound that faster-whisper looks at, in s: 30 = as trained; less is faster and misreads more.",
+        live=True,
+        ge=5,
+        le=30,
+    )
     stt_openai_url: str = setting(
         "",
         "Address of a server with OpenAI's /audio/transcriptions; empty = OPENAI_BASE_URL.",

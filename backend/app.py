@@ -71,7 +71,7 @@ HOUSEKEEPING_S = 3600.0
 INSPECT_S = 60.0
 """Reading a large voice from a slow disk, in a process that may have to start first."""
 
-RECOGNISERS_HERE = ("whisper", "sphinx", "script")
+RECOGNISERS_HERE = ("faster_whisper", "whisper", "sphinx", "script")
 
 CUE_MS = 20_000
 """An expression from a reply fades back to neutral when nothing else is felt for this long."""
@@ -526,5 +526,10 @@ def create_app(loaded: LoadedSettings, *, trainer: Sequence[str] = PROGRAM) -> F
     errors.install(app, debug=lambda: app.state.backend.engines.settings.debug)
     for router in ROUTERS:
         app.include_router(router)
-    app.add_middleware(guard.Guard, access=access, options=_guard_options(settings))
+    app.add_middleware(
+        guard.Guard,
+        access=access,
+        options=_guard_options(settings),
+        lets_clients_in=lambda: app.state.backend.engines.settings.compatible_clients,
+    )
     return app

@@ -13,6 +13,7 @@ RECOGNISERS: Registry[STT] = Registry(
     "speech recogniser",
     {
         "chain": "backend.engines.stt.chain:Chain",
+        "faster_whisper": "backend.engines.stt.faster_whisper:FasterWhisper",
         "openai_compatible": "backend.engines.stt.openai_compatible:OpenAICompatible",
         "script": "backend.engines.stt.script:Script",
         "sphinx": "backend.engines.stt.sphinx:Sphinx",

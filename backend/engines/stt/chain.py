@@ -1,14 +1,24 @@
-"""Recognisers in order of preference: Whisper where a model is on disk, else the embedded one; the transcript says which."""
+"""Recognisers in order of preference: a Whisper where a model is on disk, else the embedded one; the transcript says which."""
 
 from __future__ import annotations
 
 import logging
+from typing import Protocol, runtime_checkable
 
 from backend.contracts.entities import Audio, Transcript
 from backend.contracts.errors import AppError, EngineUnavailableError
 from backend.engines.stt.options import ChainOptions
 
 logger = logging.getLogger(__name__)
+
+
+@runtime_checkable
+class Needs(Protocol):
+    """A recogniser that needs a file which may not be here."""
+
+    def missing(self) -> str:
+        """What is missing; looks at the disk."""
+        ...
 
 
 class Chain:
@@ -34,8 +44,11 @@ class Chain:
         raise (failed or problems)[0]
 
     def warm(self) -> None:
+        """Load the first that can read; those behind it wait until they are needed: a loaded Whisper has 500 MB."""
         for engine in self._options.engines:
             engine.warm()
+            if not (isinstance(engine, Needs) and engine.missing()):
+                return
 
     async def close(self) -> None:
         for engine in self._options.engines:

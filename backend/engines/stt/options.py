@@ -52,6 +52,33 @@ class WhisperOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class FasterWhisperOptions:
+    """Whisper models read with CTranslate2.
+
+    Attributes:
+        host: Where they run.
+        folder: Holds a folder per model (CTranslate2: model.bin, config.json, tokenizer.json, vocabulary.json).
+        whisper_folder: Holds ``<name>.pt``; a model that is only there is converted into `folder` once.
+        model: A name ("base"), or the path of a model's folder or of a ``.pt`` file (WHISPER_MODEL).
+        language: ISO 639-1 code to expect, empty to detect.
+        device: "auto" takes the GPU where there is one.
+        words: Also give the times of single words.
+        window_s: Sound the model sees at least, 30 = as it was trained; less is faster and less exact.
+        timeout_s: Longest wait for an utterance; long ones get their own length on top.
+    """
+
+    host: EngineHost
+    folder: Path
+    whisper_folder: Path
+    model: str = "base"
+    language: str = ""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    words: bool = False
+    window_s: int = 30
+    timeout_s: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
 class SphinxOptions:
     """The embedded recogniser: English, basic.
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from backend.contracts.entities import Audio, Transcript, TranscriptSegment
 from backend.contracts.errors import EngineUnavailableError
@@ -36,12 +38,7 @@ class Whisper:
             # A CPU reads a large model's 30 s in more than 30 s; that is slow, not stuck.
             timeout_s=options.timeout_s + 2 * audio.duration_s,
         )
-        segments = tuple(
-            TranscriptSegment(text, start, end) for text, start, end in told["segments"]
-        )
-        words = tuple(TranscriptSegment(text, start, end) for text, start, end in told["words"])
-        text = " ".join(segment.text for segment in segments)
-        return Transcript(text, told["language"] if text else "", segments, self.name, words)
+        return transcript_of(told, self.name)
 
     def warm(self) -> None:
         try:
@@ -91,3 +88,21 @@ class Whisper:
             f"The Whisper model {model!r} is not in {folder}{there}. Download it in the model manager, or set "
             "WHISPER_MODEL to a .pt file."
         )
+
+
+def transcript_of(told: Mapping[str, Any], engine: str) -> Transcript:
+    """What `backend.engines.stt.whisper_reading.reading` tells, as a transcript."""
+    segments = tuple(TranscriptSegment(text, start, end) for text, start, end in told["segments"])
+    words = tuple(TranscriptSegment(text, start, end) for text, start, end in told["words"])
+    text = " ".join(segment.text for segment in segments)
+    return Transcript(
+        text,
+        told["language"] if text else "",
+        segments,
+        engine,
+        words,
+        no_speech=told["no_speech"],
+        log_probability=told["log_probability"],
+        compression=told["compression"],
+        withheld=told["withheld"],
+    )

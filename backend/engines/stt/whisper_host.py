@@ -1,53 +1,19 @@
-"""The part of Whisper that runs in its own process: loads a model file, reads speech, drops what was made up.
-
-Whisper writes words into silence ("Thanks for watching!"). So it hears only stretches in which somebody speaks, and a
-segment goes when its own scores or its text say that it was invented.
-"""
+"""The part of Whisper that runs in its own process: loads a model file, reads speech, drops what was made up."""
 
 from __future__ import annotations
 
-import re
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from backend.contracts.errors import EngineFailedError, EngineUnavailableError
+from backend.engines.stt.whisper_reading import reading
+
+if TYPE_CHECKING:
+    from backend.audio.levels import FloatArray
 
 FIRST = ("numpy",)  # imported before any call, by one thread
-RATE_HZ = 16_000
-LEAST_LOGPROB = -1.0  # whisper's own limits for trusting a segment
-MOST_NO_SPEECH = 0.6
-MOST_COMPRESSION = 2.4  # text that gzip shrinks more than this is a loop
-SHORT_S = 1.2  # speech this short is where stock phrases come from
-JOIN_S = 2.0  # stretches closer than this are read together
-
-STOCK_PHRASES = frozenset(
-    re.sub(r"\W+", " ", phrase).strip()
-    for phrase in (
-        "thanks for watching",
-        "thank you for watching",
-        "thank you so much for watching",
-        "thank you very much",
-        "thank you",
-        "please subscribe",
-        "like and subscribe",
-        "see you next time",
-        "see you in the next video",
-        "bye",
-        "you",
-        "the end",
-        "subtitles by the amara org community",
-        "transcription by castingwords",
-        "untertitel der amara org community",
-        "untertitelung des zdf 2020",
-        "sous titres réalisés para la communauté d amara org",
-        "subtítulos realizados por la comunidad de amara org",
-        "ご視聴ありがとうございました",
-        "最後までご視聴ありがとうございました",
-        "请不吝点赞 订阅 转发 打赏支持明镜与点点栏目",
-    )
-)
 
 _lock = threading.Lock()
 _loaded: tuple[tuple[str, int, str], Any] | None = None
@@ -68,23 +34,15 @@ def transcribe(
     device: str = "auto",
     words: bool = False,
 ) -> dict[str, Any]:
-    """``language``, ``segments`` and ``words`` (text, start in s, end in s) of PCM16 mono; none for silence."""
-    from backend.audio.levels import from_pcm16
-    from backend.audio.resample import resample
-    from backend.audio.vad import speech_spans
-
-    samples = resample(from_pcm16(pcm), rate_hz, RATE_HZ)
-    told: dict[str, Any] = {"language": "", "segments": [], "words": []}
-    spans = joined(speech_spans(samples, RATE_HZ))
-    if not spans:
-        return told
+    """What was said in PCM16 mono, as `backend.engines.stt.whisper_reading.reading` tells it; no words for silence."""
     with _lock:
         model = _model(Path(path), device)
-        language = _known(model, language)
-        for start_s, end_s in spans:
-            heard = samples[round(start_s * RATE_HZ) : round(end_s * RATE_HZ)]
+
+        def read(
+            heard: FloatArray, language: str | None
+        ) -> tuple[str, Sequence[Mapping[str, Any]]]:
             try:
-                read = model.transcribe(
+                found = model.transcribe(
                     heard,
                     language=language,
                     word_timestamps=words,
@@ -97,52 +55,9 @@ def transcribe(
                 raise EngineFailedError(
                     f"Whisper failed to read: {type(error).__name__}: {str(error)[:200]}"
                 ) from error
-            told["language"] = told["language"] or str(read.get("language", ""))
-            for segment in kept(read["segments"], end_s - start_s):
-                told["segments"].append(_placed(segment["text"], segment, start_s))
-                for word in segment.get("words", ()):
-                    told["words"].append(_placed(word["word"], word, start_s))
-    return told
+            return str(found.get("language", "")), found["segments"]
 
-
-def kept(segments: Iterable[Mapping[str, Any]], speech_s: float) -> list[Mapping[str, Any]]:
-    """The segments that were said, not made up.
-
-    Args:
-        segments: As whisper gives them.
-        speech_s: How long somebody spoke.
-    """
-    said = []
-    for segment in segments:
-        text = str(segment["text"]).strip()
-        plain = re.sub(r"\W+", " ", text.lower()).strip()
-        unsure = segment["avg_logprob"] < LEAST_LOGPROB
-        silent = segment["no_speech_prob"] > MOST_NO_SPEECH
-        looping = segment["compression_ratio"] > MOST_COMPRESSION
-        doubtful = speech_s < SHORT_S or segment["no_speech_prob"] > MOST_NO_SPEECH / 3
-        stock = plain in STOCK_PHRASES and doubtful and segment["avg_logprob"] < LEAST_LOGPROB / 4
-        if plain and not (unsure or looping or stock or (silent and segment["avg_logprob"] < -0.5)):
-            said.append(segment)
-    return said
-
-
-def joined(spans: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Stretches of speech with short pauses between them made one: whisper needs context."""
-    longer: list[tuple[float, float]] = []
-    for start_s, end_s in spans:
-        if longer and start_s - longer[-1][1] < JOIN_S:
-            longer[-1] = (longer[-1][0], end_s)
-        else:
-            longer.append((start_s, end_s))
-    return longer
-
-
-def _placed(text: str, at: Mapping[str, Any], offset_s: float) -> tuple[str, float, float]:
-    return (
-        text.strip(),
-        round(offset_s + float(at["start"]), 3),
-        round(offset_s + float(at["end"]), 3),
-    )
+        return reading(pcm, rate_hz, _known(model, language), read)
 
 
 def _known(model: Any, language: str | None) -> str | None:
@@ -180,5 +95,24 @@ def _model(path: Path, device: str) -> Any:
                 f"{path.name} is no Whisper model that can be loaded ({type(error).__name__}: {str(error)[:200]}). "
                 "Download it again."
             ) from error
+        _encode_once(model)
         _loaded = (key, model)
     return _loaded[1]
+
+
+def _encode_once(model: Any) -> None:
+    """Keep the last encoding: finding the language and every further temperature ask for the same one again.
+
+    The encoder is most of the work for a short utterance: it always sees 30 s, and whisper has no option for less.
+    """
+    import torch
+
+    encode = model.encoder.forward
+    last: list[Any] = [None, None]
+
+    def forward(mel: Any) -> Any:
+        if last[0] is None or last[0].shape != mel.shape or not torch.equal(last[0], mel):
+            last[:] = mel, encode(mel)
+        return last[1]
+
+    model.encoder.forward = forward
