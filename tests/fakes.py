@@ -65,6 +65,7 @@ class ManualSink:
         self._available_s = 0.0
         self._played_s = 0.0
         self.stopped = 0
+        self.announced: list[Audio] = []
         self.volume = 1.0
         self.playing = asyncio.Event()
 
@@ -84,6 +85,9 @@ class ManualSink:
                 if self._played_s < end:
                     await self._changed.wait()
         return audio.duration_s
+
+    async def follow(self, audio: Audio) -> None:
+        self.announced.append(audio)
 
     def stop(self) -> None:
         self.stopped += 1

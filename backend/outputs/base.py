@@ -55,7 +55,7 @@ class Sink(Protocol):
     name: str
 
     async def play(self, audio: Audio, progress: Progress) -> float:
-        """Play to the end, or until `stop`; return the seconds that were heard.
+        """Play to the end, or until `stop`; return the seconds that were heard, when the last of them has left.
 
         ``progress`` is called when the first of it sounds, then 10-20 times a second; never after the return.
 
@@ -64,8 +64,12 @@ class Sink(Protocol):
         """
         ...
 
+    async def follow(self, audio: Audio) -> None:
+        """Have a sound begin right where the one that plays ends; the next `play` is called with it."""
+        ...
+
     def stop(self) -> None:
-        """Fall silent within 50 ms."""
+        """Fall silent within 50 ms, without a click; what was to follow does not."""
         ...
 
     def set_volume(self, volume: float) -> None:

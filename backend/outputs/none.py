@@ -21,6 +21,9 @@ class NoSound:
         del progress
         return audio.duration_s
 
+    async def follow(self, audio: Audio) -> None:
+        """Nothing to prepare."""
+
     def stop(self) -> None:
         """Nothing to stop."""
 

@@ -1,9 +1,9 @@
 """The computer's sound output, through PortAudio.
 
 One thread owns the device and feeds it 5 ms at a time with blocking writes, never more than about 30 ms ahead: a new
-volume is heard soon, a stop throws away what the device still holds, and a busy event loop cannot make the sound
-stutter. Between two sentences it goes on with silence, so that they follow each other without a gap; after a while
-without sound the device rests, later it is freed.
+volume is heard soon, a stop fades at once, and a busy event loop cannot make the sound stutter. A sentence that is there
+before the one before it ends follows it with no sample between; else silence goes on for a while, then the device
+rests, later it is freed. A sentence has ended when its last sample has left, not when it was handed over.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import math
 import queue
 import threading
 from array import array
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -42,14 +43,23 @@ LONGEST_LATENCY_S = 0.12
 RUN_IN_S = 0.005
 """Silence before the first sound: PulseAudio was seen to swallow the first 1.5 ms after a start."""
 
-LEAD_S = 0.02
-"""A sound is over for its caller when this much of it is left, so that the next one is there before the device is dry."""
+FADE_PIECES = 2
+"""A stop fades the sound out over so many pieces instead of cutting it with a click."""
+
+FADES_BELOW_S = 0.06
+"""A device that holds more than this is emptied on a stop: a late silence is worse than a click."""
+
+GLIDE = 0.5
+"""Change of volume in a piece: from full to silence in 10 ms, too slow to click."""
 
 TAIL_S = 0.25
 """Silence goes on this long for a next sentence, then the device rests."""
 
 IDLE_S = 20.0
 """The device is freed when nothing was played this long."""
+
+NEVER_S = 1.0
+"""A sound that has not left this long after it should have never will."""
 
 HANGS_S = 0.5
 """A device that does not come back from 5 ms of sound this long after a stop hangs."""
@@ -60,13 +70,30 @@ MOST_HANGING = 3
 
 @dataclass(slots=True)
 class _Job:
+    """A sound on its way.
+
+    Attributes:
+        audio: As it is played.
+        device: Name of the device.
+        source: As it was handed over, to know it again.
+        report: Told of the position; None as long as it was only announced.
+        done: Seconds that were heard, when the last of them has left.
+        left: Set when the thread has finished with it.
+    """
+
     audio: Audio
     device: str
-    report: Callable[[float, float], None]
+    source: Audio
+    report: Callable[[float, float], None] | None = None
     done: Future[float] = field(default_factory=Future)
     stop: threading.Event = field(default_factory=threading.Event)
     left: threading.Event = field(default_factory=threading.Event)
-    """Set when the thread has finished with it."""
+
+    def fail(self, error: Exception) -> None:
+        """It will not be heard."""
+        self.left.set()
+        if not self.done.done():
+            self.done.set_exception(error)
 
 
 _Jobs = queue.SimpleQueue[_Job | None]
@@ -86,26 +113,51 @@ class Speaker:
         self._jobs: _Jobs = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._current: _Job | None = None
+        self._next: _Job | None = None
         self._hanging = 0
         self._recent = Recent(PIECE_S)
 
     async def play(self, audio: Audio, progress: Progress) -> float:
         """Play one sound; see `Sink.play`."""
-        length_s = audio.duration_s
+        announced, self._next = self._next, None
+        if announced is not None and announced.source is audio:
+            with contextlib.suppress(portaudio.RateRefusedError):
+                return min(audio.duration_s, await self._hear(announced, progress))
+        elif announced is not None:
+            announced.stop.set()
+        made = audio
         if (rate := self._rates.get(audio.rate_hz)) is not None:
-            audio = await self._at_rate(audio, rate)
+            made = await self._at_rate(audio, rate)
         try:
-            heard_s = await self._play(audio, progress)
+            heard_s = await self._play(audio, made, progress)
         except portaudio.RateRefusedError as refused:
-            logger.info("the sound output wants %d Hz, not %d", refused.rate_hz, audio.rate_hz)
+            logger.info("the sound output wants %d Hz, not %d", refused.rate_hz, made.rate_hz)
             self._rates[audio.rate_hz] = refused.rate_hz
-            heard_s = await self._play(await self._at_rate(audio, refused.rate_hz), progress)
-        return min(length_s, heard_s)
+            made = await self._at_rate(audio, refused.rate_hz)
+            heard_s = await self._play(audio, made, progress)
+        return min(audio.duration_s, heard_s)
+
+    async def follow(self, audio: Audio) -> None:
+        """Have ``audio`` begin with the sample after the last one of what plays; see `Sink.follow`."""
+        current = self._current
+        if current is None:
+            return
+        made = audio
+        # One rate as long as one sound follows the other: opening the device anew would be a gap.
+        if audio.rate_hz != current.audio.rate_hz:
+            if self._convert is None:
+                return
+            made = await self._convert(audio, current.audio.rate_hz)
+        if self._current is current and self._next is None and not current.stop.is_set():
+            self._next = _Job(made, current.device, audio)
+            self._jobs.put(self._next)
 
     def stop(self) -> None:
-        """Fall silent with the next piece."""
-        if self._current is not None:
-            self._current.stop.set()
+        """Fade out with the next piece; what was announced is not played."""
+        for job in (self._next, self._current):
+            if job is not None:
+                job.stop.set()
+        self._next = None
 
     def set_volume(self, volume: float) -> None:
         """0-1; read by the thread for every piece."""
@@ -144,8 +196,14 @@ class Speaker:
             )
         return await self._convert(audio, rate_hz)
 
-    async def _play(self, audio: Audio, progress: Progress) -> float:
+    async def _play(self, source: Audio, made: Audio, progress: Progress) -> float:
         await self._have_thread()
+        job = _Job(made, self._device, source)
+        heard = self._hear(job, progress)
+        self._jobs.put(job)
+        return await heard
+
+    async def _hear(self, job: _Job, progress: Progress) -> float:
         loop = asyncio.get_running_loop()
 
         def report(position_s: float, level_dbfs: float) -> None:
@@ -153,14 +211,22 @@ class Speaker:
                 loop.call_soon_threadsafe(arrive, position_s, level_dbfs)
 
         def arrive(position_s: float, level_dbfs: float) -> None:
-            if self._current is job:
+            if self._current is job and not is_over:
                 progress(position_s, level_dbfs)
 
-        job = self._current = _Job(audio, self._device, report)
-        self._jobs.put(job)
+        self._current = job
+        job.report = report
+        is_over = False
         try:
             return await asyncio.wrap_future(job.done)
+        except BaseException:
+            # Interrupted, or the device is lost: what was to follow does not.
+            if self._current is job and self._next is not None:
+                self._next.stop.set()
+                self._next = None
+            raise
         finally:
+            is_over = True
             job.stop.set()
 
     async def _have_thread(self) -> None:
@@ -191,114 +257,277 @@ class Speaker:
     # --- on the speaker's thread ---
 
     def _run(self, jobs: _Jobs) -> None:
-        stream: portaudio.OutputStream | None = None
-        opened: tuple[str, int, float] | None = None
+        line = _Line(self._recent)
+        job: _Job | None = None
         try:
-            while (job := _next(jobs, stream)) is not None:
-                if not job.done.set_running_or_notify_cancel():
-                    job.left.set()
-                    continue
+            while True:
                 try:
-                    wanted = (job.device, job.audio.rate_hz, self._latency_s)
-                    if stream is None or opened != wanted:
-                        _close(stream)
-                        stream = None
-                        stream = _open(*wanted)
-                        opened = wanted
-                    heard_s = self._feed(stream, job)
+                    if job is None:
+                        job = _next(jobs, line)
+                        if job is None:
+                            return
+                    if job.stop.is_set() or not job.done.set_running_or_notify_cancel():
+                        job.left.set()
+                        if not job.done.done():
+                            job.done.set_result(0.0)
+                    else:
+                        line.open(job, self._latency_s)
+                        if self._feed(line, job) > 1:
+                            self._hold_more()
+                    job = None
                 except Exception as error:  # noqa: BLE001  a device can fail in any way; the caller decides
-                    _close(stream)
-                    stream = None
-                    job.left.set()
-                    job.done.set_exception(_unavailable(job.device, error))
-                else:
-                    job.left.set()
-                    job.done.set_result(heard_s)
+                    failed = _unavailable(job.device if job else "", error)
+                    # First: whoever hears of a failure may ask for the next sound at once.
+                    _fail_announced(jobs, failed)
+                    line.fail(failed)
+                    if job is not None:
+                        job.fail(failed)
+                        job = None
         finally:
-            _close(stream)
+            line.close()
 
-    def _feed(self, stream: portaudio.OutputStream, job: _Job) -> float:
-        """Play a sound; return the seconds heard."""
-        rate = job.audio.rate_hz
-        samples = array("h", job.audio.pcm)
-        view = memoryview(samples)
-        step = max(1, round(rate * PIECE_S))
-        written = count = dry = 0
-        volume = self._volume
-        if not stream.is_running:
-            stream.start()
-            stream.write(bytes(2 * round(rate * RUN_IN_S)))
-        while written < len(samples) and not job.stop.is_set():
-            piece = view[written : written + step]
-            before, volume = volume, self._volume
-            sound = piece if before == volume == 1.0 else scaled(piece, before, volume)
-            # The first piece finds a device that was idle, which is no fault.
-            dry += stream.write(sound) and written > 0
-            written += len(piece)
-            ends_s = monotonic_s() + stream.held() / rate
-            self._recent.add(sound, rate, ends_s - len(piece) / rate)
-            if count % PROGRESS_EVERY == 0:
-                position = max(0, written - stream.held())
-                job.report(position / rate, level_dbfs(sound))
-            count += 1
-        _wait_for_the_end(stream, job)
-        if job.stop.is_set():
-            thrown_away = stream.held()
-            heard = max(0, written - thrown_away)
-            stream.abort()
-            self._recent.take_back(thrown_away)
-        else:
-            heard = written
-        if dry > 1:
-            self._hold_more(dry)
-        return heard / rate
+    def _feed(self, line: _Line, job: _Job) -> int:
+        """Hand a sound over to its end or to a stop; return how often the device ran dry."""
+        sound = _Sound(job, line.written)
+        step = max(1, round(sound.rate_hz * PIECE_S))
+        line.sounds.append(sound)
+        dry = 0
+        volume = self._volume if line.is_quiet else line.volume
+        while sound.handed < len(sound.samples):
+            if job.stop.is_set():
+                line.end(sound, step, volume)
+                return 0
+            piece = sound.samples[sound.handed : sound.handed + step]
+            before, volume = volume, _towards(volume, self._volume)
+            out = piece if before == volume == 1.0 else scaled(piece, before, volume)
+            sound.handed += len(piece)
+            dry += line.write(out)
+            line.volume = volume
+        sound.ends_s = monotonic_s() + line.held_s() + NEVER_S
+        return dry
 
-    def _hold_more(self, dry: int) -> None:
+    def _hold_more(self) -> None:
         if self._latency_s < LONGEST_LATENCY_S:
             self._latency_s = min(LONGEST_LATENCY_S, self._latency_s * 2)
             logger.info(
-                "the sound output ran dry %d times; it holds %.0f ms from now on",
-                dry,
-                self._latency_s * 1000,
+                "the sound output ran dry; it holds %.0f ms from now on", self._latency_s * 1000
             )
 
 
-def _next(jobs: _Jobs, stream: portaudio.OutputStream | None) -> _Job | None:
-    """The next sound; None when it is time to end. Keeps a running device in silence for a while."""
-    if stream is not None and stream.is_running:
-        with contextlib.suppress(queue.Empty):
-            return jobs.get(timeout=LEAD_S / 2)
-        silence = bytes(2 * round(stream.rate_hz * PIECE_S))
+class _Sound:
+    """A job as the line sees it, counted in samples of the device.
+
+    Attributes:
+        start: Sample of the device with which it begins.
+        handed: Its samples that were handed to the device.
+        end: Sample of the device after its last one; known when it was stopped.
+        ends_s: Monotonic time after which it will never end.
+    """
+
+    def __init__(self, job: _Job, start: int) -> None:
+        self.job = job
+        self.rate_hz = job.audio.rate_hz
+        self.samples = memoryview(array("h", job.audio.pcm))
+        self.start = start
+        self.handed = 0
+        self.end = start + len(self.samples)
+        self.ends_s = math.inf
+        self.is_told = False
+
+    def tell(self, position: int, volume: float) -> None:
+        """Report the place at the ear and the level there."""
+        report = self.job.report
+        if report is None:
+            return
+        self.is_told = True
+        near = self.samples[position : position + round(self.rate_hz * PIECE_S)]
+        level = level_dbfs(near) + (20 * math.log10(volume) if volume > 0 else -120.0)
+        report(position / self.rate_hz, max(-120.0, level))
+
+
+class _Line:
+    """The open device and what is on its way through it; for the speaker's thread.
+
+    Attributes:
+        sounds: Sounds whose last sample has not left yet, oldest first.
+        written: Samples handed to the device since it was opened, silence included.
+        volume: Of the last sample of a sound.
+    """
+
+    def __init__(self, recent: Recent) -> None:
+        self.sounds: deque[_Sound] = deque()
+        self.written = 0
+        self.volume = 1.0
+        self._recent = recent
+        self._stream: portaudio.OutputStream | None = None
+        self._opened: tuple[str, int, float] = ("", 0, 0.0)
+        self._pieces = 0
+        self._silent = 0
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the device asks for sound."""
+        return self._stream is not None and self._stream.is_running
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether the last piece was silence: a new volume needs no glide."""
+        return self._silent > 0
+
+    @property
+    def has_rested(self) -> bool:
+        """Whether nothing came for so long that the device may rest."""
+        return not self.sounds and self._silent * PIECE_S >= TAIL_S
+
+    def open(self, job: _Job, latency_s: float) -> None:
+        """Have the device that the job wants, running."""
+        wanted = (job.device, job.audio.rate_hz, latency_s)
+        if self._stream is None or (
+            self._opened != wanted and (not self.sounds or self._opened[:2] != wanted[:2])
+        ):
+            while self.sounds:
+                self.silence()
+            self.close()
+            self._stream = _open(*wanted)
+            self._opened = wanted
+            self.written = 0
+        if not self._stream.is_running:
+            self._stream.start()
+            self._stream.write(bytes(2 * round(self._stream.rate_hz * RUN_IN_S)))
+            self.written += round(self._stream.rate_hz * RUN_IN_S)
+            self._pieces = 0
+            self._silent = 1
+
+    def write(self, pcm: memoryview[int] | array[int]) -> bool:
+        """Hand over a piece of a sound; return whether the device had run dry."""
+        stream = self._stream
+        assert stream is not None
+        # The first piece finds a device that was idle, which is no fault.
+        is_dry = stream.write(pcm) and self._pieces > 0
+        self.written += len(pcm)
+        self._silent = 0
+        ends_s = monotonic_s() + stream.held() / stream.rate_hz
+        self._recent.add(pcm, stream.rate_hz, ends_s - len(pcm) / stream.rate_hz)
+        self._passed()
+        return is_dry
+
+    def silence(self) -> None:
+        """Hand over a piece of silence, to keep the device going."""
+        stream = self._stream
+        assert stream is not None
+        count = round(stream.rate_hz * PIECE_S)
+        stream.write(bytes(2 * count))
+        self.written += count
+        self._silent += 1
+        self._passed()
+
+    def held_s(self) -> float:
+        """Seconds that were handed over and have not left."""
+        stream = self._stream
+        return stream.held() / stream.rate_hz if stream is not None else 0.0
+
+    def end(self, sound: _Sound, step: int, volume: float) -> None:
+        """Stop a sound: fade it out, or empty a device that holds too much for that."""
+        stream = self._stream
+        assert stream is not None
+        sound.end = sound.start + sound.handed
+        if self.held_s() > FADES_BELOW_S:
+            thrown_away = stream.held()
+            stream.abort()
+            self._recent.take_back(thrown_away)
+            left = self.written - thrown_away
+            while self.sounds:
+                one = self.sounds.popleft()
+                _heard(one, min(one.end, max(one.start, left)))
+            return
+        for n in range(FADE_PIECES):
+            piece = sound.samples[sound.handed : sound.handed + step]
+            sound.handed += len(piece)
+            if not len(piece):
+                break
+            loud, soft = (volume * (1 - part / FADE_PIECES) for part in (n, n + 1))
+            self.write(scaled(piece, loud, soft))
+        sound.ends_s = monotonic_s() + self.held_s() + NEVER_S
+
+    def rest(self) -> None:
+        """Let the device play what it holds and stop."""
         try:
-            for _ in range(round(TAIL_S / PIECE_S)):
-                stream.write(silence)
-                with contextlib.suppress(queue.Empty):
-                    return jobs.get_nowait()
-            stream.stop()
+            if self._stream is not None:
+                self._stream.stop()
         except Exception as error:  # noqa: BLE001  the next sound will say it, if there is one
             logger.debug("the sound output failed between two sounds: %s", error)
-            stream.abandon()
+            if self._stream is not None:
+                self._stream.abandon()
+
+    def close(self) -> None:
+        """Free the device."""
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            stream.close()
+        self._fail_sounds(EngineFailedError("The sound output was closed."))
+
+    def fail(self, error: Exception) -> None:
+        """The device is lost, and what was on its way through it."""
+        self._fail_sounds(error)
+        self.close()
+
+    def _fail_sounds(self, error: Exception) -> None:
+        while self.sounds:
+            self.sounds.popleft().job.fail(error)
+
+    def _passed(self) -> None:
+        """Tell what has left the device meanwhile."""
+        self._pieces += 1
+        if not self.sounds:
+            return
+        stream = self._stream
+        assert stream is not None
+        left = self.written - stream.held()
+        while self.sounds and left >= self.sounds[0].end:
+            one = self.sounds.popleft()
+            _heard(one, one.end)
+        if not self.sounds:
+            return
+        sound = self.sounds[0]
+        if left >= sound.start and (not sound.is_told or self._pieces % PROGRESS_EVERY == 0):
+            sound.tell(left - sound.start, self.volume)
+        elif monotonic_s() > sound.ends_s:
+            raise EngineFailedError("The sound output took a sound and does not play it.")
+
+
+def _heard(sound: _Sound, end: int) -> None:
+    sound.job.left.set()
+    sound.job.done.set_result((end - sound.start) / sound.rate_hz)
+
+
+def _towards(volume: float, wanted: float) -> float:
+    return max(wanted, volume - GLIDE) if wanted < volume else min(wanted, volume + GLIDE)
+
+
+def _next(jobs: _Jobs, line: _Line) -> _Job | None:
+    """The next sound; None when it is time to end. Keeps a running device in silence for a while."""
+    while line.is_running:
+        with contextlib.suppress(queue.Empty):
+            return jobs.get_nowait()
+        if line.has_rested:
+            line.rest()
+        else:
+            line.silence()
     try:
         return jobs.get(timeout=IDLE_S)
     except queue.Empty:
         return None
 
 
-def _wait_for_the_end(stream: portaudio.OutputStream, job: _Job) -> None:
-    """Wait until no more than the lead is left to be heard, or for a stop."""
-    lead = round(LEAD_S * stream.rate_hz)
-    until_s = monotonic_s() + stream.waiting() / stream.rate_hz + 1.0
-    while not job.stop.is_set() and stream.waiting() > max(0, lead - stream.beyond):
-        if monotonic_s() > until_s:
-            raise EngineFailedError("The sound output took a sound and does not play it.")
-        job.stop.wait(0.004)
-    if stream.beyond > lead:
-        job.stop.wait((stream.beyond - lead) / stream.rate_hz)
-
-
-def _close(stream: portaudio.OutputStream | None) -> None:
-    if stream is not None:
-        stream.close()
+def _fail_announced(jobs: _Jobs, error: Exception) -> None:
+    """What was to follow a sound whose device is lost is lost too."""
+    with contextlib.suppress(queue.Empty):
+        while True:
+            job = jobs.get_nowait()
+            if job is None:
+                jobs.put(None)
+                return
+            job.fail(error)
 
 
 def _open(device: str, rate_hz: int, latency_s: float) -> portaudio.OutputStream:

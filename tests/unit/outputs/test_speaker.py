@@ -215,15 +215,122 @@ async def test_without_any_device_the_message_says_so(speaker: Speaker, binding:
         await speaker.play(tone(), nothing)
 
 
-async def test_a_stop_throws_away_what_the_device_holds(speaker: Speaker, binding: Binding) -> None:
-    binding.gate.clear()
-    playing = asyncio.create_task(speaker.play(tone(5.0), nothing))
+async def begun(binding: Binding) -> None:
     while not binding.streams or "start" not in binding.streams[0].calls:
         await asyncio.sleep(0.001)
+
+
+async def test_a_stop_fades_within_10_ms_and_says_what_was_heard(
+    speaker: Speaker, binding: Binding
+) -> None:
+    made = tone(30.0)
+    heard = round(await speaker.play(made, lambda *_: speaker.stop()) * RATE_HZ)
+    played = binding.played
+    whole = array("h", made.pcm)
+    assert 0 < heard < len(whole)
+    assert played[:heard] == whole[:heard]
+    faded = played[heard:]
+    assert 0 < len(faded) <= 0.01 * RATE_HZ
+    assert all(
+        abs(soft - loud * (1 - n / (0.01 * RATE_HZ))) <= 1
+        for n, (soft, loud) in enumerate(zip(faded, whole[heard:], strict=False))
+    )
+
+
+async def test_a_device_that_holds_much_is_emptied_at_a_stop(
+    speaker: Speaker, binding: Binding, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "FADES_BELOW_S", 0.001)
+    heard = round(await speaker.play(tone(30.0), lambda *_: speaker.stop()) * RATE_HZ)
+    assert "abort" in binding.streams[0].calls
+    # The half buffer that the device still held was never heard.
+    assert heard == len(binding.streams[0].data) / 2 - RATE_HZ * module.RUN_IN_S - 240
+
+
+async def test_an_announced_sound_follows_with_the_next_sample(
+    speaker: Speaker, binding: Binding
+) -> None:
+    one, two, three = tone(0.2), tone(0.1), tone(0.3)
+    at: list[float] = []
+    binding.gate.clear()
+    playing = asyncio.create_task(speaker.play(one, nothing))
+    await begun(binding)
+    await speaker.follow(two)
+    binding.gate.set()
+    assert await playing == pytest.approx(0.2)
+    assert await speaker.play(two, lambda position, _level: at.append(position)) == pytest.approx(
+        0.1
+    )
+    # Comes too late, or unannounced: it still plays.
+    assert await speaker.play(three, nothing) == pytest.approx(0.3)
+    whole = array("h", one.pcm + two.pcm)
+    assert binding.played[: len(whole)] == whole
+    assert len(binding.streams) == 1
+    assert at == sorted(at)
+
+
+async def test_a_sound_of_another_rate_follows_at_the_rate_of_the_one_before(
+    binding: Binding,
+) -> None:
+    async def convert(audio: Audio, rate_hz: int) -> Audio:
+        return tone(audio.duration_s, rate_hz)
+
+    one = Speaker(SpeakerOptions(convert=convert))
+    binding.gate.clear()
+    playing = asyncio.create_task(one.play(tone(0.2), nothing))
+    await begun(binding)
+    other = tone(0.1, 48_000)
+    await one.follow(other)
+    binding.gate.set()
+    await playing
+    assert await one.play(other, nothing) == pytest.approx(0.1)
+    await one.close()
+    assert [stream.wanted["samplerate"] for stream in binding.streams] == [RATE_HZ]
+
+
+async def test_a_stop_takes_what_was_announced_with_it(speaker: Speaker, binding: Binding) -> None:
+    binding.gate.clear()
+    playing = asyncio.create_task(speaker.play(tone(0.2), nothing))
+    await begun(binding)
+    await speaker.follow(tone(3.0))
     speaker.stop()
     binding.gate.set()
-    assert await playing < 0.1
-    assert "abort" in binding.streams[0].calls
+    await playing
+    await speaker.close()
+    assert len(binding.played) < 0.1 * RATE_HZ
+
+
+async def test_a_device_lost_takes_what_plays_and_nothing_plays_by_itself_afterwards(
+    speaker: Speaker, binding: Binding, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    binding.gate.clear()
+    playing = asyncio.create_task(speaker.play(tone(2.0), nothing))
+    await begun(binding)
+    two = tone(0.1)
+    await speaker.follow(two)
+
+    def gone(_pcm: object) -> bool:
+        raise PortAudioError("Device unavailable", -9985)
+
+    monkeypatch.setattr(binding.streams[0], "write", gone)
+    binding.gate.set()
+    with pytest.raises(EngineUnavailableError, match="Device unavailable"):
+        await playing
+    assert len(binding.played) == 0
+    # It is back: what was announced is played like any other.
+    assert await speaker.play(two, nothing) == pytest.approx(0.1)
+    assert binding.played == array("h", two.pcm)
+
+
+async def test_what_left_the_device_is_known_with_its_times(
+    speaker: Speaker, binding: Binding
+) -> None:
+    speaker.set_volume(0.5)
+    made = tone(0.2)
+    await speaker.play(made, nothing)
+    await speaker.close()
+    sounds = speaker.sounding()
+    assert b"".join(one.pcm for one in sounds) == scaled(array("h", made.pcm), 0.5, 0.5).tobytes()
 
 
 async def test_a_device_that_hangs_is_left_behind_three_times_and_no_more(
