@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import ipaddress
 import logging
 import re
 import secrets
@@ -25,8 +26,9 @@ from backend.core import clock
 
 logger = logging.getLogger(__name__)
 
-Caller = Literal["operator", "page", "overlay", "nobody"]
-"""operator: the API token. page: a browser with our cookie. overlay: the overlay token. nobody: an open path."""
+Caller = Literal["operator", "page", "client", "overlay", "nobody"]
+"""operator: the API token. page: a browser with our cookie. client: an Open-LLM-VTuber client of this machine, without a
+token. overlay: the overlay token. nobody: an open path."""
 
 CALLER_KEY = "luma.caller"
 """Where the guard writes the `Caller` into the ASGI scope, for routes that show less to an overlay."""
@@ -39,7 +41,14 @@ OVERLAY_SOUND = re.compile(r"/api/audio/[^/]+/[^/]+")
 OVERLAY_FILES = ("/web/", "/api/avatars/")
 """Prefixes of the scripts, styles and pictures that an overlay page is made of."""
 
-UPLOAD_PATHS = re.compile(r"/api/(?:stt|characters/import|characters/[^/]+/picture|voices/import)")
+CLIENT_SOCKET = "/client-ws"
+CLIENT_SOUND = "/asr"
+CLIENT_FILES = ("/bg/", "/avatars/", "/live2d-models/")
+"""Prefixes of the pictures and avatars that an Open-LLM-VTuber client fetches by plain GETs."""
+
+UPLOAD_PATHS = re.compile(
+    r"/asr|/api/(?:stt|characters/import|characters/[^/]+/picture|voices/import)"
+)
 RECORDINGS_PATH = "/api/voice/upload"
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -49,6 +58,8 @@ HOST = re.compile(
 )
 
 CREDENTIAL_HEADERS = frozenset({b"authorization", b"cookie", b"sec-websocket-protocol"})
+FORWARDED_HEADERS = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
+"""What a proxy adds: behind one, everybody seems to be on this machine."""
 
 LOGIN_CODE_LIFE_S = 60.0
 SESSION_LIFE_S = 30 * 24 * 3600.0
@@ -462,7 +473,15 @@ class _Open:
 
 
 class Guard:
-    """ASGI middleware; the outermost one."""
+    """ASGI middleware; the outermost one.
+
+    Args:
+        app: What it guards.
+        access: The credentials.
+        options: What it lets through.
+        lets_clients_in: Whether Open-LLM-VTuber clients of this machine need no token; asked for each of them.
+        now_s: Monotonic time.
+    """
 
     def __init__(
         self,
@@ -470,10 +489,12 @@ class Guard:
         *,
         access: Access,
         options: Options | None = None,
+        lets_clients_in: Callable[[], bool] = lambda: False,
         now_s: Callable[[], float] = clock.monotonic_s,
     ) -> None:
         self.app = app
         self.access = access
+        self._lets_clients_in = lets_clients_in
         self.options = options or Options()
         self._origins = frozenset(
             origin.lower() if origin.endswith("://") else origin.lower().rstrip("/")
@@ -585,8 +606,10 @@ class Guard:
         try:
             entry = self.access.authenticate(head)
         except Refusal:
-            self._spend(head, "nobody")
-            raise
+            if not self._is_client_of_this_machine(head):
+                self._spend(head, "nobody")
+                raise
+            entry = Entry("client")
         self._spend(head, entry.caller)
         return entry
 
@@ -658,6 +681,25 @@ class Guard:
             "origin.refused",
             f"Pages from {origin[:100]!r} may not call this backend. Add it to CORS_ORIGINS if it is yours.",
         )
+
+    def _is_client_of_this_machine(self, head: Head) -> bool:
+        """Whether it comes in without a credential; one that was shown and is wrong stays wrong."""
+        if not self._lets_clients_in() or not _is_for_clients(head):
+            return False
+        if not _is_loopback(head.client) or any(head.values(name) for name in FORWARDED_HEADERS):
+            return False
+        match = HOST.fullmatch(head.value("host").lower())
+        if match is None or match["name"] not in LOOPBACK_NAMES:
+            return False
+        if head.values("authorization") or any(
+            name.startswith("bearer.") for name in head.subprotocols
+        ):
+            return False
+        if any(name == "token" for name, _ in parse_qsl(head.query, keep_blank_values=True)):
+            return False
+        # A picture in a page says no Origin: only a page of a file, when files are listed, may be of another site.
+        is_foreign = head.value("sec-fetch-site").lower() == "cross-site"
+        return "origin" in head.headers or not is_foreign or "file://" in self._origins
 
     def _spend(self, head: Head, caller: Caller) -> None:
         key = (head.client, caller)
@@ -840,6 +882,22 @@ class Guard:
             await send(message)
 
         await self.app(scope, limited_receive, guarded_send)
+
+
+def _is_for_clients(head: Head) -> bool:
+    """Whether it is something that an unmodified Open-LLM-VTuber client asks for."""
+    if head.kind == "websocket":
+        return head.path == CLIENT_SOCKET
+    if head.path == CLIENT_SOUND:
+        return head.method == "POST"
+    return head.method in ("GET", "HEAD") and head.path.startswith(CLIENT_FILES)
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False
 
 
 class _Answered(Exception):
