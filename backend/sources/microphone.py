@@ -210,10 +210,14 @@ class MicrophoneSource:
             self._tell(SourceState(problem=problem))
             if monotonic_s() - begun_s > STEADY_S:
                 pause_s = FIRST_PAUSE_S
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(pause_s):
-                    await self._changed.wait()
+            await self._pause(pause_s)
             pause_s = min(LONGEST_PAUSE_S, pause_s * 2)
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait before it is tried again; another device is tried at once."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._changed.wait()
 
     async def _listen(self) -> str | None:
         """Listen until something happens: what is wrong, in words; None when another device is to be opened."""
