@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shutil
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -23,9 +24,11 @@ from backend.chat.characters import Characters
 from backend.chat.conversations import Chat
 from backend.chat.trace import Trace
 from backend.chat.turn import Answer, Request, SpeechEngine, TurnRunner
-from backend.clients.microphone import ComputersMicrophones, FileMicrophones
+from backend.clients.microphone import ComputersMicrophones, FileMicrophones, Microphones
 from backend.contracts.entities import (
+    STAGE,
     Audio,
+    Character,
     Cue,
     ServiceInfo,
     Transcript,
@@ -34,6 +37,7 @@ from backend.contracts.entities import (
 )
 from backend.contracts.errors import AppError, EngineUnavailableError
 from backend.contracts.events import ConfigChanged, ErrorOccurred, ServiceChanged
+from backend.contracts.listening import ListeningState
 from backend.core import logs
 from backend.core.auth_token import load_or_create_token, rotate_token
 from backend.core.bus import EventBus
@@ -44,13 +48,22 @@ from backend.core.service import Switch
 from backend.core.workers import EngineHost, clean_environment
 from backend.engines.llm import LLMS
 from backend.engines.llm.options import EchoOptions
+from backend.engines.vad import DETECTORS
+from backend.engines.vad.base import VAD
+from backend.engines.vad.options import EnergyOptions, SileroOptions
 from backend.library.downloads import Downloads
 from backend.library.voices import VoiceLibrary
+from backend.monitoring.doctor import Doctor
+from backend.monitoring.live_checks import Stage
+from backend.monitoring.live_path import Checkup, LiveParts, Values
 from backend.monitoring.system import SystemMonitor
 from backend.outputs import SINKS
 from backend.outputs.base import Sink, SpeakerOptions
 from backend.playback.player import Player
 from backend.playback.sounds import SoundStore
+from backend.sources import SOUND_SOURCES
+from backend.sources.base import MicrophoneOptions
+from backend.storage import checkup as storage_checkup
 from backend.storage import modules as module_rows
 from backend.storage.database import Database
 from backend.storage.event_store import EventStore
@@ -61,7 +74,7 @@ from backend.training.runner import PROGRAM
 from backend.training.trainings import TrainingOptions, Trainings
 from backend.training.voice_data import VoiceData
 from backend.wiring import ENGINE_SETTINGS, Engines
-from config import VERSION, LoadedSettings, Settings, is_live
+from config import ROOT, VERSION, LoadedSettings, Settings, is_live
 from config_store import SettingsStore
 
 logger = logging.getLogger(__name__)
@@ -150,6 +163,11 @@ class Backend:
             self.bus, self.database, settings.models_dir, self._inspect_voice
         )
         self.training = Jobs(self.database, self.bus, self._job_options(settings))
+        self.microphones: Microphones = (
+            FileMicrophones(settings.asr_fake_audio)
+            if settings.asr_fake_audio
+            else ComputersMicrophones()
+        )
         self.voice_data = VoiceData(
             self.bus,
             self.database,
@@ -157,9 +175,7 @@ class Backend:
             self.training,
             settings.data_dir / "training",
             hear=self._hear_here,
-            microphones=FileMicrophones(settings.asr_fake_audio)
-            if settings.asr_fake_audio
-            else ComputersMicrophones(),
+            microphones=self.microphones,
             upload_bytes=settings.voice_upload_mb << 20,
         )
         self.trainings = Trainings(
@@ -172,6 +188,10 @@ class Backend:
             hear=self._hear_here,
             speak_with=self._speak_with,
             synthesize=self._synthesize,
+        )
+        self.checkup = Checkup(
+            Doctor(self.bus, is_wanted=self._live_path_wanted, about=VERSION),
+            self._live_parts(),
         )
         self.config = SettingsStore(loaded, on_saved=self._settings_saved)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -216,6 +236,7 @@ class Backend:
 
     async def stop(self) -> None:
         """Stop in the order in which nothing is lost: turns, then events, then the database."""
+        await self.checkup.cancel()
         await self.chat.stop()
         await self.training.close()
         await self.trainings.close()
@@ -425,6 +446,88 @@ class Backend:
         )
         return Audio(pcm, rate_hz)
 
+    # --- the check-up ---
+
+    def _live_path_wanted(self) -> str:
+        """Who needs the live path right now; empty when nobody does."""
+        if self.chat.is_busy_anywhere():
+            return "A turn is being answered."
+        return "Something is being played." if self.player.is_playing else ""
+
+    def _live_parts(self) -> LiveParts:
+        """What a check-up tries: the parts that a turn uses, as they are when it begins."""
+        return LiveParts(
+            values=self._checkup_values,
+            record=self._record_moment,
+            listening=self._listening_now,
+            detector=self._own_detector,
+            stt=lambda: self.engines.hearing,
+            llm=lambda: self.engines.llm,
+            tts=lambda: self.engines.speech,
+            character=self._stage_character,
+            stage=lambda: Stage(
+                self.player.sink, self.player.device, self.player.volume, self.player.is_muted
+            ),
+            without_echo=lambda play: play(),
+            database=lambda: storage_checkup.try_out(self.database),
+            newest_event=lambda: storage_checkup.newest_event_at(self.database),
+            models=self.downloads.list,
+            voices=self._all_voices,
+            requirements=ROOT / "requirements.txt",
+            free_bytes=lambda path: shutil.disk_usage(path).free,
+        )
+
+    def _checkup_values(self) -> Values:
+        settings = self.engines.settings
+        return Values(
+            minds=tuple(self.engines.minds),
+            problems=dict(self.engines.problems),
+            vad=settings.asr_vad,
+            vad_threshold=settings.asr_vad_threshold,
+            first_token_s=settings.llm_first_token_timeout_s,
+            tts_s=settings.tts_timeout_s,
+            folders={
+                "the database and sounds": settings.data_dir,
+                "voices and models": settings.models_dir,
+                "logs": settings.logs_dir,
+            },
+            wanted_port=settings.api_port,
+            is_remote=settings.is_remote,
+            is_secure=settings.scheme == "https",
+            notices=(*self.loaded.notices, *self.database.notices),
+        )
+
+    async def _all_voices(self) -> list[VoiceInfo]:
+        return await self.engines.speech.voices()
+
+    async def _stage_character(self) -> Character:
+        return await self.characters.get(self.chat.active_character(STAGE))
+
+    async def _record_moment(self, seconds: float) -> Audio:
+        settings = self.engines.settings
+        source = SOUND_SOURCES.create(
+            "microphone",
+            MicrophoneOptions(
+                self.microphones,
+                device=settings.asr_input_device,
+                gain_db=settings.asr_gain_db,
+                frame_ms=settings.asr_frame_ms,
+            ),
+        )
+        return await source.record(seconds)
+
+    def _listening_now(self) -> ListeningState:
+        settings = self.engines.settings
+        return ListeningState(
+            mode=settings.asr_mode, muted=settings.asr_muted, device=settings.asr_input_device
+        )
+
+    def _own_detector(self) -> VAD:
+        energy = DETECTORS.create("energy", EnergyOptions())
+        if self.engines.settings.asr_vad == "energy":
+            return energy
+        return DETECTORS.create("silero", SileroOptions(self.host, instead=energy))
+
     def _tell_service(self, service: ServiceInfo) -> None:
         self.bus.publish(ServiceChanged(service=service))
 
@@ -507,6 +610,7 @@ def create_app(loaded: LoadedSettings, *, trainer: Sequence[str] = PROGRAM) -> F
             config=backend.config,
             modules=backend.modules,
             monitor=backend.monitor,
+            checkup=backend.checkup,
             hearing=backend.hearing,
             downloads=backend.downloads,
             voices=backend.voices,

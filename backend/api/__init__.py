@@ -7,6 +7,7 @@ from backend.api import (
     characters,
     chat,
     conversations,
+    doctor,
     events,
     library,
     pages,
@@ -28,6 +29,7 @@ ROUTERS = (
     avatar.router,
     events.router,
     system.router,
+    doctor.router,
     pages.router,
     stream.router,
 )

@@ -232,6 +232,15 @@ class ConfigBody(Body):
     ] = Field(min_length=1, max_length=500, examples=[{"LLM_PROVIDER": "persona"}])
 
 
+class CheckupBody(Body):
+    """What a check-up may do besides looking."""
+
+    microphone: bool = Field(
+        True, description="Open the microphone for a moment; nothing of it is read or kept."
+    )
+    sound: bool = Field(True, description="Play one sentence on the stage's output device.")
+
+
 class LoginLinkBody(Body):
     """Where a browser is to begin."""
 

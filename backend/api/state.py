@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from backend.engines.tts.base import TTS
     from backend.library.downloads import Downloads
     from backend.library.voices import VoiceLibrary
+    from backend.monitoring.live_path import Checkup
     from backend.monitoring.system import SystemMonitor
     from backend.playback.player import Player
     from backend.playback.sounds import SoundStore
@@ -95,6 +96,7 @@ class Services:
     access: Access
     modules: Modules
     monitor: SystemMonitor
+    checkup: Checkup
     hearing: Switch
     downloads: Downloads
     voices: VoiceLibrary

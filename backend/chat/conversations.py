@@ -278,6 +278,10 @@ class Chat:
         lane = self._lanes.get(conversation_id)
         return lane is not None and lane.current is not None
 
+    def is_busy_anywhere(self) -> bool:
+        """Whether a turn runs in any conversation."""
+        return any(lane.current is not None for lane in self._lanes.values())
+
     def running_turn(self, conversation_id: str = STAGE) -> str | None:
         """Id of the turn that runs there."""
         lane = self._lanes.get(conversation_id)

@@ -166,13 +166,8 @@ def noise() -> bytes:
     ).tobytes()
 
 
-async def recogniser(stt: STT, wanted: str) -> Outcome:
-    """Read the bundled sentence; slow at first, because it may have to be loaded.
-
-    Args:
-        stt: All recognisers as a chain.
-        wanted: Name of the first of them.
-    """
+async def recogniser(stt: STT) -> Outcome:
+    """Read the bundled sentence; slow at first, because the model may have to be loaded."""
     notes = _take_notes()
     sound = clip()
     began_s = clock.monotonic_s()
@@ -211,7 +206,7 @@ async def recogniser(stt: STT, wanted: str) -> Outcome:
         )
     if notes:
         return Outcome(
-            "amber", f"{words}. {notes[0]}", f"{wanted} is left out meanwhile.", "STT_CHAIN"
+            "amber", f"{words}. {notes[0]}", "The next recogniser reads meanwhile.", "STT_CHAIN"
         )
     if speed > 1:
         return Outcome(
