@@ -22,7 +22,14 @@ from backend.audio.levels import FloatArray, frame_levels_dbfs
 from voice_trainer import speaker
 from voice_trainer.fingerprint import Words, fingerprint, same_sounds
 from voice_trainer.loop import Reporter, Steering, TrainerError
-from voice_trainer.protocol import ClipSpec, State, prompt_language, read_clips, read_job
+from voice_trainer.protocol import (
+    ClipSpec,
+    State,
+    prompt_language,
+    read_clips,
+    read_job,
+    read_prompts,
+)
 from voice_trainer.text import coverage
 
 logger = logging.getLogger(__name__)
@@ -54,7 +61,6 @@ PACE_RATIO = 1.7  # times the usual pace of the voice, either way
 
 MINUTES_ENOUGH, MINUTES_LEAST = 5.0, 0.5
 COVERAGE_ENOUGH = 0.85
-NAMED = 5  # clips named in a sentence
 
 # Letters that a language is written with, where the script tells it.
 SCRIPTS = {"ru": "Ѐ-ӿ", "uk": "Ѐ-ӿ", "bg": "Ѐ-ӿ", "ja": "぀-ヿ一-鿿", "cmn": "一-鿿", "ko": "가-힯", "el": "Ͱ-Ͽ"}  # fmt: skip
@@ -620,6 +626,14 @@ def _scripts(clips: Sequence[Examined], language: str) -> list[Finding]:
     ]
 
 
+def _first(prompts: Sequence[str], language: str) -> str:
+    """The first of suggested prompts as it is read: nobody knows them by their ids."""
+    if not prompts:
+        return ""
+    texts = read_prompts(prompt_language(language))
+    return f", beginning with “{texts[int(prompts[0].rpartition('-')[2]) - 1]}”"
+
+
 def _emotions(clips: Sequence[Examined]) -> list[Finding]:
     counts: dict[str, int] = {}
     for one in clips:
@@ -654,7 +668,7 @@ def _sounds(covered: coverage.Coverage, language: str) -> list[Finding]:
             "hint" if share >= 0.6 else "warning",
             f"{len(covered.missing)} sounds hardly heard",
             f"{detail} Rare: {rare}.",
-            "Record the suggested prompts: " + ", ".join(covered.suggestions[:NAMED]) + ".",
+            "Record the suggested sentences" + _first(covered.suggestions, language) + ".",
             value=share,
         )
     ]

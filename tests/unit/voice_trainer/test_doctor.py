@@ -17,6 +17,7 @@ from voice_trainer.protocol import (
     Control,
     JobSpec,
     ProgressReader,
+    read_prompts,
     write_clips,
     write_control,
     write_job,
@@ -71,6 +72,10 @@ def test_recorded_prompts_are_not_suggested(tmp_path):
     lines = examined(job(tmp_path, list(bench.clips_of(VOICE, 3)), recorded=["en-us-4"]))
     assert "en-us-4" not in lines[-3]["suggestions"]
     assert "en-us-5" in lines[-3]["suggestions"]
+    fix = findings(lines)["coverage"]["fix"]
+    first = int(lines[-3]["suggestions"][0].rpartition("-")[2])
+    assert read_prompts("en-us")[first - 1] in fix
+    assert "en-us-" not in fix
 
 
 def test_every_measurable_fault_is_found_and_nothing_is_blamed_for_it(tmp_path):
