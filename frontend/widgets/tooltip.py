@@ -7,6 +7,8 @@ import tkinter as tk
 from frontend.theme import Theme
 
 DELAY_MS = 500
+FOCUS_MS = 4_000
+"""How long it stays beside a control that has only the keyboard: unlike the pointer, that does not go away by itself."""
 
 
 class Tooltip:
@@ -23,7 +25,7 @@ class Tooltip:
         self._job: str | None = None
         self._label: tk.Label | None = None
         widget.bind("<Enter>", self._later, add="+")
-        widget.bind("<FocusIn>", self._later, add="+")
+        widget.bind("<FocusIn>", lambda _: self._later(stays_ms=FOCUS_MS), add="+")
         for sequence in ("<Leave>", "<FocusOut>", "<ButtonPress>", "<Key>", "<Destroy>", "<Unmap>"):
             widget.bind(sequence, self._hide, add="+")
 
@@ -36,15 +38,17 @@ class Tooltip:
         """Take it away."""
         self._hide()
 
-    def _later(self, _event: object = None) -> None:
+    def _later(self, _event: object = None, stays_ms: int = 0) -> None:
         self._cancel()
         if self.text:
-            self._job = self._widget.after(DELAY_MS, self._beside)
+            self._job = self._widget.after(DELAY_MS, self._beside, stays_ms)
 
-    def _beside(self) -> None:
-        self._job = None
+    def _beside(self, stays_ms: int) -> None:
+        self._hide()
         widget = self._widget
         self._show(widget.winfo_rootx(), widget.winfo_rooty() + widget.winfo_height())
+        if stays_ms:
+            self._job = widget.after(stays_ms, self._hide)
 
     def _show(self, root_x: int, root_y: int) -> None:
         top = self._widget.winfo_toplevel()
