@@ -10,6 +10,7 @@ from __future__ import annotations
 import tkinter as tk
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import Any, Literal
 
 from PIL import ImageTk
@@ -21,6 +22,9 @@ from frontend.widgets.tooltip import DELAY_MS, Tooltip
 
 Press = Callable[[], object]
 ButtonKind = Literal["ghost", "accent", "soft", "plain", "danger"]
+
+MOVING_SHARE, MOVING_S, MOVING_MS, UNSEEN_MS = 0.25, 1.4, 40, 500
+"""A bar without a share: length of its moving part, time for one way, and between two places, seen and not seen."""
 
 KINDS: dict[ButtonKind, tuple[str, str | None, str | None]] = {
     "ghost": ("text2", "raised", "line"),
@@ -85,6 +89,9 @@ class Panel(tk.Canvas):
         self._hold: list[ImageTk.PhotoImage] = []
         self._tip = Tooltip(self, theme)
         self._tip_job: str | None = None
+        self._moving: list[tuple[int, float, float, float]] = []
+        """Parts of bars that move to and fro: canvas item, x, y, room."""
+        self._move_job: str | None = None
         self._thumb: int | None = None
         self._grabbed: float | None = None
         for sequence, act in (
@@ -136,6 +143,7 @@ class Panel(tk.Canvas):
         self.configure(background=self.theme.color(self.surface))
         self._zones = {}
         self._hold = []
+        self._moving = []
         self.painter.clear()
         self._thumb = None
         self.content_height = 0.0
@@ -145,6 +153,7 @@ class Panel(tk.Canvas):
             self._look(self._zones[self._hot], hot=True)
         elif self._hot is not None:
             self._hot = None
+            self._hide_tip()
             self.configure(cursor="")
         self.configure(
             takefocus=1 if self._stops() else 0
@@ -247,6 +256,19 @@ class Panel(tk.Canvas):
         if share:
             self.painter.box(x, y, max(6.0, width * min(1.0, share)), 6, color, None, 3)
 
+    def working(self, x: float, y: float, width: float, share: float | None) -> None:
+        """A bar of something that works: where the share is not known, a part of it moves to and fro."""
+        self.progress(x, y, width, share)
+        if share is not None:
+            return
+        t = self.theme
+        part = max(6.0, width * MOVING_SHARE)
+        picture = shape(t, t.px(part), t.px(6), t.px(3), "accent")
+        item = self.painter.image(x, y, picture)
+        self._moving.append((item, x, y, width - part))
+        if self._move_job is None:
+            self._move()
+
     def add_row(
         self,
         key: str,
@@ -300,7 +322,22 @@ class Panel(tk.Canvas):
 
     # --- inside
 
+    def _move(self) -> None:
+        """Put the moving parts where they are now; goes on while there are any."""
+        self._move_job = None
+        if not self._moving:
+            return
+        place = (monotonic() / MOVING_S) % 2
+        place = 2 - place if place > 1 else place
+        place = place * place * (3 - 2 * place)  # slower at both ends
+        for item, x, y, room in self._moving:
+            self.coords(item, self.theme.px(x + place * room), self.theme.px(y))
+        self._move_job = self.after(MOVING_MS if self.winfo_ismapped() else UNSEEN_MS, self._move)
+
     def _ended(self) -> None:
+        if self._move_job is not None:
+            self.after_cancel(self._move_job)
+            self._move_job = None
         if self._pending is not None:
             self.after_cancel(self._pending)
             self._pending = None

@@ -348,6 +348,11 @@ def test_dropped_files_and_folders_are_sent_one_by_one_and_refusals_have_names(
         "bad.mp3": "bad.mp3 holds no sound that can be read.",
     }
     assert desk.page.wizard.plan.action == "process"
+    bar.repaint()
+    bar.invoke("dismiss")
+    assert (bar.gone_wrong, len(bar.waiting)) == ([], 3)
+    bar.repaint()
+    assert "dismiss" not in bar.zone_keys()
     bar.denoise.invoke()
     bar.emotion.entry.insert(0, "joy")
     bar.going.invoke()

@@ -95,9 +95,7 @@ class DoctorCard(Panel):
                 "text3",
                 clip=right - start,
             )
-            self.progress(
-                16, HEAD - 2, width - 32, job.progress if job.progress is not None else 0.3
-            )
+            self.working(16, HEAD - 2, width - 32, job.progress)
         if report is None:
             self.body.place_forget()
             if job is None:

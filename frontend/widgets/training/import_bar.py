@@ -52,6 +52,7 @@ MOST_ROWS = 5
 ONE_LINE = 860  # from here on the options stand in the head
 MOST_FILES = 5_000
 UPLOAD_TIMEOUT_S = 3600.0
+DISMISS = "Dismiss all refused"
 
 
 @dataclass(slots=True)
@@ -339,10 +340,13 @@ class ImportBar(Panel):
             self.gone_wrong.remove(item)
         self.follow()
 
-    def drop_all(self) -> None:
-        """Take everything back that is not being processed."""
-        for item in self.items():
-            self.drop(item)
+    def dismiss(self) -> None:
+        """Put away everything that was refused or went wrong."""
+        self.gone_wrong = []
+        for item in (*self.refused, self.failed):
+            if item is not None:
+                self.drop(item)
+        self.follow()
 
     # --- drawing
 
@@ -375,14 +379,14 @@ class ImportBar(Panel):
                 else:
                     self._place_options(width - 14, HEAD + OPTIONS / 2 - 6)
                     top += OPTIONS
-            p.text(
-                start,
-                middle + 0.5,
-                self._sum(),
-                "small",
-                "text3",
-                clip=max(10.0, right - start - 8),
-            )
+            words = self._sum()
+            if len(self.gone_wrong) + len(self.refused) + (self.failed is not None) > 1:
+                end = start + p.text_width(words, "small") + 14
+                wide = p.text_width(DISMISS, "smallb")
+                at = max(start, min(end, right - 8 - wide))
+                self.link("dismiss", at, middle + 0.5, DISMISS, self.dismiss)
+                right = at
+            p.text(start, middle + 0.5, words, "small", "text3", clip=max(10.0, right - start - 8))
         rows = len(self.items())
         if rows:
             p.line(0, top - 1, width, top - 1)
@@ -407,9 +411,7 @@ class ImportBar(Panel):
         p.text(right, middle, figure, "cap", "text2", "e")
         right -= wide + 12
         bar = max(60.0, min(220.0, (right - start) * 0.4))
-        self.progress(
-            right - bar, middle - 3, bar, job.progress if job.progress is not None else 0.3
-        )
+        self.working(right - bar, middle - 3, bar, job.progress)
         words = job.message or {
             "transcribe": "Writing down what is said",
             "queued": "Waiting for its turn",

@@ -247,7 +247,11 @@ class TrainCard(Panel):
                 self.button("resume", right, 8, "Resume", partial(ask, job.id, "resume"), icon="play",
                             kind="soft", height=26, anchor="e")  # fmt: skip
         share = 1.0 if job.state == "done" else job.progress
-        self.progress(16, HEAD + 2, width - 32, share, "ok" if job.state == "done" else "accent")
+        if is_running(job):
+            self.working(16, HEAD + 2, width - 32, share)
+        else:
+            color = "ok" if job.state == "done" else "accent"
+            self.progress(16, HEAD + 2, width - 32, share, color)
         y = HEAD + 18.0
         found = figures(job)
         if found and job.state in ("train", "paused", *ENDED):
