@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from backend.contracts.events import TrainingProgress
+from backend.contracts.events import ModelSaved, TrainingProgress
 from backend.contracts.training import CheckpointScores, LossPoint, Speaker, VoiceCard
 from frontend.tabs.voice import VoiceTab
 from frontend.widgets.training.checkpoint_card import Blind, shuffled
-from frontend.widgets.training.curve import Looks, picture, scales, ticks
+from frontend.widgets.training.curve import Looks, in_words, picture, scales, ticks
 from frontend.widgets.training.train_card import figures, time_in_words
 from frontend.widgets.training.train_form import material_in_words, proposed_name, slug
 from tests.gui.stand import words_on
@@ -244,6 +244,48 @@ def test_names_are_proposed_and_made_safe() -> None:
     assert slug("Mïka  von Köln!/../x") == "mika-von-koln-x"
     assert proposed_name("Mika", ["mika-v1", "mika-v2"]) == "mika-v3"
     assert proposed_name("日本", []) == "voice-v1"
+    assert proposed_name("Mika", ["MIKA-V1"]) == "mika-v2"
+
+
+def test_the_proposed_name_is_no_voice_that_is_there(stand: WireStand, world: World) -> None:
+    world.voices = ["mika-v2", "Mika-V3"]
+    one = become(stand, "done", result={"voice": "mika-v1"})
+    one.on_event(ModelSaved(model_id="m", name="mika-v3", path="mika-v3.onnx"))
+    one.act("train")
+    stand.settle(lambda: one.training.form.voice_name.text == "mika-v4")
+
+
+def test_a_bar_without_a_share_moves(stand: WireStand, world: World) -> None:
+    one = become(stand, "preflight", progress=None, step=0)
+    train = one.training
+    stand.settle(lambda: bool(train._moving))
+    item = train._moving[0][0]
+    before = train.coords(item)
+    stand.settle(lambda: not train._moving or train.coords(train._moving[0][0]) != before)
+    stand.feed(TrainingProgress(job_id="job-12", kind="train", state="train", progress=0.4, step=1))
+    stand.settle(lambda: not train._moving)
+
+
+def test_the_button_of_a_full_training_is_in_sight_in_a_usual_window(
+    stand: WireStand, world: World
+) -> None:
+    one = become(stand, "done", result={"voice": "mika-v1"})
+    one.act("train")
+    form = one.training.form
+    stand.settle(lambda: form.winfo_ismapped() and one.cockpit.character is not None)
+    form.trainer.set("vits")
+    form._trainer_chosen("vits")
+    stand.settle(lambda: form.base.winfo_ismapped() and len(form.base.choices) > 1)
+    form.base.set("none")
+    form.repaint()
+    stand.settle()
+    assert form.go.winfo_y() + form.go.winfo_height() <= form.winfo_height()
+
+
+def test_the_axes_of_a_short_curve_repeat_no_label() -> None:
+    assert ticks(0, 1, 6, least=1) == [0, 1]
+    assert in_words([12.25, 12.3, 12.35]) == ["12.25", "12.3", "12.35"]
+    assert in_words([0.3, 0.4]) == ["0.3", "0.4"]
 
 
 def test_material_is_told_in_words() -> None:

@@ -21,7 +21,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from PIL import Image
 
-from backend.contracts.entities import Character, VoiceChoice
+from backend.contracts.entities import Character, VoiceChoice, VoiceInfo
 from backend.contracts.events import Event
 from backend.contracts.training import (
     Checkpoint,
@@ -75,6 +75,7 @@ class World:
             {"name": "Blue Yeti", "is_default": True, "host_api": "ALSA"},
             {"name": "Webcam", "is_default": False, "host_api": "ALSA"},
         ]
+        self.voices: list[str] = []
         self.undo: list[tuple[str, dict[int, Clip]]] = []
         self.refuse: dict[str, tuple[int, str]] = {}
         """"GET /api/…" to a status and a message: what goes wrong."""
@@ -195,6 +196,7 @@ class World:
             (r"GET /api/voice/checkpoints", lambda q, b: self.checkpoints),
             (r"GET /api/conversations/stage", lambda q, b: {"id": "stage", "character_id": "hoshi"}),
             (r"GET /api/characters/hoshi", lambda q, b: self.character),
+            (r"GET /api/voices", lambda q, b: [VoiceInfo(engine="piper", name=one, title=one) for one in self.voices]),
             (r"POST /api/audio/stop", lambda q, b: {"stopped": True}),
         ]  # fmt: skip
 

@@ -64,15 +64,24 @@ def scales(points: Sequence[LossPoint], steps: int | None) -> Scales | None:
     return Scales(max(last, steps or 0, 1), low - 0.06 * room, high + 0.08 * room)
 
 
-def ticks(low: float, high: float, most: int) -> list[float]:
-    """Round numbers between two bounds, at most ``most``."""
-    span = (high - low) / max(1, most)
+def ticks(low: float, high: float, most: int, least: float = 0.0) -> list[float]:
+    """Round numbers between two bounds, at most ``most`` and not nearer than ``least``."""
+    span = max((high - low) / max(1, most), least)
     if span <= 0 or not isfinite(span):
         return []
     power = 10.0 ** floor(log10(span))
     step = next((power * one for one in (1, 2, 5, 10) if power * one >= span), power * 10)
     first = ceil(low / step)
     return [number * step for number in range(first, floor(high / step) + 1)][: most + 1]
+
+
+def in_words(values: Sequence[float]) -> list[str]:
+    """Numbers for an axis, with as many digits as it takes to tell them apart."""
+    for digits in range(3, 9):
+        words = [f"{value:.{digits}g}" for value in values]
+        if len(set(words)) == len(words):
+            break
+    return words
 
 
 def picture(points: Sequence[LossPoint], axes: Scales, looks: Looks) -> Image.Image:
@@ -210,12 +219,13 @@ class CurveView(Panel):
         axes = self._drawn_for[0]
         assert isinstance(axes, Scales)
         p.image(LEFT, TOP, self._picture)
-        for value in ticks(axes.low, axes.high, 4):
+        values = ticks(axes.low, axes.high, 4)
+        for value, words in zip(values, in_words(values), strict=True):
             y = low - (value - axes.low) / (axes.high - axes.low) * (low - TOP)
             p.line(LEFT, y, right, y)
-            p.text(LEFT - 6, y, f"{value:.3g}", "cap", "text3", "e")
+            p.text(LEFT - 6, y, words, "cap", "text3", "e")
         p.line(LEFT, low, right, low, "line2")
-        for step in ticks(0, axes.last_step, max(2, int((right - LEFT) // 90))):
+        for step in ticks(0, axes.last_step, max(2, int((right - LEFT) // 90)), least=1):
             x = LEFT + step / axes.last_step * (right - LEFT)
             anchor = "center" if step else "w"
             if x < right - 16:

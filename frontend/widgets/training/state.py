@@ -14,13 +14,14 @@ from time import monotonic
 from typing import Any, Literal, Protocol, TypeVar
 from urllib.parse import quote
 
-from backend.contracts.entities import STAGE, Character
+from backend.contracts.entities import STAGE, Character, VoiceInfo
 from backend.contracts.events import (
     CharacterChanged,
     CharacterSwitched,
     ClipsChanged,
     DoctorReported,
     Event,
+    ModelSaved,
     PlaybackFinished,
     PlaybackPosition,
     PlaybackStarted,
@@ -56,7 +57,7 @@ T = TypeVar("T")
 
 Topic = Literal[
     "speakers", "clips", "selection", "doctor", "jobs", "progress", "checkpoints", "losses", "recording", "level",
-    "uploads", "playing", "character", "page",
+    "uploads", "playing", "character", "voices", "page",
 ]  # fmt: skip
 """What a card can watch. "progress" is told at most four times a second, "level" and "playing" twenty times."""
 
@@ -125,6 +126,8 @@ class Cockpit:
         self.level: RecordingLevel | None = None
         self.character: Character | None = None
         """Who is on stage; a finished voice is offered to her."""
+        self.voices: frozenset[str] = frozenset()
+        """Names that a new voice cannot get: a voice of any origin has them."""
         self.playing = ""
         """Key of what is heard ("clip:41", "checkpoint:…"); empty = nothing."""
         self.position_s = 0.0
@@ -243,6 +246,15 @@ class Cockpit:
         self.load_jobs()
         self._load_stage()
         self.load_recording()
+        self.load_voices()
+
+    def load_voices(self) -> None:
+        """Load which voices there are."""
+
+        def took(answer: Any) -> None:
+            self.voices = frozenset(voice.name for voice in read_models(VoiceInfo, answer))
+
+        self._load("voices", "/api/voices", took)
 
     def load_recording(self) -> None:
         """Load what the guided recording does."""
@@ -421,6 +433,8 @@ class Cockpit:
                 self.load_report()
             case RecordingChanged():
                 self.load_recording()
+            case ModelSaved():
+                self.load_voices()
             case TrainingCheckpoint() | TrainingSample():
                 if self.training is not None and event.job_id == self.training.id:
                     self.load_checkpoints()

@@ -20,6 +20,7 @@ from frontend.widgets.popup import Choice
 from frontend.widgets.training.state import Cockpit
 
 LONGEST_NAME = 60
+NAME_WIDTH = 220.0
 TRAINERS: tuple[Choice, ...] = (
     Choice("quick", "Quick clone", "Minutes, on any computer"),
     Choice("vits", "Full training", "Studio quality; hours, wants a graphics card"),
@@ -84,7 +85,7 @@ def slug(text: str) -> str:
 def proposed_name(owner: str, taken: Iterable[str]) -> str:
     """The next free "owner-v4"."""
     base = slug(owner) or "voice"
-    known = set(taken)
+    known = {name.casefold() for name in taken}
     number = 1
     while f"{base}-v{number}" in known:
         number += 1
@@ -162,7 +163,7 @@ class TrainForm(Panel):
         self.go = Button(
             self, t, "Train", self.start, icon="bolt", kind="soft", height=30, surface="surface"
         )
-        cockpit.watch(("speakers", "jobs", "character"), lambda _: self.follow())
+        cockpit.watch(("speakers", "jobs", "character", "voices"), lambda _: self.follow())
         self.follow()
 
     def follow(self) -> None:
@@ -173,7 +174,7 @@ class TrainForm(Panel):
             self._owner, self._is_own_name = owner, False
         if not self._is_own_name:
             taken = [job.name for job in self.cockpit.jobs if job.kind == "train"]
-            self.voice_name.set(proposed_name(owner, taken))
+            self.voice_name.set(proposed_name(owner, [*taken, *self.cockpit.voices]))
         self.go.enable(self._can_start())
         self.changed()
 
@@ -218,23 +219,31 @@ class TrainForm(Panel):
         width = p.width
         is_scratch = self.trainer.value == "vits" and self.base.value == SCRATCH.value
         words, tone = material_in_words(self.cockpit.speaker, from_scratch=is_scratch)
-        p.text(16, 4, words, "small", tone, "nw", width=width - 32)
-        y = 38.0
-        p.text(16, y - 2, "Name", "cap", "text3")
-        self.voice_name.place(x=t.px(16), y=t.px(y + 10), width=t.px(min(300, width - 32)))
-        y += 50
+        item = p.text(16, 4, words, "small", tone, "nw", width=width - 32)
+        box = self.bbox(item)
+        y = max(38.0, (box[3] / t.scale if box else 24.0) + 16)
         x = 16.0
-        asked = [("How", self.trainer), ("How long", self.length), ("Sound", self.rate)]
+        asked: list[tuple[str, Field | Dropdown]] = [
+            ("Name", self.voice_name), ("How", self.trainer), ("How long", self.length), ("Sound", self.rate),
+        ]  # fmt: skip
         if self.trainer.value == "vits":
             asked.append(("Starts from", self.base))
         else:
             self.base.place_forget()
         for title, control in asked:
-            wide = control.winfo_reqwidth() / t.scale - 2 * RING
+            is_name = control is self.voice_name
+            wide = (
+                min(NAME_WIDTH, width - 32)
+                if is_name
+                else control.winfo_reqwidth() / t.scale - 2 * RING
+            )
             if x > 16 and x + wide > width - 12:
-                x, y = 16.0, y + 50
+                x, y = 16.0, y + 54
             p.text(x, y - 2, title, "cap", "text3")
-            control.place(x=t.px(x - RING), y=t.px(y + 10 - RING))
+            if is_name:
+                control.place(x=t.px(x), y=t.px(y + 10), width=t.px(wide))
+            else:
+                control.place(x=t.px(x - RING), y=t.px(y + 10 - RING))
             x += wide + 12
         y += 60
         character = self.cockpit.character
