@@ -1,7 +1,7 @@
 """The program: read the settings, start the backend on its thread, open the window, stop both.
 
-Exit codes: 0 a clean end, 1 a failure, 2 wrong settings or arguments, 3 it already runs with this data folder, 4 the
-port is taken.
+Exit codes: 0 a clean end, 1 a failure (of ``--doctor``: something is broken), 2 wrong settings or arguments, 3 it already
+runs with this data folder, 4 the port is taken.
 """
 
 from __future__ import annotations
@@ -12,18 +12,24 @@ import gc
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 from urllib.parse import urlsplit
 
 import config
 from config import LoadedSettings, SettingsError
 
 if TYPE_CHECKING:
+    import httpx
+
+    from backend.contracts.checkup import CheckupReport
     from backend.core.instance import Instance
     from backend.server import BackendThread
 
@@ -31,6 +37,9 @@ FAILED = 1
 WRONG_SETTINGS = 2
 ALREADY_RUNNING = 3
 PORT_TAKEN = 4
+
+CHECKUP_TRIES = 40
+"""Half a second each: a reply that is being spoken is waited for."""
 
 GC_USUAL = gc.get_threshold()
 GC_AT_START = (50_000, 50, 100)
@@ -61,9 +70,11 @@ def main(arguments: list[str] | None = None) -> int:
             "log_level": given.log_level,
         }
         loaded = config.load_settings(overrides)
+        if given.doctor:
+            return _check_up(loaded, given)
         if given.connect:
             return _attach(given.connect, given.token_file, loaded)
-        return _run(loaded, headless=given.headless)
+        return _run(loaded, partial(_serve, headless=given.headless))
     except SettingsError as error:
         for line in error.lines:
             _say(line)
@@ -86,12 +97,27 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--port", help="its port (API_PORT)")
     parser.add_argument("--data-dir", help="folder of the database and settings (DATA_DIR)")
     parser.add_argument("--log-level", help="DEBUG, INFO, WARNING or ERROR (LOG_LEVEL)")
+    parser.add_argument(
+        "--doctor",
+        action="store_true",
+        help="check the live path from microphone to speaker, of the running Luma or of one started for it, and end",
+    )
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    parser.add_argument(
+        "--no-microphone", action="store_true", help="with --doctor: do not open the microphone"
+    )
+    parser.add_argument("--no-sound", action="store_true", help="with --doctor: play nothing")
     parser.add_argument("--version", action="version", version=f"Luma {config.VERSION}")
     return parser
 
 
-def _run(loaded: LoadedSettings, *, headless: bool) -> int:
-    """Backend and, unless headless, window."""
+def _run(
+    loaded: LoadedSettings,
+    serve: Callable[[LoadedSettings, Instance, str], int],
+    *,
+    console: TextIO | None = sys.stderr,
+) -> int:
+    """Hold the data folder and the log while ``serve`` runs, which gets the token too."""
     gc.set_threshold(*GC_AT_START)
     from backend.contracts.errors import AppError
     from backend.core import logs
@@ -113,12 +139,12 @@ def _run(loaded: LoadedSettings, *, headless: bool) -> int:
                 debug=settings.debug,
                 max_bytes=int(settings.log_file_mb * 1024 * 1024),
                 backups=settings.log_file_backups,
-                console=sys.stderr,
+                console=console,
             )
             try:
                 for notice in loaded.notices:
                     _say(notice)
-                return _serve(loaded, instance, token, headless=headless)
+                return serve(loaded, instance, token)
             finally:
                 log.close()
     except AlreadyRunningError as error:
@@ -134,18 +160,10 @@ def _run(loaded: LoadedSettings, *, headless: bool) -> int:
 
 
 def _serve(loaded: LoadedSettings, instance: Instance, token: str, *, headless: bool) -> int:
-    from backend.server import BackendError, BackendThread, PortTakenError, open_socket
+    from backend.server import BackendThread
 
     settings = loaded.settings
-    try:
-        listener = open_socket(
-            settings.api_host, settings.api_port, may_move=not loaded.is_explicit("api_port")
-        )
-    except PortTakenError as error:
-        raise _Refused(str(error), PORT_TAKEN) from error
-    except BackendError as error:
-        raise _Refused(str(error), WRONG_SETTINGS) from error
-    backend = BackendThread(loaded, listener=listener)
+    backend = BackendThread(loaded, listener=_open(loaded))
     if settings.api_port and backend.port != settings.api_port:
         _say(f"Port {settings.api_port} is taken; Luma listens on {backend.port} instead.")
     if not headless and (reason := _why_no_window()):
@@ -176,6 +194,21 @@ def _serve(loaded: LoadedSettings, instance: Instance, token: str, *, headless: 
         _say(f"The backend failed: {backend.failure()}")
         return FAILED
     return code if clean else FAILED
+
+
+def _open(loaded: LoadedSettings) -> socket.socket:
+    """The socket at the settings' address."""
+    from backend.server import BackendError, PortTakenError, open_socket
+
+    settings = loaded.settings
+    try:
+        return open_socket(
+            settings.api_host, settings.api_port, may_move=not loaded.is_explicit("api_port")
+        )
+    except PortTakenError as error:
+        raise _Refused(str(error), PORT_TAKEN) from error
+    except BackendError as error:
+        raise _Refused(str(error), WRONG_SETTINGS) from error
 
 
 def _watch(backend: BackendThread, instance: Instance, stop: _Stop) -> None:
@@ -237,6 +270,119 @@ def _attach(url: str, token_file: Path | None, loaded: LoadedSettings) -> int:
             return _window(address, token, settings.data_dir / "window-attached.json", stop)
     finally:
         log.close()
+
+
+def _check_up(loaded: LoadedSettings, given: argparse.Namespace) -> int:
+    """The check-up of the running backend, or of one that is started for it; 1 when something is broken."""
+    from backend.contracts.errors import AppError
+    from backend.core.auth_token import read_token
+    from backend.core.instance import read_address
+
+    asked = {"microphone": not given.no_microphone, "sound": not given.no_sound}
+    data_dir = loaded.settings.data_dir
+    try:
+        if given.connect:
+            url = _checked_url(given.connect)
+            token = read_token(given.token_file) if given.token_file else _ask_token(url)
+            return _ask_for_checkup(url, token, asked, as_json=given.json)
+        running = read_address(data_dir)
+        if running is not None and _answers(running.url):
+            token = read_token(data_dir / "api_token")
+            return _ask_for_checkup(running.url, token, asked, as_json=given.json)
+    except AppError as error:
+        raise _Refused(error.message, WRONG_SETTINGS) from error
+
+    def serve(loaded: LoadedSettings, _instance: Instance, token: str) -> int:
+        from backend.server import BackendError, BackendThread
+
+        backend = BackendThread(loaded, listener=_open(loaded))
+        try:
+            backend.start()
+            return _ask_for_checkup(backend.url, token, asked, as_json=given.json)
+        except BackendError as error:
+            raise _Refused(f"The backend cannot start: {error}", FAILED) from error
+        finally:
+            backend.stop()
+
+    # Its log goes to the file only: the terminal is for the report.
+    return _run(loaded, serve, console=None)
+
+
+def _answers(url: str) -> bool:
+    """Whether a backend is there; a file left behind by a killed one names one that is not."""
+    import httpx
+
+    try:
+        return httpx.get(f"{url}/api/health", timeout=3, trust_env=False, verify=False).is_success
+    except httpx.HTTPError:
+        return False
+
+
+def _ask_for_checkup(url: str, token: str, asked: dict[str, bool], *, as_json: bool) -> int:
+    """Run it over REST, print each line when it is there."""
+    import httpx
+
+    from backend.contracts.checkup import CheckupReport, line_text
+
+    own = config.is_loopback(urlsplit(url).hostname or "")
+    try:
+        with httpx.Client(
+            base_url=url,
+            headers={"Authorization": f"Bearer {token}"},
+            timeout=30,
+            trust_env=False,
+            verify=not own,  # a certificate names the outside, not this machine
+        ) as api:
+            report = _begin_checkup(api, asked)
+            if not as_json:
+                print(f"{report.machine}\nChecking; this takes up to half a minute.\n", flush=True)
+            told: set[str] = set()
+            try:
+                while True:
+                    for line in report.lines:
+                        if line.state not in ("waiting", "running") and line.name not in told:
+                            told.add(line.name)
+                            if not as_json:
+                                print(line_text(line), flush=True)
+                    if report.state != "running":
+                        break
+                    time.sleep(0.1)
+                    report = CheckupReport.model_validate(_answer(api.get("/api/doctor")))
+            except KeyboardInterrupt:
+                api.delete("/api/doctor")
+                raise
+    except httpx.HTTPError as error:
+        raise _Refused(f"The backend at {url} does not answer ({error}).", FAILED) from error
+    print(report.model_dump_json(indent=2) if as_json else f"\n{report.verdict}", flush=True)
+    return FAILED if report.count("red") or report.state != "done" else 0
+
+
+def _begin_checkup(api: httpx.Client, asked: dict[str, bool]) -> CheckupReport:
+    """Begin; while a turn runs, wait for its end."""
+    from backend.contracts.checkup import CheckupReport
+
+    for _ in range(CHECKUP_TRIES):
+        answer = api.post("/api/doctor", json=asked)
+        if answer.status_code != 409:
+            break
+        time.sleep(0.5)
+    return CheckupReport.model_validate(_answer(answer))
+
+
+def _answer(answer: httpx.Response) -> object:
+    """What a route said.
+
+    Raises:
+        _Refused: It refused, with its words.
+    """
+    try:
+        said = answer.json()
+    except ValueError:
+        said = {}
+    if answer.is_success:
+        return said
+    words = said.get("message") if isinstance(said, dict) else ""
+    raise _Refused(str(words or f"The backend answers {answer.status_code}."), FAILED)
 
 
 def _checked_url(url: str) -> str:

@@ -298,13 +298,21 @@ def _outcome(check: Check, task: asyncio.Future[Outcome]) -> Outcome:
     if error is None:
         return task.result()
     if isinstance(error, AppError):
-        return Outcome("red", error.message, "", check.setting)
+        return broken(error, check.setting)
     logger.error("the check %s failed", check.name, exc_info=error)
     return Outcome(
         "red",
         f"The check failed in an unexpected way: {type(error).__name__}: {error}",
         "The log has the details.",
     )
+
+
+def broken(
+    error: AppError, setting: str = "", *, state: Literal["amber", "red"] = "red"
+) -> Outcome:
+    """A failure as an outcome: our messages say what happened first, and then what to do."""
+    what, stop, fix = error.message.partition(". ")
+    return Outcome(state, what + ("." if stop else ""), fix, setting)
 
 
 async def _give_up(task: asyncio.Future[Outcome]) -> None:

@@ -11,7 +11,7 @@ import re
 from array import array
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from backend.engines.llm.base import LLM, Message, Prompt
 from backend.engines.stt.base import STT
 from backend.engines.tts.base import TTS
 from backend.engines.vad.base import VAD
-from backend.monitoring.doctor import Outcome
+from backend.monitoring.doctor import Outcome, broken
 from backend.outputs.base import Sink
 
 CLIP = Path(__file__).with_name("checkup_clip.wav")
@@ -79,7 +79,12 @@ async def microphone(
     record: Callable[[float], Awaitable[Audio]], state: Callable[[], ListeningState]
 ) -> Outcome:
     """Listen for a moment, as loud as listening hears it; nothing of it is read or kept."""
-    sound = await record(LISTEN_S)
+    now = state()
+    try:
+        sound = await record(LISTEN_S)
+    except AppError as error:
+        # Nobody who only types needs one.
+        return broken(error, "ASR_INPUT_DEVICE", state="amber" if now.mode == "off" else "red")
     now = state()
     device = now.device_now or now.device or "the system's microphone"
     level = wav.level_dbfs(sound.pcm)
@@ -174,9 +179,8 @@ async def recogniser(stt: STT) -> Outcome:
     try:
         transcript = await stt.transcribe(sound, "en")
     except AppError as error:
-        return Outcome(
-            "red", error.message, "Choose a recogniser that works with STT_CHAIN.", "STT_CHAIN"
-        )
+        found = broken(error, "STT_CHAIN")
+        return replace(found, fix=found.fix or "Choose a recogniser that works with STT_CHAIN.")
     took_s = clock.monotonic_s() - began_s
     first = ""
     if took_s > sound.duration_s:
@@ -322,7 +326,7 @@ async def voice(tts: TTS, choice: VoiceChoice, spoken: Spoken) -> Outcome:
     speed = took_s / length_s if length_s else 0.0
     words = (
         f"{made.engine}, voice {made.voice}: {length_s:.1f} s in {took_s * 1000:.0f} ms,"
-        f" {speed:.2f} s a second, {level:.0f} dBFS"
+        f" {speed:.3f} s a second, {level:.0f} dBFS"
     )
     if level < QUIET_DBFS or length_s < 0.5:
         return Outcome(

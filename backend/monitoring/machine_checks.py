@@ -335,7 +335,7 @@ def libraries(requirements: Path, installed: Callable[[str], str | None] | None 
                 problems.append(f"{name} is missing")
             continue
         count += 1
-        if there.partition("+")[0] != wanted:
+        if _plain(there) != _plain(wanted):
             problems.append(f"{name} {there} instead of {wanted}")
     if problems:
         return Outcome(
@@ -345,6 +345,11 @@ def libraries(requirements: Path, installed: Callable[[str], str | None] | None 
             "Run `python3 launch.py` once: it installs the versions that fit.",
         )
     return Outcome("green", f"Python {python} and {count} libraries as they were tried together")
+
+
+def _plain(version_text: str) -> str:
+    """A version without its build and trailing zeros: "3.13" and "3.13.0+cpu" are one."""
+    return re.sub(r"(\.0)+$", "", version_text.partition("+")[0])
 
 
 def installed_version(name: str) -> str | None:
