@@ -1,6 +1,6 @@
 """Recordings to checked clips, without speech recognition: how many times faster than they sound.
 
-    python benchmarks/preparation.py [--minutes 12] [--rounds 2]
+    python -m benchmarks.preparation [--minutes 12] [--rounds 2]
 
 The corpus is made here: four voices of the embedded engine with pauses of all lengths and a little room noise, 48 kHz, as
 WAV, FLAC and MP3. Ours is the real command in its own process, from its start to its end, twice: ``process`` (decode,
@@ -22,17 +22,14 @@ import tempfile
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+import numpy as np
+import soundfile
+import soxr
 
-import numpy as np  # noqa: E402 - the project folder first
-import soundfile  # noqa: E402
-import soxr  # noqa: E402
-
-from backend.audio import espeak  # noqa: E402
-from backend.audio.levels import from_pcm16  # noqa: E402
-from backend.audio.resample import resample  # noqa: E402
-from voice_trainer.protocol import (  # noqa: E402
+from backend.audio import espeak
+from backend.audio.levels import from_pcm16
+from backend.audio.resample import resample
+from voice_trainer.protocol import (
     ClipSpec,
     JobSpec,
     ProgressReader,
@@ -42,6 +39,7 @@ from voice_trainer.protocol import (  # noqa: E402
     write_uploads,
 )
 
+ROOT = Path(__file__).resolve().parent.parent
 WANTED = 60.0
 CORES = 2
 RATE_HZ, CLIP_HZ = 48_000, 22_050

@@ -25,10 +25,7 @@ from typing import Any
 
 import psutil
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
-from backend.contracts.events import (  # noqa: E402 - after the path
+from backend.contracts.events import (
     ChatDelta,
     ChatMessage,
     ChatResponse,

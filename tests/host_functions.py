@@ -94,7 +94,7 @@ def raise_value_error() -> None:
 
 
 def need_a_package() -> None:
-    import a_package_that_is_not_there  # type: ignore[import-not-found]  # noqa: F401
+    import a_package_that_is_not_there  # type: ignore[import-not-found]  # noqa: F401 - that is the test
 
 
 def give_an_object() -> object:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tkinter as tk
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 from PIL import ImageTk
 
@@ -42,8 +42,8 @@ class _Line:
     )
 
     def __init__(self, canvas: tk.Canvas, theme: Theme) -> None:
-        def words(font: FontName, anchor: str = "w") -> int:
-            return canvas.create_text(0, 0, font=theme.font(font), anchor=anchor)  # type: ignore[call-overload,no-any-return]
+        def words(font: FontName, anchor: Literal[w, e, center] = "w") -> int:
+            return canvas.create_text(0, 0, font=theme.font(font), anchor=anchor)
 
         self.fill = canvas.create_rectangle(0, 0, 0, 0, width=0, state="hidden")
         self.marks = [

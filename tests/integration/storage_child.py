@@ -95,6 +95,6 @@ if __name__ == "__main__":
         asyncio.run(write_for_ever(Path(sys.argv[2])))
     else:
         # Imported before the first line, so that the kill falls into the migration and not into an import.
-        import backend.storage.migrations.upgrade  # noqa: F401
+        import backend.storage.migrations.upgrade  # noqa: F401 - only imported
 
         asyncio.run(migrate(Path(sys.argv[2]), Path(sys.argv[3])))
