@@ -45,7 +45,7 @@ from backend.core.clock import monotonic_s
 from backend.core.http import HttpClient
 from backend.core.modules import Modules
 from backend.core.service import Switch
-from backend.core.workers import EngineHost, clean_environment
+from backend.core.workers import EngineHost, clean_environment, run_in_thread
 from backend.engines.llm import LLMS
 from backend.engines.llm.options import EchoOptions
 from backend.engines.vad import DETECTORS
@@ -53,6 +53,9 @@ from backend.engines.vad.base import VAD
 from backend.engines.vad.options import EnergyOptions, SileroOptions
 from backend.library.downloads import Downloads
 from backend.library.voices import VoiceLibrary
+from backend.listening.endpointing import Rules
+from backend.listening.hearing import Hearing
+from backend.listening.options import ListeningOptions
 from backend.monitoring.doctor import Doctor
 from backend.monitoring.live_checks import Stage
 from backend.monitoring.live_path import Checkup, LiveParts, Values
@@ -124,16 +127,8 @@ class Backend:
             self._show_cue,
         )
         self.speaking = Switch("speak", "Voice", self._voice_in_words)
-        self.hearing = Switch("hear", "Speech to text", self._hearing_in_words)
         self.remembering = Switch("memory", "Memory", lambda: "remembers the conversation")
         self.showing = Switch("avatar", "Avatar", lambda: "expressions follow the reply")
-        self.modules = Modules(
-            self.bus,
-            (self.hearing, self.speaking, self.remembering, self.showing),
-            initially_on=settings.modules_on,
-            load=lambda: self.database.read(module_rows.states),
-            keep=self._keep_module,
-        )
         self.monitor = SystemMonitor(
             self.bus,
             settings.data_dir,
@@ -157,6 +152,30 @@ class Backend:
             characters=self.characters,
             runner=self.runner,
             user_name=lambda: self.engines.settings.user_name,
+        )
+        microphones = (
+            FileMicrophones(settings.asr_fake_audio)
+            if settings.asr_fake_audio
+            else ComputersMicrophones()
+        )
+        self.hearing = Hearing(
+            bus=self.bus,
+            chat=self.chat,
+            player=self.player,
+            sounds=self.sounds,
+            host=self.host,
+            source=SOUND_SOURCES.create("microphone", MicrophoneOptions(microphones)),
+            recogniser=lambda: self.engines.hearing,
+            options=_listening_options(settings),
+            keep=self._keep_settings,
+            in_words=self._hearing_in_words,
+        )
+        self.modules = Modules(
+            self.bus,
+            (self.hearing, self.speaking, self.remembering, self.showing),
+            initially_on=settings.modules_on,
+            load=lambda: self.database.read(module_rows.states),
+            keep=self._keep_module,
         )
         self.downloads = Downloads(self.bus, self.http, settings.models_dir)
         self.voices = VoiceLibrary(
@@ -326,6 +345,7 @@ class Backend:
     def _use(self, settings: Settings, changed: tuple[str, ...]) -> None:
         if any(name.startswith(ENGINE_SETTINGS) for name in changed):
             self.engines.rebuild(settings)
+            self.hearing.recogniser_changed()
             self._keep(self._warm(), "warming engines")
         self.engines.settings = settings
         self._apply(settings)
@@ -350,6 +370,7 @@ class Backend:
         self.training.options = self._job_options(settings)
         self.trainings.options = _training_options(settings)
         self.player.duck_volume = settings.duck_volume
+        self._keep(self.hearing.use(_listening_options(settings)), "listening as it is set")
         self.player.set_volume(settings.output_volume, muted=settings.output_muted)
         wanted = _sink_name(settings)
         if self.player.sink.name != wanted:
@@ -391,6 +412,9 @@ class Backend:
 
     def _voice_in_words(self) -> str:
         return " → ".join(self.engines.voices) or "no engine"
+
+    async def _keep_settings(self, values: dict[str, object]) -> None:
+        await run_in_thread(self.config.save, values)
 
     def _hearing_in_words(self) -> str:
         return " → ".join(self.engines.recognisers) or "no engine"
@@ -545,6 +569,30 @@ class Backend:
 
 def _sink_name(settings: Settings) -> str:
     return "speaker" if settings.audio_sink == "speaker" else "none"
+
+
+def _listening_options(settings: Settings) -> ListeningOptions:
+    return ListeningOptions(
+        mode=settings.asr_mode,
+        device=settings.asr_input_device,
+        gain_db=settings.asr_gain_db,
+        is_muted=settings.asr_muted,
+        frame_ms=settings.asr_frame_ms,
+        detector=settings.asr_vad,
+        rules=Rules(
+            threshold=settings.asr_vad_threshold,
+            preroll_ms=settings.asr_preroll_ms,
+            min_speech_ms=settings.asr_min_speech_ms,
+            silence_ms=settings.asr_silence_ms,
+            longest_s=settings.asr_max_utterance_s,
+        ),
+        reads_along=settings.asr_partials,
+        language=settings.stt_language,
+        guard=settings.asr_guard,
+        barge_in=settings.barge_in,
+        barge_in_ms=settings.barge_in_ms,
+        thinks_ahead=settings.think_ahead,
+    )
 
 
 def _training_options(settings: Settings) -> TrainingOptions:

@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from backend.contracts.entities import ServiceInfo
     from backend.core.bus import EventBus
     from backend.core.modules import Modules
-    from backend.core.service import Switch
     from backend.core.workers import EngineHost
     from backend.engines.stt.base import STT
     from backend.engines.tts.base import TTS
     from backend.library.downloads import Downloads
     from backend.library.voices import VoiceLibrary
+    from backend.listening.hearing import Hearing
     from backend.monitoring.live_path import Checkup
     from backend.monitoring.system import SystemMonitor
     from backend.playback.player import Player
@@ -97,7 +97,7 @@ class Services:
     modules: Modules
     monitor: SystemMonitor
     checkup: Checkup
-    hearing: Switch
+    hearing: Hearing
     downloads: Downloads
     voices: VoiceLibrary
     voice_data: VoiceData
