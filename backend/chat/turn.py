@@ -21,6 +21,7 @@ from backend.contracts.entities import (
     Audio,
     Character,
     Cue,
+    PhonemeTime,
     Span,
     Speech,
     SpokenSentence,
@@ -355,12 +356,13 @@ class TurnRunner:
             speech = self.speech() if request.speak else None
             words = speakable(sentence.text)
             audio: Audio | None = None
+            phonemes: tuple[PhonemeTime, ...] = ()
             url = ""
             if speech is not None and words:
                 started_s = monotonic_s()
                 made = await speech.synthesize(words, request.character.voice)
                 if made.engine != "silence":
-                    audio = made.audio
+                    audio, phonemes = made.audio, made.phonemes
                     url = self.sounds.put(request.turn_id, sentence.n, audio)
                     self._heard_first(request, answer, made)
                     self.bus.publish(
@@ -393,7 +395,7 @@ class TurnRunner:
             if show is not None:
                 await show.performer.enqueue(
                     show.performance,
-                    SpokenPiece(sentence.n, sentence.text, audio, url, sentence.cues),
+                    SpokenPiece(sentence.n, sentence.text, audio, url, sentence.cues, phonemes),
                 )
 
     def _heard_first(self, request: Request, answer: Answer, made: Speech) -> None:

@@ -265,6 +265,7 @@ class Speaker:
                     if job is None:
                         job = _next(jobs, line)
                         if job is None:
+                            line.drain()
                             return
                     if job.stop.is_set() or not job.done.set_running_or_notify_cancel():
                         job.left.set()
@@ -385,8 +386,7 @@ class _Line:
         if self._stream is None or (
             self._opened != wanted and (not self.sounds or self._opened[:2] != wanted[:2])
         ):
-            while self.sounds:
-                self.silence()
+            self.drain()
             self.close()
             self._stream = _open(*wanted)
             self._opened = wanted
@@ -420,6 +420,11 @@ class _Line:
         self.written += count
         self._silent += 1
         self._passed()
+
+    def drain(self) -> None:
+        """Wait until all sounds have left."""
+        while self.sounds:
+            self.silence()
 
     def held_s(self) -> float:
         """Seconds that were handed over and have not left."""

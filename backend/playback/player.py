@@ -7,11 +7,13 @@ text left the sink. Everything is for the backend's loop.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+from bisect import bisect_right
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from backend.contracts.entities import STAGE, Audio, Cue
+from backend.contracts.entities import STAGE, Audio, Cue, PhonemeTime
 from backend.contracts.errors import AppError, ConflictError, EngineFailedError
 from backend.contracts.events import (
     ErrorOccurred,
@@ -23,6 +25,7 @@ from backend.contracts.events import (
 from backend.core.bus import EventBus
 from backend.core.clock import monotonic_s
 from backend.outputs.base import OutputDevice, Sink, Sounding
+from backend.playback.alignment import word_ends
 
 logger = logging.getLogger(__name__)
 
@@ -35,19 +38,31 @@ STUCK_S = 5.0
 ENDS_S = 0.25
 """How long a stopped sink has to say what was heard; the silence itself does not wait for it."""
 
+SILENT_DBFS = -120.0
+
 RETRY_DEVICE_S = 10.0
 """After a device failed, sentences go unheard this long before it is tried again; text goes on meanwhile."""
 
 
 @dataclass(slots=True)
 class SpokenPiece:
-    """One sentence on its way to the sink; ``audio`` None when no engine could speak it."""
+    """One sentence on its way to the sink.
+
+    Attributes:
+        n: Its number in the reply.
+        text: As it is shown.
+        audio: None when no engine could speak it.
+        url: Where its sound can be fetched.
+        cues: Expressions and motions that begin with it.
+        phonemes: What is said when, where the voice tells it.
+    """
 
     n: int
     text: str
     audio: Audio | None
     url: str
     cues: tuple[Cue, ...] = ()
+    phonemes: tuple[PhonemeTime, ...] = ()
 
 
 @dataclass(slots=True)
@@ -69,6 +84,8 @@ class Performance:
     task: asyncio.Task[None] | None = None
     is_sounding: bool = False
     is_stopping: bool = False
+    has_begun: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set while a sentence sounds: from then on the sink can be told of the next one."""
 
     @property
     def heard_text(self) -> str:
@@ -245,16 +262,26 @@ class Player:
         interrupted = False
         sounded = False
         try:
-            while (piece := await performance.pieces.get()) is not None:
+            piece = await performance.pieces.get()
+            while piece is not None:
                 if piece.audio is None or not self._device_works():
                     self._fire(performance, piece)
                     performance.heard.append(piece.text)
+                    piece = await performance.pieces.get()
                     continue
                 sounded = True
-                await self._play(performance, piece, piece.audio)
+                performance.has_begun.clear()
+                upcoming = asyncio.create_task(self._announce(performance))
+                try:
+                    await self._play(performance, piece, piece.audio)
+                except asyncio.CancelledError:
+                    upcoming.cancel()
+                    raise
                 if performance.is_stopping:
+                    upcoming.cancel()
                     interrupted = True
                     break
+                piece = await upcoming
         except asyncio.CancelledError:
             interrupted = True
         finally:
@@ -272,6 +299,15 @@ class Player:
                     )
                 )
 
+    async def _announce(self, performance: Performance) -> SpokenPiece | None:
+        """The next sentence, as soon as it is there; the sink knows of it before it is its turn."""
+        piece = await performance.pieces.get()
+        if piece is not None and piece.audio is not None and self._device_works():
+            await performance.has_begun.wait()
+            with contextlib.suppress(AppError):  # then it is played when its turn has come
+                await self.sink.follow(piece.audio)
+        return piece
+
     def _fire(self, performance: Performance, piece: SpokenPiece) -> None:
         for cue in piece.cues:
             try:
@@ -284,12 +320,13 @@ class Player:
 
     async def _play(self, performance: Performance, piece: SpokenPiece, audio: Audio) -> None:
         """One sentence on the sink; what was heard of it is in ``performance.heard`` afterwards, whatever happens."""
-        heard_s = 0.0
+        heard_s = told_s = 0.0
         has_begun = False
 
         def begin() -> None:
             nonlocal has_begun
             has_begun = True
+            performance.has_begun.set()
             if performance.first_sound_s is None:
                 performance.first_sound_s = monotonic_s()
             self._bus.publish(
@@ -306,10 +343,10 @@ class Player:
             self._fire(performance, piece)
 
         def progress(position: float, level: float) -> None:
-            nonlocal heard_s
+            nonlocal heard_s, told_s
             if not has_begun:
                 begin()
-            heard_s = position
+            heard_s = told_s = position
             self._bus.publish(
                 PlaybackPosition(
                     n=piece.n,
@@ -331,6 +368,8 @@ class Player:
             is_cut = performance.is_stopping and heard_s < audio.duration_s
             if not has_begun and not is_cut:
                 begin()
+            elif heard_s > told_s:
+                progress(heard_s, SILENT_DBFS)
             self._works_again()
         except asyncio.CancelledError:
             is_cut = True
@@ -346,7 +385,11 @@ class Player:
                 self._failed(performance, _stuck(self.device))
         finally:
             performance.is_sounding = False
-            said = heard_words(piece.text, heard_s, audio.duration_s) if is_cut else piece.text
+            # Also when it failed: whoever waits to announce the next one finds out there.
+            performance.has_begun.set()
+            said = piece.text
+            if is_cut:
+                said = heard_words(piece.text, heard_s, audio.duration_s, piece.phonemes)
             if said:
                 performance.heard.append(said)
 
@@ -403,24 +446,24 @@ def _stuck(device: str) -> EngineFailedError:
     )
 
 
-def heard_words(text: str, position_s: float, duration_s: float) -> str:
-    """The whole words of a sentence that were heard when it was cut at ``position_s``.
+def heard_words(
+    text: str, position_s: float, duration_s: float, phonemes: tuple[PhonemeTime, ...] = ()
+) -> str:
+    """The whole words of a sentence that were heard when it was cut at ``position_s``; a word counts when its end was.
 
-    Words are taken to last as long as they have letters; a word counts when it was heard to its end.
+    Without phonemes, words are taken to last as long as they have letters.
     """
     if duration_s <= 0 or position_s <= 0:
         return ""
-    share = min(1.0, position_s / duration_s)
-    if " " not in text.strip():
-        # Languages without spaces: cut by characters.
-        return text[: int(len(text) * share)]
-    words = text.split()
-    total = sum(len(word) + 1 for word in words)
-    kept: list[str] = []
-    letters = 0
-    for word in words:
-        letters += len(word) + 1
-        if letters / total > share + 1e-9:
-            break
-        kept.append(word)
-    return " ".join(kept)
+    if position_s >= duration_s:
+        return text
+    # Languages without spaces: cut by characters.
+    is_spaced = " " in text.strip()
+    words = text.split() if is_spaced else list(text)
+    ends = word_ends(words, phonemes) if phonemes else []
+    if not any(ends):
+        letters = 0
+        total = sum(len(word) + is_spaced for word in words)
+        ends = [(letters := letters + len(word) + is_spaced) / total * duration_s for word in words]
+    heard = words[: bisect_right(ends, position_s + 1e-6)]
+    return (" " if is_spaced else "").join(heard)

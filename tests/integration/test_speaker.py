@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import logging
 import math
@@ -21,6 +22,7 @@ import websockets
 from backend.clients import portaudio
 from backend.contracts.entities import Audio
 from backend.contracts.errors import AppError, EngineUnavailableError
+from backend.contracts.events import PlaybackPosition, PlaybackStarted
 from backend.core.bus import EventBus
 from backend.outputs.speaker import LATENCY_S, Speaker
 from backend.playback import player as player_module
@@ -125,6 +127,27 @@ async def test_a_sound_of_any_rate_keeps_its_pitch_and_length(
 async def test_sentences_follow_each_other_without_a_gap(
     speaker: Speaker, recorder: Recorder
 ) -> None:
+    bus = EventBus()
+    bus.bind(asyncio.get_running_loop())
+    player = Player(bus, speaker, lambda *_: None)
+    made = [tone(0.3 + n / 50, hz=180 + 40 * n) for n in range(5)]
+    async with Watch(bus) as seen:
+        show = player.begin("t", "stage")
+        for n, audio in enumerate(made, 1):
+            await player.enqueue(show, SpokenPiece(n, f"{n}.", audio, ""))
+        await player.finish(show)
+    await asyncio.to_thread(recorder.wait_for_silence)
+    assert recorder.sound == array("h", b"".join(audio.pcm for audio in made))
+    # Each ends at its length before the next begins.
+    told = [e for e in seen.events if isinstance(e, PlaybackStarted | PlaybackPosition)]
+    assert [e.n for e in told] == sorted(e.n for e in told)
+    ends = {e.n: e.position_s for e in told if isinstance(e, PlaybackPosition)}
+    assert [ends[n] for n in range(1, 6)] == [round(one.duration_s, 3) for one in made]
+
+
+async def test_sentences_that_were_not_announced_follow_soon(
+    speaker: Speaker, recorder: Recorder
+) -> None:
     for _ in range(4):
         await speaker.play(tone(0.3), nothing)
     await asyncio.to_thread(recorder.wait_for_silence)
@@ -132,6 +155,57 @@ async def test_sentences_follow_each_other_without_a_gap(
     gaps = list(silences(heard))
     assert max(gaps, default=0) / RATE_HZ < 0.06
     assert len(heard) / RATE_HZ == pytest.approx(1.2 + sum(gaps) / RATE_HZ, abs=0.005)
+
+
+async def test_a_stop_does_not_click(speaker: Speaker, recorder: Recorder) -> None:
+    playing = asyncio.create_task(speaker.play(tone(5.0), nothing))
+    await until(lambda: recorder.last_loud_s > 0)
+    speaker.stop()
+    await playing
+    await asyncio.to_thread(recorder.wait_for_silence, 0.15)
+    heard = recorder.sound
+    steepest = max(abs(b - a) for a, b in itertools.pairwise(array("h", tone(0.1).pcm)))
+    assert max(abs(b - a) for a, b in itertools.pairwise(heard)) <= steepest + 64
+    last = heard[-round(0.003 * RATE_HZ) :]
+    assert max(abs(value) for value in last) < 4_000
+
+
+async def test_ducking_is_heard_within_50_ms_and_glides(
+    speaker: Speaker, recorder: Recorder
+) -> None:
+    bus = EventBus()
+    bus.bind(asyncio.get_running_loop())
+    player = Player(bus, speaker, lambda *_: None)
+    late_ms = []
+    async with Watch(bus):
+        for _ in range(5):
+            recorder.forget()
+            show = player.begin("t", "stage")
+            await player.enqueue(show, SpokenPiece(1, WORDS, tone(3.0), ""))
+            await until(lambda: recorder.last_loud_s > 0)
+            first_s = recorder.last_loud_s
+            await until(lambda: recorder.last_loud_s > first_s + 0.15)  # noqa: B023  used in this round
+            asked_s = time.monotonic()
+            player.duck(True)
+            await until(lambda: recorder.pieces[-1][0] > asked_s + 0.2)  # noqa: B023  used in this round
+            late_ms.append((recorder.last_louder_s(4_000) - asked_s) * 1000)
+            assert max(recorder.samples[-RATE_HZ // 10 :]) == pytest.approx(3_000, abs=60)
+            await player.stop(show)
+            await asyncio.to_thread(recorder.wait_for_silence, 0.1)
+    logger.info("ducked after %s ms", [round(one, 1) for one in late_ms])
+    assert statistics.median(late_ms) < 50
+
+
+async def test_what_sounded_is_what_was_heard_when_it_was_heard(
+    speaker: Speaker, recorder: Recorder
+) -> None:
+    made = tone(0.5)
+    await speaker.play(made, nothing)
+    await asyncio.to_thread(recorder.wait_for_silence)
+    (sounded,) = speaker.sounding()
+    assert sounded.pcm == made.pcm
+    began_s = next(at for at, piece in recorder.pieces if max(piece, default=0) > 64)
+    assert sounded.at_s == pytest.approx(began_s, abs=0.06)
 
 
 async def test_a_stop_is_silence_within_50_ms_and_says_what_was_heard(

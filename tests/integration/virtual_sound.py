@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import threading
@@ -83,6 +84,16 @@ class VirtualSound:
             self._process.wait(PATIENCE_S)
             self._process = None
 
+    def freeze(self) -> None:
+        """As when the sound system hangs: everything that asks it waits."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Go on after `freeze`."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
     def ask(self, *words: str) -> subprocess.CompletedProcess[bytes]:
         """A command of pactl."""
         return subprocess.run(
@@ -149,7 +160,11 @@ class Recorder:
     @property
     def last_loud_s(self) -> float:
         """When something was heard last; 0 = never."""
-        return max((at for at, piece in self.pieces if _peak(piece) > LOUD), default=0.0)
+        return self.last_louder_s(LOUD)
+
+    def last_louder_s(self, peak: int) -> float:
+        """When something louder was heard last; 0 = never."""
+        return max((at for at, piece in self.pieces if _peak(piece) > peak), default=0.0)
 
     def forget(self) -> None:
         """Begin anew."""
