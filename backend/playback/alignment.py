@@ -3,7 +3,7 @@
 Voices tell phonemes with times, but not which word each belongs to, and say more than is written ("42", "Dr."). So the
 letters are laid along the phonemes at the least cost, as one lays one text along another to compare them (Needleman and
 Wunsch, 1970): a letter may meet a sound it can stand for, be silent, or a sound may have no letter; words begin after
-pauses rather than inside them. Letters that mean nothing here (other scripts) meet any sound, which spreads them evenly.
+pauses rather than inside them. Letters of other scripts meet any sound, as many as there are for each of them.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ def word_ends(words: Sequence[str], phonemes: Sequence[PhonemeTime]) -> list[flo
         words: As they are shown; what is not spoken (emoji) costs nothing.
         phonemes: In order, with times.
     """
-    letters = _letters(words)
     sounds = [phoneme for phoneme in phonemes if phoneme.end_s > phoneme.start_s]
+    letters = _letters(words, len(sounds))
     ends = [0.0] * len(words)
     if letters and sounds:
         for letter, sound in _path(letters, sounds):
@@ -76,26 +76,33 @@ def word_ends(words: Sequence[str], phonemes: Sequence[PhonemeTime]) -> list[flo
     return ends
 
 
-def _letters(words: Sequence[str]) -> list[_Letter]:
+def _letters(words: Sequence[str], sounds: int) -> list[_Letter]:
+    spelled = [unicodedata.normalize("NFKD", word.casefold()) for word in words]
+    marks = [mark for word in spelled for mark in word if mark.isalnum()]
+    foreign = sum(_is_foreign(mark) for mark in marks)
+    known = sum(DIGIT_LETTERS if mark.isdigit() else not _is_foreign(mark) for mark in marks)
+    # A kana is two sounds, a Chinese character three or four.
+    each = max(1, round((sounds - known) / foreign)) if foreign else 1
     letters: list[_Letter] = []
     pause = PAUSE_BETWEEN
-    for n, word in enumerate(words):
-        is_first = True
-        for mark in unicodedata.normalize("NFKD", word.casefold()):
-            if mark.isdigit():
-                for _ in range(DIGIT_LETTERS):
-                    letters.append(_Letter("", n, pause if is_first else 0.0, is_digit=True))
-                    is_first = False
-            elif mark.isalpha():
-                letters.append(
-                    _Letter(mark, n, pause if is_first else PAUSE_INSIDE, is_digit=False)
-                )
-                is_first = False
-        if not is_first:
+    for n, word in enumerate(spelled):
+        begins = pause
+        for mark in word:
+            if not mark.isalnum():
+                continue
+            count = DIGIT_LETTERS if mark.isdigit() else each if _is_foreign(mark) else 1
+            for _ in range(count):
+                plain = "" if mark.isdigit() else mark
+                letters.append(_Letter(plain, n, begins, is_digit=mark.isdigit()))
+                begins = 0.0 if mark.isdigit() else PAUSE_INSIDE
             pause = PAUSE_BETWEEN
         if word[-1:] in _ENDS:
             pause = PAUSE_AT_MARK
     return letters
+
+
+def _is_foreign(mark: str) -> bool:
+    return mark.isalpha() and not mark.isascii() and mark != "ß"
 
 
 def _path(letters: list[_Letter], sounds: list[PhonemeTime]) -> list[tuple[int, int]]:
