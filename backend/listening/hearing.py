@@ -10,11 +10,11 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING, TypeVar
 from uuid import uuid4
 
-from backend.audio.intake import Intake
 from backend.chat.conversations import Chat, TurnHandle
-from backend.contracts.entities import STAGE, ServiceInfo
+from backend.contracts.entities import STAGE, Audio, ServiceInfo
 from backend.contracts.errors import AppError, BusyError, ConflictError, InvalidInputError
 from backend.contracts.events import (
     ListeningChanged,
@@ -44,11 +44,18 @@ from backend.playback.player import Player, SpokenPiece
 from backend.playback.sounds import SoundStore
 from backend.sources.base import SoundLevel, SoundSource, SourceState
 
+if TYPE_CHECKING:
+    from backend.audio.intake import Intake
+
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 MOST_EARS = 32
 RATES_HZ = range(8_000, 96_001)
 LONGEST_TEST_S = 15.0
+AFTER_TEST_S = 1.0
+"""What a room and a sound card still give when a sound has ended."""
 LONGEST_HOLD_S = 120.0
 """A key that is held longer was forgotten, or whoever held it has gone."""
 FORGET_INGESTED = 64
@@ -110,14 +117,14 @@ class Hearing:
             player=player,
             host=host,
             recogniser=recogniser,
-            detector=self._detector,
+            detector=self.detector,
             options=lambda: self._options,
             pace=self._pace,
         )
         self._ear: Ear | None = None
         self._ears: set[Ear] = set()
         self._is_talking = False
-        self._is_testing = False
+        self._tests = 0
         self._hold_ends: asyncio.TimerHandle | None = None
         self._told = ListeningState()
         self._outside: dict[str, tuple[str, BargeIn]] = {}
@@ -265,14 +272,15 @@ class Hearing:
             raise InvalidInputError(
                 f"A test of {seconds:g} s is not possible: choose 0.5 to {LONGEST_TEST_S:g} s."
             )
-        if self._is_testing:
-            raise ConflictError("A test recording runs already. Wait for its end.")
         if self._player.is_playing:
             raise ConflictError("The character is speaking. Wait for the end, or stop her.")
-        self._is_testing = True
-        self._update_ear()  # a test is not said to anybody
+        if self._tests:
+            raise ConflictError("A test of the sound runs already. Wait for its end.")
+        self._begin_test()
         try:
-            audio = await self._source.record(seconds, self._level)
+            # The meter moves by itself while the microphone is open.
+            is_open = self._ear is not None
+            audio = await self._source.record(seconds, None if is_open else self._level)
             turn_id = uuid4().hex
             url = self._sounds.put(turn_id, 1, audio)
             piece = SpokenPiece(1, "test recording", audio, url)
@@ -280,8 +288,24 @@ class Hearing:
         except BaseException:
             self._end_test()
             raise
-        asyncio.get_running_loop().call_later(audio.duration_s + 1.0, self._end_test)
+        asyncio.get_running_loop().call_later(audio.duration_s + AFTER_TEST_S, self._end_test)
         return url
+
+    async def record(self, seconds: float) -> Audio:
+        """Sound of the microphone as it is listened to, whether it is on or not.
+
+        Raises:
+            EngineUnavailableError: It cannot be listened to, with what to do.
+        """
+        return await self._source.record(seconds)
+
+    async def without_echo(self, play: Callable[[], Awaitable[T]]) -> T:
+        """Run something that plays sound, while nothing that the microphone hears counts."""
+        self._begin_test()
+        try:
+            return await play()
+        finally:
+            asyncio.get_running_loop().call_later(AFTER_TEST_S, self._end_test)
 
     # --- everything else that is listened to ---
 
@@ -310,7 +334,7 @@ class Hearing:
         self._ears = {ear for ear in self._ears if not ear.is_closed}
         if len(self._ears) >= MOST_EARS:
             raise BusyError(f"{MOST_EARS} streams of sound are listened to already.")
-        intake = await run_in_thread(Intake, rate_hz, FRAME_SAMPLES)
+        intake = await run_in_thread(_intake, rate_hz)
         ear = Ear(conversation_id, self._parts, origin=origin, auto_end=auto_end, intake=intake)
         self._ears.add(ear)
         self.warm()
@@ -394,6 +418,17 @@ class Hearing:
             text, author=author, origin=origin, conversation_id=conversation_id
         )
 
+    def detector(self) -> VAD:
+        """A voice detector of one's own, as it is chosen; one for each stream."""
+        energy = DETECTORS.create("energy", EnergyOptions())
+        if self._options.detector == "energy":
+            return energy
+        try:
+            return DETECTORS.create("silero", SileroOptions(self._host, instead=energy))
+        except AppError as error:
+            logger.warning("energy decides who speaks: %s", error.message)
+            return energy
+
     def warm(self) -> None:
         """Have everything loaded that the first utterance needs, in the background; never raises."""
         self._recogniser().warm()
@@ -406,28 +441,18 @@ class Hearing:
 
     # --- inside ---
 
-    def _detector(self) -> VAD:
-        energy = DETECTORS.create("energy", EnergyOptions())
-        if self._options.detector == "energy":
-            return energy
-        try:
-            return DETECTORS.create("silero", SileroOptions(self._host, instead=energy))
-        except AppError as error:
-            logger.warning("energy decides who speaks: %s", error.message)
-            return energy
-
     def _all_ears(self) -> list[Ear]:
         return [*self._ears, *([self._ear] if self._ear is not None else [])]
 
     async def _apply(self) -> None:
         """Make device and ear what the options say."""
         options = self._options
+        self._source.set_device(options.device)
+        self._source.set_gain(options.gain_db)
+        self._source.set_frame_ms(options.frame_ms)
         if options.mode == "off" or not self.is_on:
             await self._close_microphone()
         else:
-            self._source.set_device(options.device)
-            self._source.set_gain(options.gain_db)
-            self._source.set_frame_ms(options.frame_ms)
             if self._ear is None:
                 self._ear = Ear(STAGE, self._parts, origin="microphone", is_open=False)
                 self._ear.on_change = self._tell
@@ -439,7 +464,7 @@ class Hearing:
     def _update_ear(self) -> None:
         if self._ear is not None:
             self._ear.set_open(self._options.mode == "open")
-            self._ear.set_deaf(self._options.is_muted or self._is_testing)
+            self._ear.set_deaf(self._options.is_muted or self._tests > 0)
 
     async def _close_microphone(self) -> None:
         ear, self._ear = self._ear, None
@@ -450,8 +475,12 @@ class Hearing:
         if ear is not None:
             await asyncio.gather(self._source.stop(), ear.close())
 
+    def _begin_test(self) -> None:
+        self._tests += 1
+        self._update_ear()
+
     def _end_test(self) -> None:
-        self._is_testing = False
+        self._tests -= 1
         self._update_ear()
 
     def _level(self, level: SoundLevel) -> None:
@@ -488,6 +517,13 @@ class Hearing:
             self._bus.publish(
                 ListeningChanged(severity="WARNING" if now.problem else "INFO", listening=now)
             )
+
+
+def _intake(rate_hz: int) -> Intake:
+    """Made on a worker thread: numpy and soxr are loaded for the first one."""
+    from backend.audio.intake import Intake
+
+    return Intake(rate_hz, FRAME_SAMPLES)
 
 
 _FIELDS = {
