@@ -13,7 +13,7 @@ class Command:
     Attributes:
         name: Stable id ("tab.logs").
         title: What it does, in words.
-        group: Menu it is in: "File", "Edit", "View", "Help".
+        group: Menu it is in: "File", "Edit", "View", "Microphone", "Help".
         run: Does it.
         key: The shortcut as shown ("Ctrl+1"); empty = none.
         bind: Tk sequences that run it ("<Control-Key-1>").
@@ -29,7 +29,7 @@ class Command:
     icon: str = ""
 
 
-GROUPS = ("File", "Edit", "View", "Help")
+GROUPS = ("File", "Edit", "View", "Microphone", "Help")
 
 OTHER_KEYS: Sequence[tuple[str, str, str]] = (
     ("Chat", "Enter", "Send the message"),

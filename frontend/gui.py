@@ -34,6 +34,7 @@ from backend.contracts.events import (
 )
 from frontend.client import BackendClient, Connection, Failure
 from frontend.commands import GROUPS, OTHER_KEYS, Command
+from frontend.microphone import MUTE_KEY, TALK_KEY, Microphone, where_words_go
 from frontend.pictures import Avatars
 from frontend.stage import Stage, read_models
 from frontend.tabs import Notice, Tab
@@ -54,6 +55,7 @@ from frontend.widgets.popup import Choice, Picker
 from frontend.widgets.rail import Rail, RailTab
 from frontend.widgets.status_bar import HEIGHT as STATUS_HEIGHT
 from frontend.widgets.status_bar import StatusBar
+from frontend.widgets.talk import HeldKey, key_name, why_not
 from frontend.widgets.text_keys import teach_text_keys
 from frontend.window_state import read_state, write_state
 
@@ -115,7 +117,8 @@ class MainWindow:
             self._theme_name(),
             float(scale) if scale in SCALES else default_scale(self.root),
         )
-        self.stage = Stage(client, self.fail, self.root.after)
+        self.microphone = Microphone(client, self.fail)
+        self.stage = Stage(client, self.fail, self.root.after, self.microphone.took_devices)
         self.avatars = Avatars(client, self.theme)
         self.drafts: dict[str, dict[tuple[str, ...], object]] = {}
         """Changes of characters that are not saved yet, by id; the characters window keeps them here."""
@@ -139,6 +142,7 @@ class MainWindow:
         self._restore_size()
         self._build()
         self._bind_keys()
+        self._watch_microphone()
         self.root.protocol("WM_DELETE_WINDOW", self.close)
         self._draw_icon()
         first = self.state.get("tab")
@@ -198,6 +202,28 @@ class MainWindow:
         from frontend.settings_window import SettingsWindow
 
         SettingsWindow.open(self, field)
+
+    def open_sound(self) -> None:
+        """Open the window of microphone and loudspeaker."""
+        from frontend.sound_window import SoundWindow
+
+        SoundWindow.open(self)
+
+    def open_models(self) -> None:
+        """Show the models that can be downloaded."""
+        self.show_tab("voice")
+        from frontend.tabs.voice import VoiceTab
+
+        voice = self.tabs["voice"]
+        assert isinstance(voice, VoiceTab)
+        voice.show_page("voices")
+
+    def set_talk_key(self, keysym: str) -> None:
+        """Hold another key to talk."""
+        self.state["microphone.key"] = keysym
+        self.talk_key.change(keysym)
+        self.microphone.set_key_name(key_name(keysym))
+        self._save()
 
     def open_characters(self, character_id: str = "") -> None:
         """Open the characters window, at a character where one is named."""
@@ -345,8 +371,10 @@ class MainWindow:
             root,
             theme,
             self.stage,
+            self.microphone,
             self.avatars,
             open_settings=self.open_settings,
+            open_sound=self.open_sound,
             edit_characters=self.open_characters,
             stop=self.stop_speaking,
         )
@@ -430,6 +458,7 @@ class MainWindow:
         if isinstance(event, LogLine | SystemStatus):
             self._live.append(event)
         self.stage.on_event(event)
+        self.microphone.on_event(event)
         for tab in self.tabs.values():
             tab.on_event(event)
         match event:
@@ -472,10 +501,12 @@ class MainWindow:
             if self._lost_since is None:
                 self._lost_since = time.monotonic()
                 self.stage.lost()
+                self.microphone.lost()
             return
         self._lost_since = None
         self._show_banner(time.monotonic())
         self.stage.load()
+        self.microphone.load()
         self.backend.get("/api/turns", self._took_turns, params={"limit": 50})
         for tab in self.tabs.values():
             tab.on_connected()
@@ -761,6 +792,47 @@ class MainWindow:
                 (f"<{control}-Key-0>",),
                 "search",
             ),
+            Command(
+                "mic.mute",
+                "Mute or unmute the microphone",
+                "Microphone",
+                self.microphone.toggle_mute,
+                MUTE_KEY,
+                (f"<{control}-Shift-M>", f"<{control}-Shift-m>"),
+                "mic_muted",
+            ),
+            Command(
+                "mic.open",
+                "Open the microphone, or close it",
+                "Microphone",
+                self.microphone.toggle_open,
+                "Ctrl+Shift+O",
+                (f"<{control}-Shift-O>", f"<{control}-Shift-o>"),
+                "mic_live",
+            ),
+            Command(
+                "mic.talk",
+                "Push to talk: heard while the key is held",
+                "Microphone",
+                lambda: self.microphone.choose_mode("push_to_talk"),
+                icon="mic_on",
+            ),
+            Command(
+                "mic.off",
+                "Switch the microphone off",
+                "Microphone",
+                lambda: self.microphone.choose_mode("off"),
+                icon="voice",
+            ),
+            Command(
+                "mic.window",
+                "Microphone and sound",
+                "Microphone",
+                self.open_sound,
+                "Ctrl+Shift+S",
+                (f"<{control}-Shift-S>", f"<{control}-Shift-s>"),
+                "volume",
+            ),
             Command("help.keys", "Keys", "Help", self.open_keys, "F1", ("<F1>",), "info"),
             Command("help.about", "About Luma", "Help", self._about, icon="spark"),
             Command("help.docs", "API page in the browser", "Help", self._api_page, icon="open"),
@@ -785,6 +857,25 @@ class MainWindow:
             self.root.unbind_class("Text", sequence)
         for sequence in ("<Control-k>", "<Control-t>", "<Control-f>", "<Control-e>"):
             self.root.unbind_class("Entry", sequence)
+
+    def _watch_microphone(self) -> None:
+        """The key of push-to-talk, and one kind sentence before anything is heard for the first time."""
+        wanted = self.state.get("microphone.key")
+        keysym = wanted if isinstance(wanted, str) and not why_not(wanted) else TALK_KEY
+        self.talk_key = HeldKey(self.root, keysym, self._talk)
+        self.microphone.set_key_name(key_name(keysym))
+        self.microphone.listen(("listening",), self._tell_where_words_go)
+
+    def _talk(self, down: bool) -> None:
+        if not (down and str(self.root.tk.call("grab", "current", "."))):
+            self.microphone.hold(down)
+
+    def _tell_where_words_go(self) -> None:
+        is_on = self.microphone.is_known and self.microphone.now.mode != "off"
+        if is_on and not self.state.get("microphone.told") and self.stage.settings:
+            self.state["microphone.told"] = True
+            words, is_away = where_words_go(self.stage.settings)
+            self.notify(words, "warn" if is_away else "info")
 
     def _run(self, run: Callable[[], object]) -> str | None:
         # Keys pressed in another toplevel (settings) or in an open list belong to it.
@@ -849,7 +940,8 @@ class MainWindow:
                 choices.append(Choice(f"#{group}", group, heading=True))
                 choices += [Choice(c.name, c.title, icon=c.icon, hint=c.key) for c in rows]
         last = ""
-        for group, key, what in OTHER_KEYS:
+        talk = ("Talking", self.microphone.key, "Heard while it is held (push to talk)")
+        for group, key, what in (talk, *OTHER_KEYS):
             if group != last:
                 choices.append(Choice(f"#{group}", group, heading=True))
                 last = group

@@ -16,6 +16,7 @@ from frontend.draw import Painter
 from frontend.stage import read_models
 from frontend.theme import FontName
 from frontend.widgets.controls import Button, Dropdown, Meter
+from frontend.widgets.level_meter import LevelMeter
 from frontend.widgets.popup import Choice
 from frontend.widgets.toplevel import place_over
 from frontend.widgets.training.speaker_bar import language_name
@@ -37,21 +38,6 @@ LONG_TEXT = 120  # characters from which on a sentence is set smaller
 def in_order(prompts: list[Prompt]) -> list[Prompt]:
     """Sentences as they are best read: those the doctor asks for, then new ones, then those that are there already."""
     return sorted(prompts, key=lambda one: (one.recorded, not one.suggested))
-
-
-class LevelMeter(Meter):
-    """A meter whose colours say how loud one should speak: grey is too quiet, green is right, red is too loud."""
-
-    GOOD_DB = -40.0
-    LOUD_DB = -6.0
-    CLIPPED_DB = -2.0
-
-    def _colour(self, number: int, lit: bool) -> str:
-        level = self.FLOOR_DB * (1 - number / max(1, len(self._bars)))
-        limits = ((self.CLIPPED_DB, "error"), (self.LOUD_DB, "warn"), (self.GOOD_DB, "ok"))
-        token = next((token for limit, token in limits if level >= limit), "text3")
-        t = self._theme
-        return t.color(token) if lit else t.mix(token, self._surface, 0.82)
 
 
 class RecordWindow(tk.Toplevel):

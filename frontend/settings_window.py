@@ -55,6 +55,56 @@ PROVIDERS = {
     "LLAMACPP": "llama.cpp",
     "LMSTUDIO": "LM Studio",
 }
+HEARING: dict[str, dict[str, str]] = {
+    "Microphone": {
+        "ASR_MODE": "Listen",
+        "ASR_INPUT_DEVICE": "Microphone",
+        "ASR_GAIN_DB": "Gain (dB)",
+        "ASR_MUTED": "Muted",
+    },
+    "When you have finished": {
+        "ASR_SILENCE_MS": "Silence that ends it (ms)",
+        "ASR_MIN_SPEECH_MS": "Shortest speech (ms)",
+        "ASR_MAX_UTTERANCE_S": "Longest speech (s)",
+        "ASR_PREROLL_MS": "Kept from before (ms)",
+        "ASR_VAD": "Voice detector",
+        "ASR_VAD_THRESHOLD": "Sure enough that it is speech",
+        "ASR_PARTIALS": "Read along",
+        "THINK_AHEAD": "Think ahead",
+    },
+    "While she speaks": {
+        "ASR_GUARD": "Her own voice",
+        "BARGE_IN": "Speaking interrupts her",
+        "BARGE_IN_MS": "Speech that interrupts (ms)",
+        "DUCK_VOLUME": "Quieter meanwhile",
+    },
+    "Reading what was said": {
+        "STT_CHAIN": "Recognisers",
+        "STT_LANGUAGE": "Language",
+        "STT_TIMEOUT_S": "Longest wait (s)",
+        "WHISPER_MODEL": "Whisper model",
+        "STT_OPENAI_URL": "Server: address",
+        "STT_OPENAI_KEY": "Server: key",
+        "STT_OPENAI_MODEL": "Server: model",
+    },
+    "Inside": {
+        "ASR_FRAME_MS": "Sound handed on at a time (ms)",
+        "SAMPLE_RATE": "Sample rate (Hz)",
+        "CHANNELS": "Channels",
+        "ASR_FAKE_AUDIO": "File instead of a microphone",
+    },
+}
+"""The group "Hearing" as a person looks for it: headings in order, and what each setting is called there."""
+INSIDE = "Inside"
+CHOICES = {
+    "ASR_MODE": {"off": "Off", "push_to_talk": "Push to talk", "open": "Open microphone"},
+    "ASR_GUARD": {
+        "guard": "Tell my voice from hers",
+        "strict": "Do not listen while she speaks",
+        "headphones": "Headphones: listen to everything",
+    },
+    "ASR_VAD": {"silero": "Silero (learned)", "energy": "Energy (loudness only)"},
+}
 THEMES = (("system", "Like the system"), ("dark", "Dark"), ("light", "Light"))
 
 
@@ -96,7 +146,24 @@ def heading_of(setting: SettingInfo) -> str:
         for prefix, title in PROVIDERS.items():
             if setting.name.startswith(prefix + "_"):
                 return title
+    if setting.group == "Hearing":
+        # One of a newer backend stands where the other names of its kind do.
+        usual = "Reading what was said" if "ASR_" not in setting.name else INSIDE
+        return next((title for title, names in HEARING.items() if setting.name in names), usual)
     return ""
+
+
+def in_order(settings: list[SettingInfo]) -> list[SettingInfo]:
+    """Settings under their headings: those of hearing as a person looks for them, others as they come."""
+    places = {name: n for n, name in enumerate(n for names in HEARING.values() for n in names)}
+    headings = list(HEARING)
+
+    def place(setting: SettingInfo) -> tuple[int, int]:
+        if setting.group != "Hearing":
+            return (0, 0)
+        return headings.index(heading_of(setting)), places.get(setting.name, len(places))
+
+    return sorted(settings, key=place)
 
 
 def read_value(setting: SettingInfo, text: str) -> SettingValue:
@@ -223,7 +290,11 @@ class SettingRow(tk.Frame):
             control.pack(side="left", anchor="w")
         elif setting.kind == "choice":
             choices = [
-                Choice(name, PROVIDER_TITLES.get(name, name or "as the main role"))
+                Choice(
+                    name,
+                    CHOICES.get(setting.name, {}).get(name)
+                    or PROVIDER_TITLES.get(name, name or "as the main role"),
+                )
                 for name in setting.choices
             ]
             if "" not in setting.choices and setting.default == "":
@@ -383,7 +454,10 @@ class SettingRow(tk.Frame):
 
 def title_of(setting: SettingInfo) -> str:
     """A readable name: LLM_MAX_TOKENS reads "LLM max tokens"."""
-    name = setting.name
+    for names in HEARING.values():
+        if setting.name in names:
+            return names[setting.name]
+    name = setting.name.removeprefix("ASR_")
     for role in ROLES:
         name = name.replace(f"LLM_{role}_", "")
     if setting.group == "Providers":
@@ -570,7 +644,7 @@ class SettingsWindow(tk.Toplevel):
         self.shown_group = name
         for key, button in self._groups.items():
             button.set(kind="soft" if key == name else "plain")
-        found = [setting for setting in self.settings if setting.group == name]
+        found = in_order([setting for setting in self.settings if setting.group == name])
         self._fill(name, found, window=name == WINDOW)
 
     def _searched(self, text: str) -> None:

@@ -78,6 +78,7 @@ class Stage:
         client: Line to the backend.
         failed: Shows a failure to the user.
         after: Tk's ``after``, for requests that are held back a moment.
+        took_devices: Also told what ``GET /api/devices`` answers: the microphones are in it as well.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class Stage:
         client: BackendClient,
         failed: Callable[[Failure], None],
         after: Callable[[int, Callable[[], None]], str],
+        took_devices: Callable[[Any], None] = lambda _: None,
     ) -> None:
         self.characters: list[Character] = []
         self.character_id = ""
@@ -109,6 +111,7 @@ class Stage:
         self._after = after
         self._listeners: list[tuple[frozenset[Topic], Callable[[], None]]] = []
         self._volume_waits = False
+        self._tell_devices = took_devices
 
     @property
     def character(self) -> Character | None:
@@ -308,6 +311,7 @@ class Stage:
         self._tell("provider")
 
     def _took_devices(self, value: Any) -> None:
+        self._tell_devices(value)
         if not isinstance(value, dict):
             return
         outputs = value.get("outputs", [])

@@ -32,6 +32,7 @@ from backend.contracts.events import (
     TurnStarted,
 )
 from frontend.client import Failure
+from frontend.microphone import Microphone, Utterance, setting_of
 from frontend.pictures import Avatars
 from frontend.stage import SILENCE_DB, Stage, read_model, read_models
 from frontend.tabs import App
@@ -40,6 +41,7 @@ from frontend.widgets.controls import Button, picture_label
 from frontend.widgets.conversation import Action, ConversationView, Message
 from frontend.widgets.inspector import WIDTH as INSPECTOR_WIDTH
 from frontend.widgets.inspector import Inspector
+from frontend.widgets.popup import Choice, Picker
 from frontend.widgets.reply_text import shown_draft
 from frontend.widgets.turn_panel import TurnView, compare
 
@@ -56,6 +58,8 @@ SUGGESTIONS = (
     "What do you want to talk about on stream?",
 )
 HEARD_HINT = "bright words were heard, dim words are still to come"
+LIVE_AFTER_MS = 600  # speech without words yet: longer than a cough
+LIVE = {"speaking": "speaking", "reading": "being read", "read": "read"}
 
 
 class ChatApp(App, Protocol):
@@ -66,11 +70,18 @@ class ChatApp(App, Protocol):
         """Characters, volume, who answers."""
 
     @property
+    def microphone(self) -> Microphone:
+        """What is heard."""
+
+    @property
     def avatars(self) -> Avatars:
         """Pictures of the characters."""
 
     def fail(self, failure: Failure) -> None:
         """Show why a request did not work."""
+
+    def open_sound(self) -> None:
+        """Open the window of microphone and loudspeaker."""
 
 
 class ChatTab(tk.Frame):
@@ -101,14 +112,27 @@ class ChatTab(tk.Frame):
         self._wanted = bool(app.state.get("chat.inspector", True))
         self._overlaid = False
         self._reset = True
+        self._live_jobs: dict[str, str] = {}
+        self._shown_drops = 0
         self.inspector = Inspector(
-            self, theme, app.stage, change_voice=lambda: app.show_tab("voice")
+            self,
+            theme,
+            app.stage,
+            change_voice=lambda: app.show_tab("voice"),
+            open_sound=app.open_sound,
+            open_setting=self._open_setting,
         )
         self._left = tk.Frame(self)
         theme.tint(self._left, background="bg")
         self._left.place(x=0, y=0, relheight=1.0)
         self.composer = Composer(
-            self._left, theme, send=self._send, stop=self._stop, attach=self.attach
+            self._left,
+            theme,
+            app.microphone,
+            send=self._send,
+            stop=self._stop,
+            attach=self.attach,
+            show_dropped=self._show_drops,
         )
         self.composer.pack(side="bottom", fill="x")
         self.view = ConversationView(
@@ -136,11 +160,16 @@ class ChatTab(tk.Frame):
         self._ends = [
             app.stage.listen(("answering",), self._show_running),
             app.stage.listen(("characters", "character"), self._show_character),
+            app.microphone.listen(("live",), self._show_live),
+            app.microphone.listen(("dropped",), self._show_dropped),
+            app.microphone.listen(("ducked",), self._show_ducked),
         ]
         self.bind("<Configure>", lambda _: self._arrange())
         self.bind("<Destroy>", self._gone, add="+")
         self._show_character()
         self._show_running()
+        self._shown_drops = app.microphone.dropped
+        self.composer.count_dropped(app.microphone.dropped)
         self.after_idle(self._accept_files)
 
     # --- the window calls these -----------------------------------------------------------------------------------
@@ -152,7 +181,11 @@ class ChatTab(tk.Frame):
         turn_id = event.turn_id or ""
         match event:
             case ChatMessage():
-                self._user(turn_id, event.author, event.at, event.text, event.origin)
+                origin = event.origin
+                note = self.app.microphone.taken_note(event.text)
+                if note:
+                    origin += f"  \u00b7  {note}"
+                self._user(turn_id, event.author, event.at, event.text, origin)
             case TurnStarted():
                 self._numbers[turn_id] = event.number
                 message = self._reply(turn_id, event.at, event.character_id)
@@ -188,8 +221,7 @@ class ChatTab(tk.Frame):
                 message = self._reply(turn_id, event.at)
                 if not message.reply.ended:
                     message.reply.play(event.n)
-                    words = f"Speaking sentence {event.n}  \u00b7  {HEARD_HINT}"
-                    message.state = words if event.sink != "none" else "Writing"
+                    message.state = self._speaking(event.n) if event.sink != "none" else "Writing"
                 else:
                     message.state = "Playing again"
                 self.view.touch(message.key)
@@ -354,6 +386,87 @@ class ChatTab(tk.Frame):
         if self.view.messages:
             self.view.add(Message(key, "", "note", text=text))
 
+    # --- what is being said ---------------------------------------------------------------------------------------
+
+    def _show_live(self) -> None:
+        """Utterances as messages being spoken: at their first words, or after a moment, so a cough shows nothing."""
+        live = self.app.microphone.live
+        for key in [key for key, message in self.view.messages.items() if message.live]:
+            if key.removeprefix("live:") not in live:
+                self.view.remove(key)
+        for name in [name for name in self._live_jobs if name not in live]:
+            self.after_cancel(self._live_jobs.pop(name))
+        for utterance in live.values():
+            key = f"live:{utterance.id}"
+            message = self.view.messages.get(key)
+            if message is not None:
+                message.text, message.live = _spoken_words(utterance), LIVE[utterance.phase]
+                self.view.touch(key)
+            elif utterance.text or utterance.phase != "speaking":
+                self._add_live(utterance.id)
+            elif utterance.id not in self._live_jobs:
+                job = self.after(LIVE_AFTER_MS, self._add_live, utterance.id)
+                self._live_jobs[utterance.id] = job
+
+    def _add_live(self, name: str) -> None:
+        job = self._live_jobs.pop(name, None)
+        if job is not None:
+            self.after_cancel(job)
+        utterance = self.app.microphone.live.get(name)
+        if utterance is None or f"live:{name}" in self.view.messages:
+            return
+        self._hide_empty()
+        message = Message(f"live:{name}", "", "user", "You", utterance.at)
+        message.text, message.live = _spoken_words(utterance), LIVE[utterance.phase]
+        self.view.add(message)
+
+    def _show_dropped(self) -> None:
+        microphone = self.app.microphone
+        if microphone.dropped > self._shown_drops and microphone.drops:
+            self.composer.say_quietly(microphone.drops[-1].words)
+        self._shown_drops = microphone.dropped
+        self.composer.count_dropped(microphone.dropped)
+        if not self.view.messages:
+            self._show_empty()
+
+    def _show_drops(self, owner: tk.Misc) -> None:
+        """What was not taken, newest first; Enter opens the setting that decided."""
+        drops = list(self.app.microphone.drops)[::-1]
+        choices = [Choice("#", "Said and not taken, newest first", heading=True)]
+        choices += [
+            Choice(
+                one.setting or f"#{number}",
+                one.words.removeprefix("Not taken: "),
+                f"{one.at:%H:%M:%S}" + (f"  \u00b7  open {one.setting}" if one.setting else ""),
+                "gear" if one.setting else "info",
+            )
+            for number, one in enumerate(drops)
+        ]
+        Picker(owner, self._theme, choices, self._chose_drop, width=460)
+        self.app.microphone.seen_drops()
+
+    def _chose_drop(self, name: str) -> None:
+        if not name.startswith("#"):
+            self.app.open_settings(name)
+
+    def _speaking(self, n: int) -> str:
+        if self.app.microphone.is_ducked:
+            return f"Quieter while you speak  \u00b7  sentence {n}"
+        return f"Speaking sentence {n}  \u00b7  {HEARD_HINT}"
+
+    def _show_ducked(self) -> None:
+        """She was made quieter, or loud again: said beside what she speaks."""
+        for message in self.view.messages.values():
+            if message.kind == "reply" and message.state.startswith(("Speaking", "Quieter")):
+                message.state = self._speaking(message.reply.speaking)
+                self.view.touch(message.key)
+        self.view.flush()
+
+    def _open_setting(self, detail: str) -> None:
+        name = setting_of(detail, self._stage.settings)
+        if name:
+            self.app.open_settings(name)
+
     def _finished(self, event: TurnFinished) -> None:
         turn_id = event.turn_id or ""
         message = self._reply(turn_id, event.at, event.character_id)
@@ -401,9 +514,12 @@ class ChatTab(tk.Frame):
         running = [
             message
             for message in self.view.messages.values()
-            if message.turn_id
-            and message.turn_id not in {turn.id for turn in turns}
-            and (message.state or f"r:{message.turn_id}" not in self.view.messages)
+            if (
+                message.turn_id
+                and message.turn_id not in {turn.id for turn in turns}
+                and (message.state or f"r:{message.turn_id}" not in self.view.messages)
+            )
+            or message.live
         ]
         messages: list[Message] = []
         for turn in turns:
@@ -655,6 +771,8 @@ class ChatTab(tk.Frame):
         if event.widget is self:
             for end in self._ends:
                 end()
+            for job in self._live_jobs.values():
+                self.after_cancel(job)
 
     # --- files dropped on the tab ---------------------------------------------------------------------------------
 
@@ -693,6 +811,12 @@ class ChatTab(tk.Frame):
             self.app.notify(f"{names} is no audio file.", "warn")
         for file in sounds[:1]:
             self.transcribe(file)
+
+
+def _spoken_words(utterance: Utterance) -> str:
+    """What is shown of something being said; dots while there are no words."""
+    is_over = utterance.phase != "speaking" and utterance.text
+    return utterance.text if is_over else f"{utterance.text} ...".strip()
 
 
 def _view_of(turn: Turn) -> TurnView:

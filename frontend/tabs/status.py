@@ -7,6 +7,9 @@ from typing import Any, ClassVar
 
 from backend.contracts.entities import ServiceInfo, Turn
 from backend.contracts.events import (
+    CheckupFinished,
+    CheckupLine,
+    CheckupStarted,
     ConfigChanged,
     Event,
     ServiceChanged,
@@ -15,7 +18,9 @@ from backend.contracts.events import (
     TurnStarted,
 )
 from backend.contracts.settings import SettingInfo
+from frontend.checkup_window import CheckupWindow
 from frontend.client import Failure
+from frontend.microphone import setting_of
 from frontend.stage import read_models
 from frontend.tabs import App
 from frontend.widgets.config_card import ConfigCard, name_in_words
@@ -61,13 +66,21 @@ class StatusTab(tk.Frame):
             show_tab=app.show_tab,
             open_setting=app.open_settings,
             retry=self._load_services,
+            check_up=self.open_checkup,
         )
         self.cpu = LoadPlot(body, t, "CPU", "accent", lambda high: 1.0)
         self.memory = LoadPlot(body, t, "Memory", "llm", lambda high: high * 1.6)
         self.gpu = LoadPlot(body, t, "GPU", "stt", lambda high: 1.0)
         self.disk = LoadPlot(body, t, "Disk", "tts", lambda high: max(high * 1.1, 1e6))
         self.plots = (self.cpu, self.memory, self.gpu, self.disk)
-        self.latency = LatencyCard(body, t, open_turn=app.open_turn, retry=self._load_turns)
+        self.latency = LatencyCard(
+            body,
+            t,
+            open_turn=app.open_turn,
+            retry=self._load_turns,
+            setting_of=lambda detail: setting_of(detail, [s.name for s in self.settings.settings]),
+            open_setting=app.open_settings,
+        )
         self.settings = ConfigCard(
             body, t, save=self._save, open_settings=app.open_settings, retry=self._load_config
         )
@@ -89,6 +102,8 @@ class StatusTab(tk.Frame):
             case TurnFinished():
                 source = self._sources.pop(event.turn_id or "", "")
                 self.latency.add(TimedTurn.of_event(event, source))
+            case CheckupStarted() | CheckupLine() | CheckupFinished():
+                CheckupWindow.tell(event)
             case ConfigChanged():
                 self._load_config()
                 self._load_services()
@@ -118,10 +133,15 @@ class StatusTab(tk.Frame):
         self._load_services()
         self._load_turns()
         self._load_config()
+        CheckupWindow.connected()
+
+    def open_checkup(self) -> None:
+        """Open the check-up of the live path."""
+        CheckupWindow.open(self.app, self)
 
     def panes(self) -> list[tk.Misc]:
         """Where F6 goes."""
-        return [self.services.rows, self.latency, self.settings, self.settings.rows]
+        return [self.services, self.services.rows, self.latency, self.settings, self.settings.rows]
 
     # --- layout
 

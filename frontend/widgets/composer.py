@@ -7,14 +7,20 @@ from collections import deque
 from collections.abc import Callable
 
 from frontend.draw import Painter
+from frontend.microphone import Microphone
 from frontend.theme import Theme
 from frontend.widgets.controls import Button, Words
+from frontend.widgets.talk import TalkButton
 
 MOST_LINES = 6
 KEPT = 100
 LONGEST = 8_000
 FOOT = 42
 PAD = 14
+HINT = "Enter sends    Shift+Enter new line    \u2191 earlier messages"
+QUIET_MS = 5000
+FADE = ((3800, 0.3), (4200, 0.5), (4600, 0.7))
+"""Milliseconds after which a quiet line is paler, and by how much."""
 
 
 class Composer(tk.Frame):
@@ -24,18 +30,22 @@ class Composer(tk.Frame):
         master: Where it lives.
         theme: The window's theme.
         send: Called with the text; it returns True when the text was taken.
+        microphone: What is heard; its button stands beside the one for files.
         stop: Stops the running reply.
         attach: Asks for an audio file.
+        show_dropped: Shows what was said and not taken.
     """
 
     def __init__(
         self,
         master: tk.Misc,
         theme: Theme,
+        microphone: Microphone,
         *,
         send: Callable[[str], bool],
         stop: Callable[[], object],
         attach: Callable[[], object],
+        show_dropped: Callable[[tk.Misc], object],
     ) -> None:
         super().__init__(master)
         self._theme = theme
@@ -94,6 +104,8 @@ class Composer(tk.Frame):
             command=attach,
         )
         self.attach_button.pack(side="left")
+        self.talk_button = TalkButton(self._foot, theme, microphone)
+        self.talk_button.pack(side="left")
         self.send_button = Button(
             self._foot,
             theme,
@@ -109,16 +121,23 @@ class Composer(tk.Frame):
         self.stop_button = Button(
             self._foot, theme, "Stop", stop, icon="stop", key="Esc", surface="surface", height=28
         )
-        self._hint = Words(
+        self.dropped_button = Button(
             self._foot,
             theme,
-            "Enter sends    Shift+Enter new line    \u2191 earlier messages",
-            "cap",
-            "text3",
-            "surface",
+            "0 not taken",
+            lambda: show_dropped(self.dropped_button),
+            kind="plain",
+            color="text3",
+            surface="surface",
+            height=24,
+            tip="What was said and not taken, and why",
         )
+        self._hint = Words(self._foot, theme, HINT, "cap", "text3", "surface")
         self._hint.pack(side="left", fill="x", expand=True, padx=(px(8), px(8)))
         self._busy = ""
+        self._quiet = ""
+        self._fade_jobs: list[str] = []
+        self.bind("<Destroy>", lambda _: self._end_fade(), add="+")
         canvas = self._canvas
         self._text_window = canvas.create_window(0, 0, window=self.text, anchor="nw")
         self._foot_window = canvas.create_window(0, 0, window=self._foot, anchor="nw")
@@ -169,10 +188,35 @@ class Composer(tk.Frame):
     def show_work(self, words: str) -> None:
         """Say what is being done with a file; empty when done."""
         self._busy = words
-        self._hint.show(
-            words or "Enter sends    Shift+Enter new line    \u2191 earlier messages",
-            "accent" if words else "text3",
-        )
+        self._show_hint()
+
+    def say_quietly(self, words: str) -> None:
+        """A line that nobody has to read: it stands in the foot for a few seconds and fades."""
+        self._end_fade()
+        self._quiet = words
+        self._show_hint()
+        t = self._theme
+        for at, share in FADE:
+            color = t.mix("text2", "surface", share)
+            self._fade_jobs.append(self.after(at, self._fade, color))
+        self._fade_jobs.append(self.after(QUIET_MS, self._fade, ""))
+
+    @property
+    def hint(self) -> str:
+        """What the foot says."""
+        return str(self._hint.cget("text"))
+
+    def count_dropped(self, count: int) -> None:
+        """How much was said and not taken since somebody looked."""
+        if count:
+            self.dropped_button.set(text=f"{min(count, 999)} not taken")
+            if not self.dropped_button.winfo_manager():
+                # Before the hint, which gives way.
+                self.dropped_button.pack(
+                    side="left", padx=(self._theme.px(4), 0), before=self._hint
+                )
+        else:
+            self.dropped_button.pack_forget()
 
     def show_drop(self, over: bool) -> None:
         """Mark the box while a file is held over it."""
@@ -193,6 +237,24 @@ class Composer(tk.Frame):
         return "break"
 
     # --- inside ---------------------------------------------------------------------------------------------------
+
+    def _show_hint(self) -> None:
+        words = self._busy or self._quiet or HINT
+        self._hint.show(words, "accent" if self._busy else "text2" if self._quiet else "text3")
+
+    def _fade(self, color: str) -> None:
+        if color:
+            if not self._busy:
+                self._hint.show(self._quiet, color)
+            return
+        self._end_fade()
+        self._quiet = ""
+        self._show_hint()
+
+    def _end_fade(self) -> None:
+        for job in self._fade_jobs:
+            self.after_cancel(job)
+        self._fade_jobs = []
 
     def _bind_keys(self) -> None:
         text = self.text

@@ -63,6 +63,7 @@ class Message:
         state: What a running reply does ("Thinking"); empty when it is over.
         spans, first_audio_ms, total_ms, outcome: Of a finished turn.
         severity: Of a strip.
+        live: What a user's message being spoken does ("speaking"); empty for one that was said.
     """
 
     key: str
@@ -82,6 +83,7 @@ class Message:
     outcome: str = ""
     severity: str = "warn"
     has_sound: bool = False
+    live: str = ""
 
     @property
     def words(self) -> str:
@@ -202,6 +204,12 @@ class ConversationView(tk.Frame):
             self._unseen += message.kind in ("user", "reply")
             self._show_newest()
 
+    def remove(self, key: str) -> None:
+        """Take a message out, wherever it stands."""
+        if key in self.messages:
+            with self._writing():
+                self._take_out(key, self.mark("b", key))
+
     def add_older(self, messages: list[Message]) -> None:
         """Put messages before all others; what is visible stays where it is."""
         fresh = [message for message in messages if message.key not in self.messages]
@@ -263,6 +271,8 @@ class ConversationView(tk.Frame):
                 message = self.messages.get(key)
                 if message is not None and message.kind == "reply":
                     self._update(message)
+                elif message is not None and message.kind == "user":
+                    self._write_spoken(message)
 
     def pulse(self, level: float) -> None:
         """The loudness (0-1) of what is heard, for the small bars beside "Speaking"."""
@@ -452,8 +462,10 @@ class ConversationView(tk.Frame):
 
     def _drop(self, key: str) -> None:
         """Take the oldest message out."""
-        end = self.mark("z", key)
-        self.text.delete("1.0", end)
+        self._take_out(key, "1.0")
+
+    def _take_out(self, key: str, begin: str) -> None:
+        self.text.delete(begin, self.mark("z", key))
         for kind in "btdnefgz":
             self.text.mark_unset(self.mark(kind, key))
         shown = self._shown.pop(key, None)
@@ -492,17 +504,20 @@ class ConversationView(tk.Frame):
         self._picture(pictures[0], "bottom", ("head",))
         self._put(fit(t, message.author or "?", "bodyb", t.px(260)), "head", "name")
         when = f"   {message.at:%H:%M:%S}" if message.at is not None else ""
-        if message.origin not in ("", "window", "api"):
+        if not message.live and message.origin not in ("", "window", "api"):
             when += f"   from {message.origin}"
         self._put(when, "head", "meta")
-        text.mark_set(self.mark("e", key), "at")  # where the emotion goes
+        text.mark_set(self.mark("e", key), "at")  # where the emotion goes, or what a speaker does
         text.mark_gravity(self.mark("e", key), "left")
+        if message.live:
+            self._put(f"   {message.live}", "head", "meta")
         self._put("\n", "head")
         self._picture(pictures[1], "top", ("first",))
         text.mark_set(self.mark("t", key), "at")
         text.mark_gravity(self.mark("t", key), "left")
         if message.kind == "user":
-            self._put_body(message.text[:LONGEST_SHOWN])
+            shown.text, shown.draft = message.text, message.live
+            self._put_body(message.text[:LONGEST_SHOWN], *(("draft",) if message.live else ()))
             self._put("\n", "more")
             if breaks_anywhere(message.text):
                 text.tag_add("wide", f"{self.mark('t', key)} linestart", "at")
@@ -544,12 +559,12 @@ class ConversationView(tk.Frame):
     def _put(self, words: str, *tags: str) -> None:
         self.text.insert("at", words, tags)
 
-    def _put_body(self, words: str) -> None:
+    def _put_body(self, words: str, *tags: str) -> None:
         """A body of several lines: only the first shares its line with the avatar."""
         first, newline, rest = words.replace("\x00", "").partition("\n")
-        self._put(first, "first")
+        self._put(first, "first", *tags)
         if newline:
-            self._put(newline + rest, "more")
+            self._put(newline + rest, "more", *tags)
 
     def _picture(
         self,
@@ -591,6 +606,37 @@ class ConversationView(tk.Frame):
             self.text.image_configure(self.mark("b", message.key), image=top)
             self.text.image_configure(f"{self.mark('t', message.key)}-1c", image=bottom)
         self._write_reply(message, shown)
+
+    def _write_spoken(self, message: Message) -> None:
+        """Bring a message that is being spoken up to date: what was read of it so far, dim."""
+        shown = self._shown.get(message.key)
+        if (
+            shown is None
+            or not message.live
+            or (message.text, message.live)
+            == (
+                shown.text,
+                shown.draft,
+            )
+        ):
+            return
+        text, key = self.text, message.key
+        start, end = self.mark("t", key), f"{self.mark('z', key)}-2c"
+        text.tag_remove("wide", f"{start} linestart", end)
+        text.delete(start, end)
+        text.mark_set("at", start)
+        text.mark_gravity("at", "right")
+        self._put_body(message.text[:LONGEST_SHOWN], "draft")
+        text.mark_gravity(start, "left")
+        if breaks_anywhere(message.text):
+            text.tag_add("wide", f"{start} linestart", f"{self.mark('z', key)}-2c")
+        if message.live != shown.draft:
+            place = self.mark("e", key)
+            text.delete(place, f"{place} lineend")
+            text.mark_set("at", place)
+            text.mark_gravity("at", "right")
+            self._put(f"   {message.live}", "head", "meta")
+        shown.text, shown.draft = message.text, message.live
 
     def _write_reply(self, message: Message, shown: _Shown) -> None:
         """Bring the words, what of them was heard, and the foot up to date."""

@@ -1,4 +1,4 @@
-"""The line at the top of every tab: who is on, who answers, how loud it is, and Stop."""
+"""The line at the top of every tab: who is on, who answers, the microphone, how loud it is, and Stop."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import tkinter as tk
 from collections.abc import Callable
 
 from frontend.draw import Painter
+from frontend.microphone import Microphone
 from frontend.pictures import Avatars
 from frontend.stage import PROVIDER_TITLES, SILENCE_DB, Stage
 from frontend.theme import Theme
 from frontend.widgets.controls import RING, Button, Control, Meter, Slider, Words
+from frontend.widgets.mic_chip import MicChip
 from frontend.widgets.popup import Choice, Picker
 
 HEIGHT = 52
@@ -164,9 +166,11 @@ class Header(tk.Frame):
         master: tk.Misc,
         theme: Theme,
         stage: Stage,
+        microphone: Microphone,
         avatars: Avatars,
         *,
         open_settings: Callable[[str], object],
+        open_sound: Callable[[], object],
         edit_characters: Callable[[], object],
         stop: Callable[[], object],
     ) -> None:
@@ -174,6 +178,7 @@ class Header(tk.Frame):
         self.pack_propagate(False)
         self._theme = theme
         self._stage = stage
+        self._microphone = microphone
         theme.tint(self, background="bg")
         line = tk.Frame(self, height=1)
         theme.tint(line, background="line")
@@ -188,6 +193,8 @@ class Header(tk.Frame):
         self.stop_button.enable(False)
         self.provider = ProviderChip(self, theme, stage, open_settings)
         self.provider.pack(side="left", padx=(0, px(6)))
+        self.microphone = MicChip(self, theme, microphone, open_sound)
+        self.microphone.pack(side="left", padx=(0, px(6)))
         self.mute = Button(
             self,
             theme,
@@ -204,27 +211,34 @@ class Header(tk.Frame):
         self.volume.pack(side="left")
         self.meter = Meter(self, theme, width=110)
         self.figure = Words(self, theme, "", "cap", "text3")
-        self._wide = False
+        self._room = -1
+        end_ducked = microphone.listen(("ducked",), self._show_level)
         end_sound = stage.listen(("sound",), self._show_sound)
         end_level = stage.listen(("level",), self._show_level)
         end_answering = stage.listen(("answering",), self._show_stop)
-        self.bind("<Destroy>", lambda _: (end_sound(), end_level(), end_answering()), add="+")
+        self.bind(
+            "<Destroy>",
+            lambda _: (end_sound(), end_level(), end_answering(), end_ducked()),
+            add="+",
+        )
         self.bind("<Configure>", lambda event: self._arrange(event.width))
         self._show_sound()
 
     def _arrange(self, width: int) -> None:
-        """The meter is shown where it fits."""
-        wide = width >= self._theme.px(860)
-        if wide == self._wide:
-            return
-        self._wide = wide
+        """What fits: first the level of the output goes, then the volume, then the level of the microphone."""
         px = self._theme.px
-        if wide:
+        room = sum(width >= px(least) for least in (720, 860, 1000))
+        if room == self._room:
+            return
+        self._room = room
+        self.microphone.show_meter(room >= 1)
+        for widget in (self.volume, self.meter, self.figure):
+            widget.pack_forget()
+        if room >= 2:
+            self.volume.pack(side="left", after=self.mute)
+        if room == 3:
             self.meter.pack(side="left", padx=(px(12), px(8)))
             self.figure.pack(side="left")
-        else:
-            self.meter.pack_forget()
-            self.figure.pack_forget()
 
     def _show_sound(self) -> None:
         stage = self._stage
@@ -238,9 +252,11 @@ class Header(tk.Frame):
         level = self._stage.level_db
         self.meter.show(level)
         if self._stage.muted:
-            self.figure.show("muted")
+            self.figure.show("muted", "text3")
+        elif self._microphone.is_ducked:
+            self.figure.show("quieter: you speak", "accent")
         else:
-            self.figure.show(f"\u2212{abs(level):.0f} dB" if level > SILENCE_DB else "")
+            self.figure.show(f"\u2212{abs(level):.0f} dB" if level > SILENCE_DB else "", "text3")
 
     def _show_stop(self) -> None:
         self.stop_button.enable(bool(self._stage.answering))

@@ -6,6 +6,7 @@ import tkinter as tk
 from collections.abc import Callable
 
 from backend.contracts.entities import Character
+from frontend.microphone import setting_of
 from frontend.stage import SILENCE_DB, Stage
 from frontend.theme import Theme
 from frontend.widgets.controls import Button, Chip, Dropdown, Meter, Slider, Words, picture_label
@@ -23,7 +24,14 @@ class Inspector(tk.Frame):
     """The whole panel; `show_turn` fills its upper part, the rest follows the stage."""
 
     def __init__(
-        self, master: tk.Misc, theme: Theme, stage: Stage, *, change_voice: Callable[[], object]
+        self,
+        master: tk.Misc,
+        theme: Theme,
+        stage: Stage,
+        *,
+        change_voice: Callable[[], object],
+        open_sound: Callable[[], object],
+        open_setting: Callable[[str], object],
     ) -> None:
         super().__init__(master, width=theme.px(WIDTH))
         self.pack_propagate(False)
@@ -39,7 +47,13 @@ class Inspector(tk.Frame):
         self._scroll = ScrollFrame(self, theme, surface)
         self._scroll.pack(side="left", fill="both", expand=True)
         body = self._scroll.inner
-        self.turn = TurnPanel(body, theme, surface)
+        self.turn = TurnPanel(
+            body,
+            theme,
+            surface,
+            setting_of=lambda detail: setting_of(detail, stage.settings),
+            open_setting=open_setting,
+        )
         self.turn.pack(fill="x")
         self._line(body)
         head = self._row(body, 8, right=12)
@@ -80,6 +94,18 @@ class Inspector(tk.Frame):
         )
         self._volume.pack(side="left", fill="x", expand=True)
         device = self._row(body, 4, left=3, right=3)
+        Button(
+            device,
+            theme,
+            icon="gear",
+            kind="plain",
+            surface=surface,
+            height=28,
+            icon_size=16,
+            label="Microphone and sound",
+            tip="Microphone and sound   Ctrl+Shift+S",
+            command=open_sound,
+        ).pack(side="right")
         self._device = Dropdown(
             device,
             theme,

@@ -13,6 +13,7 @@ TARGET_MS = 1_200.0
 SLOW_RATIO = 1.5
 SLOW_MS = 50.0
 TITLES = {
+    "endpointing": "End of speech",
     "received": "Received",
     "queue": "Queue",
     "stt": "Speech to text",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import tkinter as tk
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -21,6 +21,7 @@ SLOW = 1.5  # times the median
 SLOW_MS = 50.0  # differences below this are not worth a warning
 
 TITLES = {
+    "endpointing": "End of speech",
     "queue": "Queue",
     "stt": "Speech to text",
     "prompt": "Prompt",
@@ -100,10 +101,29 @@ def compare(view: TurnView, others: Iterable[tuple[float | None, Sequence[Span]]
 
 
 class TurnPanel(tk.Canvas):
-    """The upper part of the chat's inspector; as high as it needs to be."""
+    """The upper part of the chat's inspector; as high as it needs to be.
 
-    def __init__(self, master: tk.Misc, theme: Theme, surface: str) -> None:
+    A stage whose wait a setting causes names it, and a click or Enter on it opens that setting.
+
+    Args:
+        setting_of: The setting that a span's detail names; empty when it names none.
+        open_setting: Called with its name.
+    """
+
+    def __init__(
+        self,
+        master: tk.Misc,
+        theme: Theme,
+        surface: str,
+        *,
+        setting_of: Callable[[str], str],
+        open_setting: Callable[[str], object],
+    ) -> None:
         super().__init__(master, highlightthickness=0, borderwidth=0, height=theme.px(160))
+        self.label = "Stages of the turn"
+        self._setting_of = setting_of
+        self._open_setting = open_setting
+        self._current = -1
         self._theme = theme
         self._surface = surface
         self._painter = Painter(self, theme)
@@ -117,6 +137,13 @@ class TurnPanel(tk.Canvas):
         self.bind("<Configure>", lambda _: self._draw())
         self.bind("<Motion>", self._hover)
         self.bind("<Leave>", lambda _: self._left())
+        self.bind("<ButtonRelease-1>", lambda _: self._open(self._over))
+        for sequence in ("<Return>", "<KP_Enter>", "<space>"):
+            self.bind(sequence, lambda _: self._open(self._current))
+        for sequence, step in (("<Up>", -1), ("<Down>", 1)):
+            self.bind(sequence, lambda _, step=step: self._walk(step))  # type: ignore[misc]  # a lambda that keeps its loop variable
+        self.bind("<FocusIn>", lambda _: self._walk(0), add="+")
+        self.bind("<FocusOut>", lambda _: self.delete("ring"), add="+")
 
     def show(self, view: TurnView | None, comparison: Comparison) -> None:
         """Show a turn, or how to choose one."""
@@ -132,6 +159,7 @@ class TurnPanel(tk.Canvas):
         self._rows = []
         width = p.width - 2 * PAD + SCROLLBAR
         bottom = self._empty(width) if self._view is None else self._turn(self._view, width)
+        self.configure(takefocus=1 if self._stops() else 0)
         high = self._theme.px(bottom)
         if int(self.cget("height")) != high:
             self.configure(height=high)
@@ -188,6 +216,7 @@ class TurnPanel(tk.Canvas):
             p.text(PAD, y, title, "small", "text" if slow else "text2", clip=width - 80)
             ms = span.duration_ms
             figure = f"{ms:,.0f} ms" if ms >= 9.95 else f"{ms:.1f} ms"
+            self._cause(span, y, PAD + p.text_width(title, "small") + 10, right - 64)
             p.text(right, y, figure, "monob" if slow else "monos", "warn" if slow else "text2", "e")
             p.rect(PAD, y + 12, width, 6, t.mix("line", self._surface, 0.2))
             if total > 0:
@@ -199,6 +228,37 @@ class TurnPanel(tk.Canvas):
         whole = sum(span.duration_ms for span in view.spans)
         p.text(PAD, y, f"All stages sum to {whole:,.0f} ms", "cap", "text3", clip=width)
         return y + 18
+
+    def _cause(self, span: Span, y: float, left: float, right: float) -> None:
+        """The setting behind a wait, small, between its name and its figure."""
+        name = self._setting_of(span.detail)
+        if name and right - left > 30:
+            self._painter.text(left, y, name, "monos", "text3", "w", clip=right - left)
+
+    def _stops(self) -> list[int]:
+        return [n for n, (_, span) in enumerate(self._rows) if self._setting_of(span.detail)]
+
+    def _open(self, row: int) -> str:
+        if 0 <= row < len(self._rows):
+            name = self._setting_of(self._rows[row][1].detail)
+            if name:
+                self._tip.hide()
+                self._open_setting(name)
+        return "break"
+
+    def _walk(self, step: int) -> str:
+        """Up and Down go through the stages that have a setting."""
+        self.delete("ring")
+        stops = self._stops()
+        if stops:
+            at = stops.index(self._current) if self._current in stops else 0
+            self._current = stops[max(0, min(len(stops) - 1, at + step))]
+            t = self._theme
+            y = t.px(self._rows[self._current][0])
+            box = (t.px(PAD - 6), y - t.px(12), self.winfo_width() - t.px(6), y + t.px(21))
+            color = t.color("accent")
+            self.create_rectangle(*box, outline=color, width=max(2, t.px(2)), tags="ring")
+        return "break"
 
     def _difference(self, right: float, y: float) -> None:
         p = self._painter
@@ -224,12 +284,16 @@ class TurnPanel(tk.Canvas):
             return
         self._over = found
         self._tip.hide()
+        name = self._setting_of(self._rows[found][1].detail) if found >= 0 else ""
+        self.configure(cursor="hand2" if name else "")
         if found >= 0:
             span = self._rows[found][1]
             usual = self._comparison.medians.get(span.name)
             words = [span.detail or TITLES.get(span.name, span.name)]
             if usual is not None:
                 words.append(f"usually {usual:,.0f} ms")
+            if name:
+                words.append(f"click opens {name}")
             self._tip.text = "\n".join(words)
             self._tip.show_at(
                 self.winfo_rootx() + self._theme.px(PAD),

@@ -32,6 +32,8 @@ class LatencyCard(Panel):
         theme: Colours, fonts and sizes.
         open_turn: Called with a turn id.
         retry: Load again after a failure.
+        setting_of: The setting that a stage's detail names; empty when it names none.
+        open_setting: Called with its name.
     """
 
     def __init__(
@@ -41,6 +43,8 @@ class LatencyCard(Panel):
         *,
         open_turn: Callable[[str], None],
         retry: Callable[[], None],
+        setting_of: Callable[[str], str] = lambda _: "",
+        open_setting: Callable[[str], object] = lambda _: None,
     ) -> None:
         super().__init__(master, theme)
         self.turns: list[TimedTurn] = []
@@ -49,6 +53,8 @@ class LatencyCard(Panel):
         self._chosen: str | None = None
         self._open_turn = open_turn
         self._retry = retry
+        self._setting_of = setting_of
+        self._open_setting = open_setting
         self.bind("<Left>", lambda event: self._walk(-1))
         self.bind("<Right>", lambda event: self._walk(1))
 
@@ -228,9 +234,12 @@ class LatencyCard(Panel):
         columns: int,
     ) -> None:
         p = self.painter
+        name = self._setting_of(row.detail)
         self.zone(
-            f"row:{number}", 8, middle - step / 2, width - 16, step, None, tip=row.detail, radius=4
-        )
+            f"row:{number}", 8, middle - step / 2, width - 16, step,
+            partial(self._open_setting, name) if name else None,
+            tip=f"{row.detail}\nopens {name}" if name else row.detail, radius=4,
+        )  # fmt: skip
         if row.is_slow:
             p.box(8, middle - step / 2 + 1, width - 16, step - 2, "warn_soft", None, 4)
         p.text(16, middle, row.title, "small", clip=left - 24)

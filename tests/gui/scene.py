@@ -27,6 +27,7 @@ from backend.contracts.events import (
     TurnFinished,
     TurnStarted,
 )
+from backend.contracts.listening import InputDeviceInfo, ListeningState
 from backend.contracts.settings import SettingInfo
 from frontend.client import Connection, Failed, Failure, Then
 from frontend.gui import MainWindow
@@ -43,6 +44,11 @@ HOSHI = Character(
     greeting="[joy] There you are! What do they call you?",
     expressions=("neutral", "joy", "smug", "shy", "angry", "sleepy"),
 )
+INPUTS = [
+    InputDeviceInfo(name="Shure MV7", is_default=True, host_api="ALSA"),
+    InputDeviceInfo(name="Webcam C920", host_api="ALSA"),
+]
+OFF = {"state": "off", "device_now": "", "rate_hz": 0}
 SUMI = Character(id="sumi", name="Professor Sumi", profile="An owl with a library.")
 
 
@@ -96,8 +102,13 @@ class SceneBackend(TableBackend):
                     "muted": False,
                     "problem": "",
                 },
+                "inputs": wire(INPUTS),
             },
+            "GET /api/listening": lambda _: wire(self.listening),
+            "POST /api/audio/input": self._set_listening,
+            "POST /api/listening/talk": self._talk,
         }
+        self.listening = ListeningState()
         super().__init__({**usual, **(answers or {})})
         self.files: dict[str, bytes] = {
             "/api/avatars/hoshi/neutral.png": face("#1E7FA6"),
@@ -160,6 +171,19 @@ class SceneBackend(TableBackend):
         if callable(answer):
             answer = answer(given)
         self._deliver(failed if isinstance(answer, Failure) else then, answer)
+
+    def _set_listening(self, body: Any) -> Any:
+        """As the backend does: what was asked for holds, and a microphone that is on listens."""
+        now = self.listening.model_copy(update=body)
+        on = now.mode != "off"
+        name = now.device or INPUTS[0].name
+        update = {"state": "listening", "device_now": name, "rate_hz": 48_000} if on else OFF
+        self.listening = now.model_copy(update=update)
+        return wire(self.listening)
+
+    def _talk(self, body: Any) -> Any:
+        self.listening = self.listening.model_copy(update={"is_talking": body["down"]})
+        return wire(self.listening)
 
     def bodies(self, name: str) -> list[Any]:
         """What was sent with each request of that name."""

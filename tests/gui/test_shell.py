@@ -422,7 +422,7 @@ def test_every_command_has_a_place_and_its_keys_work_in_a_text_field(s: Scene) -
 def test_the_menu_shows_all_groups(s: Scene) -> None:
     s.press("<F10>")
     headings = [choice.title for choice in picker(s).choices if choice.heading]
-    assert headings == ["File", "Edit", "View", "Help"]
+    assert headings == ["File", "Edit", "View", "Microphone", "Help"]
     picker(s).close()
 
 
