@@ -115,7 +115,8 @@ class _Model:
         """Language and segments of samples at 16 kHz."""
         whisper = self._whisper
         self._frames = window_s * FRAMES_PER_S
-        known = language if language in whisper.supported_languages else None
+        code = (language or "").lower().partition("-")[0]
+        known = code if code in whisper.supported_languages else None
         try:
             segments, info = whisper.transcribe(
                 heard,

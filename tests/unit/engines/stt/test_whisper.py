@@ -12,8 +12,9 @@ from backend.contracts.entities import Audio
 from backend.contracts.errors import EngineUnavailableError
 from backend.core.workers import EngineHost
 from backend.engines.stt import RECOGNISERS
+from backend.engines.stt.made_up import kept
 from backend.engines.stt.options import WhisperOptions
-from backend.engines.stt.whisper_host import joined, kept
+from backend.engines.stt.whisper_reading import joined
 
 SURE: dict[str, Any] = {
     "text": " Open the door.",
