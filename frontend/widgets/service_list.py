@@ -38,6 +38,7 @@ class ServiceList(Panel):
         show_tab: Called with the name of a tab that a fix speaks of.
         open_setting: Called with the name of a setting that a fix speaks of.
         retry: Load again after a failure.
+        check_up: Open the check-up of the live path.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class ServiceList(Panel):
         show_tab: Callable[[str], None],
         open_setting: Callable[[str], None],
         retry: Callable[[], None],
+        check_up: Callable[[], None],
     ) -> None:
         super().__init__(master, theme)
         self.services: list[ServiceInfo] = []
@@ -60,6 +62,7 @@ class ServiceList(Panel):
         self.show_tab = show_tab
         self.open_setting = open_setting
         self._retry = retry
+        self._check_up = check_up
 
     def show(self, services: Sequence[ServiceInfo], problem: str = "") -> None:
         """Show how they are now."""
@@ -82,7 +85,21 @@ class ServiceList(Panel):
     def paint(self) -> None:
         p, t = self.painter, self.theme
         width, height = p.width, p.height
-        p.card(0, 0, width, height, "Services", self._summary())
+        p.card(0, 0, width, height)
+        wide = self.button(
+            "checkup",
+            width - 12,
+            8,
+            "Check-up",
+            self._check_up,
+            icon="status",
+            height=26,
+            anchor="e",
+            tip="Try the whole live path, from microphone to speaker",
+        )
+        p.text(16, 21, "Services", "bodyb")
+        start = 26 + p.text_width("Services", "bodyb")
+        p.text(start, 21, self._summary(), "small", "text3", clip=width - wide - 24 - start)
         if self.services:
             self.rows.place(
                 x=t.px(8),
