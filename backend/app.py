@@ -18,6 +18,7 @@ from fastapi import FastAPI
 
 from backend import guard
 from backend.api import ROUTERS, errors
+from backend.api.client_door import Door
 from backend.api.state import Services
 from backend.avatar.state import AvatarState
 from backend.chat.characters import Characters
@@ -37,7 +38,6 @@ from backend.contracts.entities import (
 )
 from backend.contracts.errors import AppError, EngineUnavailableError
 from backend.contracts.events import ConfigChanged, ErrorOccurred, ServiceChanged
-from backend.contracts.listening import ListeningState
 from backend.core import logs
 from backend.core.auth_token import load_or_create_token, rotate_token
 from backend.core.bus import EventBus
@@ -48,9 +48,6 @@ from backend.core.service import Switch
 from backend.core.workers import EngineHost, clean_environment, run_in_thread
 from backend.engines.llm import LLMS
 from backend.engines.llm.options import EchoOptions
-from backend.engines.vad import DETECTORS
-from backend.engines.vad.base import VAD
-from backend.engines.vad.options import EnergyOptions, SileroOptions
 from backend.library.downloads import Downloads
 from backend.library.voices import VoiceLibrary
 from backend.listening.endpointing import Rules
@@ -153,7 +150,7 @@ class Backend:
             runner=self.runner,
             user_name=lambda: self.engines.settings.user_name,
         )
-        microphones = (
+        self.microphones: Microphones = (
             FileMicrophones(settings.asr_fake_audio)
             if settings.asr_fake_audio
             else ComputersMicrophones()
@@ -164,7 +161,7 @@ class Backend:
             player=self.player,
             sounds=self.sounds,
             host=self.host,
-            source=SOUND_SOURCES.create("microphone", MicrophoneOptions(microphones)),
+            source=SOUND_SOURCES.create("microphone", MicrophoneOptions(self.microphones)),
             recogniser=lambda: self.engines.hearing,
             options=_listening_options(settings),
             keep=self._keep_settings,
@@ -182,11 +179,6 @@ class Backend:
             self.bus, self.database, settings.models_dir, self._inspect_voice
         )
         self.training = Jobs(self.database, self.bus, self._job_options(settings))
-        self.microphones: Microphones = (
-            FileMicrophones(settings.asr_fake_audio)
-            if settings.asr_fake_audio
-            else ComputersMicrophones()
-        )
         self.voice_data = VoiceData(
             self.bus,
             self.database,
@@ -212,6 +204,7 @@ class Backend:
             Doctor(self.bus, is_wanted=self._live_path_wanted, about=VERSION),
             self._live_parts(),
         )
+        self.clients = Door(settings.data_dir / "backgrounds")
         self.config = SettingsStore(loaded, on_saved=self._settings_saved)
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -372,6 +365,8 @@ class Backend:
         self.player.duck_volume = settings.duck_volume
         self._keep(self.hearing.use(_listening_options(settings)), "listening as it is set")
         self.player.set_volume(settings.output_volume, muted=settings.output_muted)
+        if not settings.compatible_clients:
+            self.clients.dismiss_untrusted()
         wanted = _sink_name(settings)
         if self.player.sink.name != wanted:
             self._keep(self._change_sink(wanted), "changing the sound output")
@@ -482,9 +477,9 @@ class Backend:
         """What a check-up tries: the parts that a turn uses, as they are when it begins."""
         return LiveParts(
             values=self._checkup_values,
-            record=self._record_moment,
-            listening=self._listening_now,
-            detector=self._own_detector,
+            record=self.hearing.record,
+            listening=self.hearing.state,
+            detector=self.hearing.detector,
             stt=lambda: self.engines.hearing,
             llm=lambda: self.engines.llm,
             tts=lambda: self.engines.speech,
@@ -492,7 +487,7 @@ class Backend:
             stage=lambda: Stage(
                 self.player.sink, self.player.device, self.player.volume, self.player.is_muted
             ),
-            without_echo=lambda play: play(),
+            without_echo=self.hearing.without_echo,
             database=lambda: storage_checkup.try_out(self.database),
             newest_event=lambda: storage_checkup.newest_event_at(self.database),
             models=self.downloads.list,
@@ -526,31 +521,6 @@ class Backend:
 
     async def _stage_character(self) -> Character:
         return await self.characters.get(self.chat.active_character(STAGE))
-
-    async def _record_moment(self, seconds: float) -> Audio:
-        settings = self.engines.settings
-        source = SOUND_SOURCES.create(
-            "microphone",
-            MicrophoneOptions(
-                self.microphones,
-                device=settings.asr_input_device,
-                gain_db=settings.asr_gain_db,
-                frame_ms=settings.asr_frame_ms,
-            ),
-        )
-        return await source.record(seconds)
-
-    def _listening_now(self) -> ListeningState:
-        settings = self.engines.settings
-        return ListeningState(
-            mode=settings.asr_mode, muted=settings.asr_muted, device=settings.asr_input_device
-        )
-
-    def _own_detector(self) -> VAD:
-        energy = DETECTORS.create("energy", EnergyOptions())
-        if self.engines.settings.asr_vad == "energy":
-            return energy
-        return DETECTORS.create("silero", SileroOptions(self.host, instead=energy))
 
     def _tell_service(self, service: ServiceInfo) -> None:
         self.bus.publish(ServiceChanged(service=service))
@@ -667,6 +637,7 @@ def create_app(loaded: LoadedSettings, *, trainer: Sequence[str] = PROGRAM) -> F
             trainings=backend.trainings,
             host=backend.host,
             access=access,
+            clients=backend.clients,
         )
         try:
             await backend.start()

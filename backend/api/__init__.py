@@ -6,6 +6,7 @@ from backend.api import (
     avatar,
     characters,
     chat,
+    client_ws,
     conversations,
     doctor,
     events,
@@ -32,5 +33,6 @@ ROUTERS = (
     doctor.router,
     pages.router,
     stream.router,
+    client_ws.router,
 )
 """Every router, in the order of the docs page."""

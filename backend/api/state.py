@@ -11,6 +11,7 @@ from fastapi import Request, WebSocket
 from backend.contracts.settings import SettingsAccess
 
 if TYPE_CHECKING:
+    from backend.api.client_door import Door
     from backend.avatar.state import AvatarState
     from backend.chat.characters import Characters
     from backend.chat.conversations import Chat
@@ -103,6 +104,7 @@ class Services:
     voice_data: VoiceData
     training: Jobs
     trainings: Trainings
+    clients: Door
 
 
 async def services(request: Request) -> Services:

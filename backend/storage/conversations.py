@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, func, insert, select, update
 from sqlalchemy import delete as sql_delete
 
 from backend.contracts.entities import ChatLog, Conversation
@@ -78,6 +78,56 @@ def history(
         query = query.where(chat_logs.c.character_id == character_id)
     rows = connection.execute(query.order_by(chat_logs.c.id.desc()).limit(limit)).all()
     return [_chat_log(row) for row in reversed(rows)]
+
+
+def histories(
+    connection: Connection, owner: str, character_id: str, limit: int
+) -> list[tuple[Conversation, ChatLog]]:
+    """Conversations in which something was said, each with the last of it; the one used last comes first.
+
+    Args:
+        connection: Where to read.
+        owner: A client's uid, or the beginning of those of a group, ending in "-".
+        character_id: Only those that talk with this character.
+        limit: How many at most.
+    """
+    newest = (
+        select(func.max(chat_logs.c.id))
+        .where(chat_logs.c.conversation_id == table.c.id)
+        .correlate(table)
+        .scalar_subquery()
+    )
+    found = connection.execute(
+        _query()
+        .add_columns(newest.label("newest"))
+        .where(_is_of(owner), table.c.character_id == character_id, newest.is_not(None))
+        .order_by(table.c.updated_at.desc(), table.c.id)
+        .limit(limit)
+    ).all()
+    logs = {
+        row.id: _chat_log(row)
+        for row in connection.execute(
+            select(chat_logs, turns.c.outcome)
+            .join(turns, turns.c.id == chat_logs.c.turn_id)
+            .where(chat_logs.c.id.in_([row.newest for row in found]))
+        )
+    }
+    return [
+        (Conversation.model_validate({k: v for k, v in row._mapping.items() if k != "newest"}), log)
+        for row in found
+        if (log := logs.get(row.newest)) is not None
+    ]
+
+
+def count_of(connection: Connection, owner: str) -> int:
+    """How many conversations a client, or a group of clients, has; ``owner`` as for `histories`."""
+    return connection.scalar(select(func.count()).select_from(table).where(_is_of(owner))) or 0
+
+
+def _is_of(owner: str) -> ColumnElement[bool]:
+    if owner.endswith("-"):
+        return table.c.client_uid.startswith(owner, autoescape=True)
+    return table.c.client_uid == owner
 
 
 def _query() -> Select[Any]:
