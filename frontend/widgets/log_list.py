@@ -42,7 +42,7 @@ class _Line:
     )
 
     def __init__(self, canvas: tk.Canvas, theme: Theme) -> None:
-        def words(font: FontName, anchor: Literal[w, e, center] = "w") -> int:
+        def words(font: FontName, anchor: Literal["w", "e", "center"] = "w") -> int:
             return canvas.create_text(0, 0, font=theme.font(font), anchor=anchor)
 
         self.fill = canvas.create_rectangle(0, 0, 0, 0, width=0, state="hidden")
