@@ -24,6 +24,10 @@ COMMON_RATES = (48_000, 44_100)
 _INVALID_RATE = -9997
 _INVALID_CHANNELS = -9998
 
+INPUT_LATENCY_S = 0.06
+"""Sound a microphone's system keeps for us: it comes in pieces of a quarter of it (ALSA), the rest is for a busy computer.
+The binding's own choice is from 35 to 180 ms."""
+
 LOCK_PATIENCE_S = 5.0
 """Another thread is inside PortAudio for so long only when a device hangs there; the first start takes up to two."""
 
@@ -375,6 +379,7 @@ def _open_input(
             channels=channels,
             dtype="int16",
             device=device.index,
+            latency=INPUT_LATENCY_S,
             callback=arrive,
             finished_callback=ended,
         )

@@ -6,14 +6,19 @@ import asyncio
 import math
 import os
 import subprocess
+import threading
+import time
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from backend.clients import portaudio
 from backend.clients.microphone import SILENT_S, ComputersMicrophones, Microphone
 from backend.contracts.errors import EngineUnavailableError
+from backend.sources.base import MicrophoneOptions, SourceState
+from backend.sources.microphone import MicrophoneSource
 from tests.integration.virtual_sound import RATE_HZ, VirtualSound, missing
 
 pytestmark = pytest.mark.skipif(
@@ -25,10 +30,15 @@ pytestmark = pytest.mark.skipif(
 def sound() -> Iterator[VirtualSound]:
     with VirtualSound() as running:
         with running.alsa.open("a") as config:
-            config.write(
-                f'pcm.headset {{ type pulse server "{running.server}" device stage.monitor '
-                f'hint {{ show on description "headset" }} }}\n'
-            )
+            for name, device in (
+                ("headset", "device stage.monitor"),
+                ("usb microphone", "device usb.monitor"),
+                ("system", ""),
+            ):
+                config.write(
+                    f'pcm."{name}" {{ type pulse server "{running.server}" {device} '
+                    f'hint {{ show on description "{name}" }} }}\n'
+                )
         before = {name: os.environ.get(name) for name in ("PULSE_SERVER", "ALSA_CONFIG_PATH")}
         os.environ.update(PULSE_SERVER=running.server, ALSA_CONFIG_PATH=str(running.alsa))
         try:
@@ -82,12 +92,15 @@ class Listener:
                 await self.changed.wait()
 
 
+def tone(hz: float, seconds: float) -> array[int]:
+    turn = 2 * math.pi * hz / RATE_HZ
+    count = round(seconds * RATE_HZ)
+    return array("h", (round(12_000 * math.sin(turn * n)) for n in range(count)))
+
+
 def play(sound: VirtualSound, hz: float, seconds: float) -> subprocess.Popen[bytes]:
     """Somebody sings into the microphone."""
-    turn = 2 * math.pi * hz / RATE_HZ
-    samples = array(
-        "h", (round(12_000 * math.sin(turn * n)) for n in range(round(seconds * RATE_HZ)))
-    )
+    samples = tone(hz, seconds)
     player = subprocess.Popen(
         f"pacat --server {sound.server} -d stage --format=s16le --channels=1 --rate={RATE_HZ}".split(),
         stdin=subprocess.PIPE,
@@ -144,3 +157,148 @@ async def test_it_is_opened_and_closed_again_and_again_without_a_leak(sound: Vir
         microphone = await Listener().open()
         await microphone.close()
     assert portaudio._Library.open_streams == 0
+
+
+class Hearing:
+    """A source, what it hands over, and when it changes."""
+
+    def __init__(self, device: str) -> None:
+        self.source = MicrophoneSource(MicrophoneOptions(ComputersMicrophones(), device=device))
+        self.states: list[SourceState] = []
+        self.samples = array("h")
+        self._changed = asyncio.Event()
+
+    async def __aenter__(self) -> Hearing:
+        self.source.start(self._frame, lambda level: None, self._state)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.source.stop()
+
+    def _frame(self, frame: bytes) -> None:
+        self.samples.frombytes(frame)
+        self._changed.set()
+
+    def _state(self, state: SourceState) -> None:
+        self.states.append(state)
+        self._changed.set()
+
+    async def until(self, is_true: Callable[[], object], patience_s: float = 40.0) -> None:
+        async with asyncio.timeout(patience_s):
+            while not is_true():
+                self._changed.clear()
+                await self._changed.wait()
+
+    async def hears(self, hz: float) -> None:
+        """Wait for a quarter of a second of a tone."""
+        await self.until(lambda: abs(pitch(self.samples[-4000:]) - hz) < 12)
+
+    @property
+    def problems(self) -> list[str]:
+        return [state.problem for state in self.states if state.problem]
+
+
+def pitch(samples: array[int]) -> float:
+    """Of a loud tone at 16 kHz; 0 for anything quiet or too short."""
+    if len(samples) < 4000 or min(max(samples[n : n + 200]) for n in range(0, 4000, 200)) < 2000:
+        return 0.0
+    ups = sum(samples[n - 1] < 0 <= samples[n] for n in range(1, len(samples)))
+    return ups * 16_000 / len(samples)
+
+
+@pytest.fixture
+def singing(sound: VirtualSound, tmp_path: Path) -> Iterator[Callable[[float, str], None]]:
+    """Plays a tone into a device for longer than the test lasts."""
+    players: list[subprocess.Popen[bytes]] = []
+
+    def sing(hz: float, sink: str) -> None:
+        path = tmp_path / f"{hz}.raw"
+        # 220 Hz and its multiples are whole turns in a second of samples.
+        path.write_bytes(tone(hz, 1.0).tobytes() * 90)
+        players.append(
+            subprocess.Popen(
+                f"pacat --server {sound.server} -d {sink} --format=s16le --channels=1"
+                f" --rate={RATE_HZ} {path}".split()
+            )
+        )
+
+    yield sing
+    for player in players:
+        player.kill()
+        player.wait()
+
+
+@pytest.mark.slow
+async def test_a_microphone_that_is_unplugged_is_told_and_heard_again_when_it_is_back(
+    sound: VirtualSound, singing: Callable[[float, str], None]
+) -> None:
+    """All devices are taken out of the running sound system (it would move the stream to another one), one comes back."""
+    before = threading.active_count()
+    sound.ask("load-module", "module-null-sink", "sink_name=usb", "rate=44100")
+    await asyncio.to_thread(singing, 440.0, "usb")
+    async with Hearing("usb microphone") as hearing:
+        await hearing.hears(440)
+        assert hearing.problems == []
+        sound.ask("unload-module", "module-null-sink")
+        await hearing.until(lambda: hearing.problems)
+        hearing.samples = array("h")
+        sound.ask("load-module", "module-null-sink", "sink_name=usb", "rate=48000")
+        await asyncio.to_thread(singing, 660.0, "usb")
+        await hearing.hears(660)
+        assert hearing.source.state.problem == ""
+        assert len(hearing.problems) == len(set(hearing.problems)) <= 2
+        assert "usb microphone" in hearing.problems[0]
+    assert portaudio.open_streams() == 0
+    assert threading.active_count() <= before + 6
+
+
+@pytest.mark.slow
+async def test_a_sound_system_that_freezes_is_told_and_heard_again_when_it_goes_on(
+    sound: VirtualSound, singing: Callable[[float, str], None]
+) -> None:
+    await asyncio.to_thread(singing, 440.0, "stage")
+    async with Hearing("headset") as hearing:
+        await hearing.hears(440)
+        sound.freeze()
+        try:
+            await hearing.until(lambda: hearing.problems)
+            hearing.samples = array("h")
+        finally:
+            sound.thaw()
+        await hearing.hears(440)
+        assert hearing.source.state.is_open
+    await asyncio.to_thread(wait_for, lambda: portaudio.open_streams() == 0)
+
+
+@pytest.mark.slow
+async def test_the_systems_microphone_is_the_one_that_the_system_means_now(
+    sound: VirtualSound, singing: Callable[[float, str], None]
+) -> None:
+    await asyncio.to_thread(singing, 440.0, "stage")
+    await asyncio.to_thread(singing, 660.0, "other")
+    sound.ask("set-default-source", "stage.monitor")
+    async with Hearing("system") as hearing:
+        await hearing.hears(440)
+        sound.ask("set-default-source", "other.monitor")
+        await hearing.hears(660)
+        assert hearing.problems == []
+
+
+@pytest.mark.slow
+async def test_the_conversation_and_a_recording_listen_to_one_microphone(
+    sound: VirtualSound, singing: Callable[[float, str], None]
+) -> None:
+    await asyncio.to_thread(singing, 440.0, "stage")
+    async with Hearing("headset") as hearing:
+        await hearing.hears(440)
+        audio = await hearing.source.record(0.6)
+        assert pitch(array("h", audio.pcm)[-4000:]) == pytest.approx(440, abs=12)
+        hearing.samples = array("h")
+        await hearing.hears(440)
+
+
+def wait_for(is_true: Callable[[], bool]) -> None:
+    end_s = time.monotonic() + 10
+    while not is_true():
+        assert time.monotonic() < end_s
+        time.sleep(0.02)

@@ -100,6 +100,30 @@ class VirtualSound:
             ["pactl", "--server", self.server, *words], capture_output=True, check=False, timeout=10
         )
 
+    def add_room(self) -> None:
+        """A room to speak in: PortAudio sees the microphone "headset", which hears what is played on "room"."""
+        self.ask(
+            "load-module", "module-null-sink", "sink_name=room", "rate=48000", "channels=1",
+            "format=s16le",
+        )  # fmt: skip
+        with self.alsa.open("a") as config:
+            config.write(
+                f'pcm.headset {{ type pulse server "{self.server}" device room.monitor '
+                f'hint {{ show on description "headset" }} }}\n'
+            )
+
+    def say(self, pcm: bytes, rate_hz: int, device: str = "room") -> subprocess.Popen[bytes]:
+        """Play PCM16 mono on a device; the process ends with the sound."""
+        process = subprocess.Popen(
+            f"pacat --playback --server {self.server} -d {device} --raw --format=s16le --channels=1"
+            f" --rate={rate_hz} --latency-msec=10 --process-time-msec=5".split(),
+            stdin=subprocess.PIPE,
+        )
+        assert process.stdin is not None
+        process.stdin.write(pcm)
+        process.stdin.close()
+        return process
+
     def recorder(self, device: str = "stage") -> Recorder:
         """Listens to a device from now on."""
         return Recorder(self.server, device)
