@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections import Counter
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -128,8 +129,8 @@ class Client:
             for task in (*sides, *self._tasks):
                 task.cancel()
             await asyncio.gather(*sides, *self._tasks, return_exceptions=True)
+            await self._put_away()
             self._door.leave(self)
-            await self._let_go()
         if over.code and self._socket.client_state is WebSocketState.CONNECTED:
             try:
                 async with asyncio.timeout(1):
@@ -215,14 +216,6 @@ class Client:
         self._tell_group()
         self.tell(messages.control("start-mic"))
 
-    async def _let_go(self) -> None:
-        """Leave nothing behind: no turn for nobody, no ear, no empty conversation."""
-        for ear in (self._microphone, self._stream):
-            if ear is not None:
-                await ear.close()
-        self._microphone = self._stream = None
-        await self._put_away()
-
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         if len(self._tasks) >= MOST_TASKS:
             # Each turn that waits has one; the conversation's own queue is shorter than this.
@@ -275,18 +268,21 @@ class Client:
         self._running.chat.attend(conversation.id, self._turns)
 
     async def _put_away(self) -> None:
-        """Let go of the conversation; what nothing was said in is deleted."""
+        """Let go of the conversation: no turn for nobody, no ear, and nothing stays of one in which nothing was said."""
         conversation, self._conversation = self._conversation, None
         if conversation is None:
             return
         chat = self._running.chat
         await self._close_ears()
-        if self._turns.show is not None or chat.queue_length(conversation.id):
-            await self._interrupt(conversation.id, None, waiting_too=True)
+        # The same client may have connected again and taken it over.
+        is_own = self._door.in_use.get(conversation.id) is self
+        if self._turns.show is not None or (is_own and chat.queue_length(conversation.id)):
+            await self._interrupt(conversation.id, None, waiting_too=is_own)
         self._turns.close(new_message=False)
         chat.leave(conversation.id, self._turns)
-        if self._door.in_use.get(conversation.id) is self:
-            del self._door.in_use[conversation.id]
+        if not is_own:
+            return
+        del self._door.in_use[conversation.id]
         try:
             if self._is_made_here and not (await chat.conversation(conversation.id)).turns:
                 await chat.delete(conversation.id)
@@ -296,13 +292,8 @@ class Client:
     async def _configuration(self, *, with_uid: bool = True) -> None:
         character = await self._character()
         uid = self.identity.uid if with_uid else None
-        self.tell(messages.configuration(await self._title(character), character.id, uid))
-
-    async def _title(self, character: Character) -> str:
-        """Its name; clients find a configuration by it, so a name that two have is made plain."""
-        everybody = await self._running.characters.list()
-        is_double = sum(each.name == character.name for each in everybody) > 1
-        return f"{character.name} ({character.id})" if is_double else character.name
+        title = titles(await self._running.characters.list())[character.id]
+        self.tell(messages.configuration(title, character.id, uid))
 
     # --- talking ---
 
@@ -335,15 +326,11 @@ class Client:
             return  # it speaks already
         conversation = await self._own()
         self.tell(messages.full_text(SPEAKS_BY_ITSELF))
-        silence = (
-            f"Nobody has said anything for {said.idle_time:.0f} seconds. "
-            if said.idle_time is not None and said.idle_time > 0
-            else ""
+        how_long = (
+            f" for {said.idle_time:.0f} seconds" if said.idle_time and said.idle_time > 0 else ""
         )
         await self._send(
-            f"({silence}Say something by yourself that fits what was said before.)",
-            conversation,
-            BY_ITSELF,
+            f"It has been quiet{how_long}. Tell me something.", conversation, BY_ITSELF
         )
 
     def _look(self, said: messages.WithPictures) -> None:
@@ -359,9 +346,10 @@ class Client:
             await self._close_ears()
             self._turns.close(new_message=False)
         if self._turns.show is not None:
-            await self._interrupt(conversation.id, self._turns.spelled(said.text))
-        for other in self._door.others(self):
-            other.tell({"type": "interrupt-signal", "text": said.text[:2000]})
+            heard = None if said.text is None else self._turns.spelled(said.text)
+            await self._interrupt(conversation.id, heard)
+            for other in self._door.others(self):
+                other.tell({"type": "interrupt-signal", "text": heard or ""})
 
     async def _interrupt(
         self, conversation_id: str, heard: str | None, *, waiting_too: bool = False
@@ -497,15 +485,9 @@ class Client:
     # --- configurations ---
 
     async def _list_configs(self, said: messages.Nothing) -> None:
-        self.tell(
-            {
-                "type": "config-files",
-                "configs": [
-                    {"filename": f"{each.id}.yaml", "name": await self._title(each)}
-                    for each in await self._running.characters.list()
-                ],
-            }
-        )
+        names = titles(await self._running.characters.list())
+        configs = [{"filename": f"{uid}.yaml", "name": name} for uid, name in names.items()]
+        self.tell({"type": "config-files", "configs": configs})
 
     async def _switch_config(self, said: messages.SwitchConfig) -> None:
         """Another character, for this client alone; a history that was begun stays with the one it was with."""
@@ -609,6 +591,15 @@ Client.OBEYED.update(
         "expression-command": Obeyed(messages.Expression, Client._express),
     }
 )
+
+
+def titles(characters: Sequence[Character]) -> dict[str, str]:
+    """Name of each character by its id; clients find a configuration by it, so a name that two have is made plain."""
+    counts = Counter(each.name for each in characters)
+    return {
+        each.id: each.name if counts[each.name] == 1 else f"{each.name} ({each.id})"
+        for each in characters
+    }
 
 
 def _ended(sides: list[asyncio.Task[None]]) -> _Over:

@@ -40,6 +40,10 @@ def _or_nothing(value: object) -> object:
     return [] if value is None else value
 
 
+def _text_or_nothing(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
 class Said(BaseModel):
     """Base of every message of a client."""
 
@@ -83,7 +87,8 @@ class AiSpeak(WithPictures):
 class Interrupt(Said):
     """Fall silent."""
 
-    text: Annotated[str, StringConstraints(max_length=100_000)] = ""
+    text: Annotated[str | None, BeforeValidator(_text_or_nothing)] = None
+    """What was heard; nothing else about it may keep her from falling silent."""
 
 
 class DisplayText(Said):

@@ -24,6 +24,9 @@ BY_ITSELF = "client-ws-idle"
 ACKNOWLEDGE_S = 5.0
 """How much longer than the sound lasts its acknowledgement is waited for."""
 
+LONGEST_HEARD = 50_000
+"""Characters; a reply is shorter, whatever a client says."""
+
 HOLD_S = 0.3
 """Clients drop sound that comes within 0.2 s of the beginning of the turn after an interrupted one."""
 
@@ -234,7 +237,7 @@ def spelled(heard: str, sent: Sequence[str]) -> str | None:
     A client joins what it shows as it likes; what it adds of its own never becomes something the character said.
     """
     whole = join(sent)
-    wanted = [char for char in heard if not char.isspace()]
+    wanted = [char for char in heard[:LONGEST_HEARD] if not char.isspace()]
     if not wanted:
         return ""
     matched = 0
