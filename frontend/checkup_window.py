@@ -24,8 +24,8 @@ from frontend.widgets.controls import Button, Switch, Words
 from frontend.widgets.panel import Panel
 from frontend.widgets.toplevel import place_over
 
-SIZE = (760, 640)
-SMALLEST = (480, 360)
+SIZE = (760, 720)
+SMALLEST = (640, 360)
 PATH = "/api/doctor"
 LOOKS: dict[CheckState, tuple[str, str]] = {
     "waiting": ("clock", "text3"),
@@ -77,7 +77,7 @@ class CheckupWindow(tk.Toplevel):
 
     def __init__(self, app: App, master: tk.Misc) -> None:
         top = master.winfo_toplevel()
-        super().__init__(top)
+        super().__init__(top, highlightthickness=1)
         self.withdraw()
         self.app = app
         self.report = CheckupReport()
@@ -87,7 +87,7 @@ class CheckupWindow(tk.Toplevel):
         self.is_asking = False
         t = self.theme = app.theme
         self.title("Luma check-up")
-        t.tint(self, background="bg")
+        t.tint(self, background="bg", highlightbackground="line2", highlightcolor="line2")
         if top.winfo_viewable():
             self.transient(top)
         head = self._row(pady=(14, 4))
@@ -326,7 +326,7 @@ class _Lines(Panel):
         if is_bad and (line.tab or line.setting):
             action = "Open the tab" if line.tab else "Fix"
         room = right - TEXT_AT
-        at = y + 30
+        at = y + 27
         drawn: list[int] = []
         if line.detail:
             drawn.append(
@@ -338,32 +338,32 @@ class _Lines(Panel):
         if line.fix:
             drawn.append(p.text(TEXT_AT, at, line.fix, "capb", "text", "nw", width=room))
             at = self._below(drawn[-1], at)
-        height = max(40.0, at - y + 8)
+        height = max(36.0, at - y + 6)
         if line.state == "red":
             p.box(0, y, width, height - 4, "error_soft", None, 6)
             for item in drawn:
                 self.tag_raise(item)
-        p.icon(18, y + 17, icon, 15, tone, 2)
-        p.text(TEXT_AT, y + 17, line.title, "smallb", "text2" if dim else "text", clip=room * 0.5)
+        p.icon(18, y + 15, icon, 15, tone, 2)
+        p.text(TEXT_AT, y + 15, line.title, "smallb", "text2" if dim else "text", clip=room * 0.5)
         if action:
             # One filled button: the first that is broken is the next step.
             first = next((one.name for one in self.shown if one.state == "red"), "")
             right -= self.button(
                 f"fix:{line.name}",
                 right,
-                y + 4,
+                y + 3,
                 action,
                 lambda: self.window.mend(line),
                 kind="accent" if line.name == first else "soft",
-                height=26,
+                height=24,
                 anchor="e",
                 tip=line.fix,
             )
             right -= 10
         word = STATE_WORDS[line.state]
-        p.text(right, y + 17, word, "smallb", tone, "e")
+        p.text(right, y + 15, word, "smallb", tone, "e")
         if line.elapsed_ms is not None:
-            p.text(right - WORD_WIDTH, y + 17, _seconds(line.elapsed_ms), "monos", "text3", "e")
+            p.text(right - WORD_WIDTH, y + 15, _seconds(line.elapsed_ms), "monos", "text3", "e")
         return height
 
     def _below(self, item: int, at: float) -> float:

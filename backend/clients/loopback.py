@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import shutil
 import sys
 from dataclasses import dataclass, field
@@ -31,11 +32,13 @@ class Recording:
         source: Where from, for people.
         rate_hz: Of ``pcm``.
         pcm: PCM16 mono so far.
+        is_muted: The system has muted the output, or turned it down to nothing; a monitor may hear it all the same.
     """
 
     source: str
     rate_hz: int
     pcm: bytearray = field(default_factory=bytearray)
+    is_muted: bool = False
     _process: asyncio.subprocess.Process | None = None
     _reader: asyncio.Task[None] | None = None
     _stream: portaudio.InputStream | None = None
@@ -148,7 +151,12 @@ async def _from_monitor(monitor: str) -> Recording | None:
         )
     except OSError:
         return None
-    recording = Recording(f"the monitor of {monitor.removesuffix('.monitor')}", RATE_HZ)
+    sink = monitor.removesuffix(".monitor")
+    recording = Recording(f"the monitor of {sink}", RATE_HZ)
+    volumes = re.findall(r"(\d+)%", await _pactl("get-sink-volume", sink))
+    recording.is_muted = "yes" in await _pactl("get-sink-mute", sink) or (
+        bool(volumes) and all(int(volume) == 0 for volume in volumes)
+    )
     recording._process = process
     recording._reader = asyncio.create_task(recording._read(process), name="loopback")
     return recording

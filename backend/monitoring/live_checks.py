@@ -84,7 +84,8 @@ async def microphone(
         sound = await record(LISTEN_S)
     except AppError as error:
         # Nobody who only types needs one.
-        return broken(error, "ASR_INPUT_DEVICE", state="amber" if now.mode == "off" else "red")
+        found = broken(error, "ASR_INPUT_DEVICE", state="amber" if now.mode == "off" else "red")
+        return replace(found, fix=found.fix or "Choose another microphone, or plug it in again.")
     now = state()
     device = now.device_now or now.device or "the system's microphone"
     level = wav.level_dbfs(sound.pcm)
@@ -192,7 +193,7 @@ async def recogniser(stt: STT) -> Outcome:
     speed = took_s / sound.duration_s
     words = (
         f"{transcript.engine} read “{transcript.text}” in {took_s * 1000:.0f} ms,"
-        f" {speed:.2f} s a second of speech{first}"
+        f" 1 s of speech takes {speed:.2f} s{first}"
     )
     if not right:
         return Outcome(
@@ -326,7 +327,7 @@ async def voice(tts: TTS, choice: VoiceChoice, spoken: Spoken) -> Outcome:
     speed = took_s / length_s if length_s else 0.0
     words = (
         f"{made.engine}, voice {made.voice}: {length_s:.1f} s in {took_s * 1000:.0f} ms,"
-        f" {speed:.3f} s a second, {level:.0f} dBFS"
+        f" 1 s takes {speed:.3f} s; {level:.0f} dBFS"
     )
     if level < QUIET_DBFS or length_s < 0.5:
         return Outcome(
@@ -447,6 +448,12 @@ async def output(
     if recording is None:
         return Outcome(
             "green", f"{words}; it cannot be heard back here: did you hear “Sound check”?"
+        )
+    if recording.is_muted:
+        return Outcome(
+            "red",
+            f"{words}, but the system has muted it or turned it down to 0.",
+            "Turn it up in the system's sound settings.",
         )
     found = await asyncio.to_thread(
         likeness.find, sound.pcm, sound.rate_hz, bytes(recording.pcm), recording.rate_hz
