@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from backend.audio import espeak
 from backend.contracts.entities import Audio, Transcript, VoiceChoice
 from backend.contracts.errors import (
     AppError,
@@ -22,6 +23,7 @@ from backend.engines.stt.base import STT
 from backend.engines.tts import VOICES
 from backend.engines.tts.options import EmbeddedOptions
 from tests.servers.speech import FAULTS, SpeechServer
+from tests.servers.wire import Request, Wire
 
 LOUD = Audio(b"\x00\x20\x00\xe0" * 8000, 16000)
 
@@ -146,3 +148,96 @@ async def test_a_transcription_server_is_sent_the_sound_and_its_answer_read(
             with pytest.raises(ProviderError, match="no transcript"):
                 await engine.transcribe(speech.audio)
     await http.close()
+
+
+class Fussy(SpeechServer):
+    """Answers as some servers do: refuses a format, in plain text, or with an error that looks like success."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.refuses = b"no format"
+        self.plain: str | None = None
+
+    async def answer(self, request: Request, wire: Wire) -> None:
+        if self.refuses in request.body:
+            said = "response_format 'verbose_json' is not compatible with model 'gpt-4o-transcribe'. Use 'json' instead."
+            await wire.json({"error": {"message": said}}, "400 Bad Request")
+        elif self.plain is not None:
+            await wire.whole("200 OK", self.plain.encode(), "text/plain; charset=utf-8")
+        else:
+            await super().answer(request, wire)
+
+
+async def test_servers_of_every_kind_are_understood_and_their_errors_never_taken_for_speech(
+    host: EngineHost,
+) -> None:
+    http = HttpClient()
+    said = espeak.synthesize("Open the door.", "en-us")
+    audio = Audio(said.pcm, said.rate_hz)
+    async with Fussy() as server:
+
+        def engine() -> STT:
+            made = options.OpenAICompatibleOptions(http, host, f"{server.url}/v1", timeout_s=20)
+            return RECOGNISERS.create("openai_compatible", made)
+
+        server.transcript = {
+            "text": "open the door",
+            "language": "en",
+            "segments": [
+                {"text": "open", "start": 0, "end": 0.3, "avg_logprob": -0.2, "no_speech_prob": 0.1},
+                {"text": "the door", "start": 0.3, "end": 0.9, "avg_logprob": -0.5, "no_speech_prob": 0.3,
+                 "compression_ratio": 0.9},
+            ],
+        }  # fmt: skip
+        told = await engine().transcribe(audio)
+        assert (told.no_speech, told.log_probability, told.compression) == (0.3, -0.5, 0.9)
+        server.transcript["segments"] = [{"text": "open the door", "start": 0, "end": 900_000_000}]
+        told = await engine().transcribe(audio)
+        assert (told.text, told.segments) == ("open the door", ())  # nanoseconds
+
+        server.refuses = b"verbose_json"
+        server.transcript = {"text": "open the door", "usage": {"type": "tokens"}}
+        json_only = engine()
+        for _ in range(2):
+            told = await json_only.transcribe(audio)
+            assert (told.text, told.log_probability) == ("open the door", None)
+        asked = [b"verbose_json" in request.body for request in list(server.requests)[-3:]]
+        assert asked == [True, False, False]  # it is not asked for what it refused again
+
+        server.refuses = b"no format"
+        server.plain = " Open the door, Zoë.\n"
+        assert (await engine().transcribe(audio)).text == "Open the door, Zoë."
+        for wrong in (
+            "Internal Server Error",
+            "error: model not loaded",
+            "<html>busy</html>",
+            '{"error": "busy"}',
+            "words " * 200,
+        ):
+            server.plain = wrong
+            with pytest.raises(ProviderError):
+                await engine().transcribe(audio)
+        server.plain = None
+        server.transcript = {"text": "", "error": {"message": "out of memory"}}
+        with pytest.raises(ProviderError, match="no transcript"):
+            await engine().transcribe(audio)
+    await http.close()
+
+
+async def test_only_the_first_recogniser_that_can_read_is_loaded_ahead() -> None:
+    warmed: list[str] = []
+
+    class Reader(Broken):
+        def __init__(self, name: str, lacks: str) -> None:
+            super().__init__(EngineUnavailableError(lacks))
+            self.name, self.lacks = name, lacks
+
+        def warm(self) -> None:
+            warmed.append(self.name)
+
+        def missing(self) -> str:
+            return self.lacks
+
+    engines = (Reader("first", "a model"), Reader("second", ""), Reader("third", ""))
+    RECOGNISERS.create("chain", options.ChainOptions(engines)).warm()
+    assert warmed == ["first", "second"]
