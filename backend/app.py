@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 import shutil
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
@@ -150,18 +151,14 @@ class Backend:
             runner=self.runner,
             user_name=lambda: self.engines.settings.user_name,
         )
-        self.microphones: Microphones = (
-            FileMicrophones(settings.asr_fake_audio)
-            if settings.asr_fake_audio
-            else ComputersMicrophones()
-        )
+        microphones, microphones_to_train = self._microphones(settings)
         self.hearing = Hearing(
             bus=self.bus,
             chat=self.chat,
             player=self.player,
             sounds=self.sounds,
             host=self.host,
-            source=SOUND_SOURCES.create("microphone", MicrophoneOptions(self.microphones)),
+            source=SOUND_SOURCES.create("microphone", MicrophoneOptions(microphones)),
             recogniser=lambda: self.engines.hearing,
             options=_listening_options(settings),
             keep=self._keep_settings,
@@ -186,7 +183,7 @@ class Backend:
             self.training,
             settings.data_dir / "training",
             hear=self._hear_here,
-            microphones=self.microphones,
+            microphones=microphones_to_train,
             upload_bytes=settings.voice_upload_mb << 20,
         )
         self.trainings = Trainings(
@@ -363,6 +360,7 @@ class Backend:
         self.training.options = self._job_options(settings)
         self.trainings.options = _training_options(settings)
         self.player.duck_volume = settings.duck_volume
+        self.chat.thinks_ahead = settings.think_ahead
         self._keep(self.hearing.use(_listening_options(settings)), "listening as it is set")
         self.player.set_volume(settings.output_volume, muted=settings.output_muted)
         if not settings.compatible_clients:
@@ -391,6 +389,20 @@ class Backend:
             "backend.audio.resample:resample_pcm16", audio.pcm, audio.rate_hz, rate_hz
         )
         return Audio(pcm, rate_hz)
+
+    def _microphones(self, settings: Settings) -> tuple[Microphones, Microphones]:
+        """Where the conversation's microphone is, and the guided recording's: the same unless a file plays it."""
+        file = settings.asr_fake_audio
+        if file is not None:
+            return FileMicrophones(file, is_repeated=False), FileMicrophones(file)
+        moves_streams = sys.platform.startswith("linux")
+        there = ComputersMicrophones(None if moves_streams else self._default_microphone)
+        return there, there
+
+    async def _default_microphone(self) -> str:
+        """Name of the system's microphone of the moment, as another process sees it."""
+        name = await self.host.call("backend.clients.portaudio:default_input", timeout_s=15)
+        return str(name)
 
     def _job_options(self, settings: Settings) -> JobOptions:
         return JobOptions(
