@@ -224,8 +224,8 @@ def running(base: Path, sound: VirtualSound, **settings: str) -> Iterator[httpx.
 def measure(sound: VirtualSound, http: httpx.Client, turns: int) -> list[Turn]:
     """So many exchanges after one that nobody counts."""
     with sound.recorder("room") as room, sound.recorder("stage") as stage:
-        for one in (room, stage):
-            one.wait_for(lambda one=one: bool(one.pieces))
+        room.wait_for(lambda: room.pieces)
+        stage.wait_for(lambda: stage.pieces)
         return [exchange(sound, http, room, stage) for _ in range(turns + 1)][1:]
 
 
