@@ -45,6 +45,7 @@ LABEL = 112
 WRAP = 500
 SYSTEM = "System default"
 CLIP_MS = 2500
+AFTER_TEST_S = 1.2  # the room and the sound card still ring when it was played
 FIGURE_EVERY = 5  # of twenty levels a second four figures are enough to read
 QUIET_DB = -40.0
 LOUD_DB = -1.0
@@ -247,6 +248,16 @@ class SoundWindow(tk.Toplevel):
         note.bind("<Configure>", lambda e: note.configure(wraplength=max(px(200), e.width)))
         return note
 
+    def _say(self, note: tk.Label, words: str, color: str) -> None:
+        """Other words in a note; an empty one takes no line."""
+        if note.cget("text") != words:
+            note.configure(text=words)
+        self._theme.tint(note, foreground=color)
+        if words:
+            note.pack(fill="x", padx=self._theme.px(3))
+        else:
+            note.pack_forget()
+
     def _build_privacy(self, body: tk.Misc) -> None:
         theme, px = self._theme, self._theme.px
         card = self._card(body, "")
@@ -402,7 +413,7 @@ class SoundWindow(tk.Toplevel):
             self.guards[guard] = radio
         more = tk.Frame(card)
         theme.tint(more, background="surface")
-        more.pack(fill="x", padx=px(8), pady=(px(4), px(8)))
+        more.pack(fill="x", padx=px(2), pady=(px(4), px(8)))
         Button(
             more,
             theme,
@@ -481,8 +492,7 @@ class SoundWindow(tk.Toplevel):
             words = "The backend has not said how the microphone is yet."
         elif now.muted:
             words = "Muted: nothing you say counts."
-        self._mode_note.configure(text=words)
-        self._theme.tint(self._mode_note, foreground="warn" if now.muted else "text3")
+        self._say(self._mode_note, words, "warn" if now.muted else "text3")
         self.mute_button.set(
             "Unmute" if now.muted else "Mute", kind="soft" if now.muted else "ghost"
         )
@@ -525,8 +535,7 @@ class SoundWindow(tk.Toplevel):
             words, color = f"{now.device_now}, {now.rate_hz / 1000:g} kHz", "text3"
         else:
             words, color = "", "text3"
-        self._device_note.configure(text=words)
-        self._theme.tint(self._device_note, foreground=color)
+        self._say(self._device_note, words, color)
 
     def _show_level(self) -> None:
         microphone = self._microphone
@@ -538,7 +547,7 @@ class SoundWindow(tk.Toplevel):
             self._clip_job = self.after(CLIP_MS, self._clip_over)
             self._show_level_words()
         self._levels += 1
-        if self._levels % FIGURE_EVERY == 0 or microphone.level_db <= SILENCE_DB:
+        if self._levels % FIGURE_EVERY == 1 or microphone.level_db <= SILENCE_DB:
             self._show_level_words()
 
     def _clip_over(self) -> None:
@@ -558,8 +567,7 @@ class SoundWindow(tk.Toplevel):
         else:
             words, color = "Green is right. Grey is too quiet, red too loud.", "text3"
         if self._level_note.cget("text") != words:
-            self._level_note.configure(text=words)
-            self._theme.tint(self._level_note, foreground=color)
+            self._say(self._level_note, words, color)
 
     def _set_gain(self, share: float) -> None:
         gain = LOWEST_GAIN_DB + share * (HIGHEST_GAIN_DB - LOWEST_GAIN_DB)
@@ -603,15 +611,21 @@ class SoundWindow(tk.Toplevel):
             return
         self.test_button.enable(False)
         if left <= 0:
-            self.phase = "playing"
-            self._test_note.show("Playing it back...", "text2")
+            self._test_note.show("One moment...", "text2")
             return
         self._test_note.show(f"Say something...  {left} s", "accent")
         self._test_job = self.after(1000, self._count_down, left - 1)
 
     def _tested(self, _value: Any) -> None:
-        if not self._is_open:
-            return
+        """It is recorded and begins to play: the verdict stands when it was heard."""
+        if self._is_open:
+            self.phase = "playing"
+            self._test_note.show("Playing it back...", "text2")
+            if self._test_job is not None:
+                self.after_cancel(self._test_job)
+            self._test_job = self.after(round((TEST_S + AFTER_TEST_S) * 1000), self._judge)
+
+    def _judge(self) -> None:
         self._end_test()
         loudest = self._loudest_db
         if loudest <= SILENCE_DB:
@@ -664,7 +678,7 @@ class SoundWindow(tk.Toplevel):
         trouble = stage.device_trouble
         if not trouble and stage.sink == "none":
             trouble = "AUDIO_SINK is none: replies are text only. Set it to speaker to hear her."
-        self._output_note.configure(text=trouble[:500])
+        self._say(self._output_note, trouble[:500], "warn")
 
     # --- who reads ------------------------------------------------------------------------------------------------
 

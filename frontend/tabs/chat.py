@@ -217,7 +217,8 @@ class ChatTab(tk.Frame):
             case SpeechReady() if turn_id:
                 self._reply(turn_id, event.at).has_sound = True
                 self.inspector.show_spoken(event.engine, event.voice)
-            case PlaybackStarted() if turn_id:
+            # What belongs to no reply, a test of the loudspeaker, is no message.
+            case PlaybackStarted() if turn_id and f"r:{turn_id}" in self.view.messages:
                 message = self._reply(turn_id, event.at)
                 if not message.reply.ended:
                     message.reply.play(event.n)
@@ -225,12 +226,12 @@ class ChatTab(tk.Frame):
                 else:
                     message.state = "Playing again"
                 self.view.touch(message.key)
-            case PlaybackPosition() if turn_id:
+            case PlaybackPosition() if turn_id and f"r:{turn_id}" in self.view.messages:
                 message = self._reply(turn_id, event.at)
                 message.reply.move(event.n, event.position_s, event.duration_s)
                 self._level = event.level_dbfs
                 self.view.touch(message.key)
-            case PlaybackFinished() if turn_id:
+            case PlaybackFinished() if turn_id and f"r:{turn_id}" in self.view.messages:
                 message = self._reply(turn_id, event.at)
                 if not message.reply.ended:
                     message.reply.end(interrupted=event.interrupted)

@@ -136,6 +136,7 @@ class Composer(tk.Frame):
         self._hint.pack(side="left", fill="x", expand=True, padx=(px(8), px(8)))
         self._busy = ""
         self._quiet = ""
+        self._dropped = 0
         self._fade_jobs: list[str] = []
         self.bind("<Destroy>", lambda _: self._end_fade(), add="+")
         canvas = self._canvas
@@ -207,8 +208,9 @@ class Composer(tk.Frame):
         return str(self._hint.cget("text"))
 
     def count_dropped(self, count: int) -> None:
-        """How much was said and not taken since somebody looked."""
-        if count:
+        """How much was said and not taken since somebody looked; a quiet line goes first."""
+        self._dropped = count
+        if count and not self._quiet:
             self.dropped_button.set(text=f"{min(count, 999)} not taken")
             if not self.dropped_button.winfo_manager():
                 # Before the hint, which gives way.
@@ -250,6 +252,7 @@ class Composer(tk.Frame):
         self._end_fade()
         self._quiet = ""
         self._show_hint()
+        self.count_dropped(self._dropped)
 
     def _end_fade(self) -> None:
         for job in self._fade_jobs:

@@ -232,13 +232,14 @@ class Header(tk.Frame):
             return
         self._room = room
         self.microphone.show_meter(room >= 1)
+        self.character.resize(204 if room >= 1 else 140)
         for widget in (self.volume, self.meter, self.figure):
             widget.pack_forget()
         if room >= 2:
             self.volume.pack(side="left", after=self.mute)
         if room == 3:
             self.meter.pack(side="left", padx=(px(12), px(8)))
-            self.figure.pack(side="left")
+            self.figure.pack(side="left", fill="x", expand=True)
 
     def _show_sound(self) -> None:
         stage = self._stage

@@ -123,7 +123,7 @@ class MicChip(Control):
             words = "Unmute" if now.muted else "Mute"
             choices.append(Choice(MUTE, words, icon="mic_muted", hint=MUTE_KEY))
         choices.append(Choice(SOUND, "Microphone and sound...", icon="gear"))
-        Picker(self, self.theme, choices, self._chosen, value=now.mode, width=330)
+        Picker(self, self.theme, choices, self._chosen, value=now.mode, width=410)
         return "break"
 
     def _chosen(self, value: str) -> None:

@@ -6,6 +6,7 @@ import tkinter as tk
 
 from frontend.theme import Theme
 from frontend.widgets.controls import Scrollbar
+from frontend.widgets.focus import focused
 
 
 class ScrollFrame(tk.Frame):
@@ -81,5 +82,8 @@ class ScrollFrame(tk.Frame):
         self._canvas.yview_scroll(-step if up else step, "units")
 
     def _focused(self, event: tk.Event[tk.Misc]) -> None:
-        if self.winfo_exists() and self._holds(event.widget) and event.widget is not self._canvas:
+        if not self.winfo_exists() or event.widget is self._canvas or not self._holds(event.widget):
+            return
+        # Tk tells the frames around the focus as well: scrolling to them would hide what is above.
+        if focused(self) is event.widget:
             self.see(event.widget)
