@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 from backend.contracts.entities import ServiceInfo, VoiceChoice
 from backend.contracts.errors import AppError, EngineUnavailableError
-from backend.contracts.events import ErrorOccurred, TurnRetried
+from backend.contracts.events import AnyEvent, ErrorOccurred, TurnRetried
 from backend.core.addresses import origin_of
 from backend.core.bus import EventBus
 from backend.core.context import checkup_notes, current_turn
@@ -234,7 +234,7 @@ class Engines:
             notes.append(reason)
             return
         turn = current_turn.get()
-        self._bus.publish(
+        self._publish(
             TurnRetried(
                 engine=engine,
                 next_engine=next_engine,
@@ -245,6 +245,14 @@ class Engines:
                 conversation_id=turn.conversation_id if turn else "",
             )
         )
+
+    def _publish(self, event: AnyEvent) -> None:
+        """Tell it now, or when the reply that is thought ahead is taken."""
+        turn = current_turn.get()
+        if turn is not None and turn.held is not None:
+            turn.held.append(event)
+        else:
+            self._bus.publish(event)
 
     # --- speaking ---
 
@@ -319,7 +327,7 @@ class Engines:
             notes.append(error.message)
             return
         turn = current_turn.get()
-        self._bus.publish(
+        self._publish(
             ErrorOccurred(
                 source=f"{kind}/{engine}",
                 severity="WARNING",

@@ -16,6 +16,7 @@ from functools import partial
 from uuid import uuid4
 from weakref import WeakValueDictionary
 
+from backend.chat.ahead import Prepared
 from backend.chat.characters import Characters
 from backend.chat.history import KEPT_EXCHANGES, History
 from backend.chat.prompt import Exchange
@@ -72,6 +73,7 @@ class _Waiting:
     received_at: datetime
     done: asyncio.Future[Turn]
     lead: tuple[Lead, ...] = ()
+    prepared: Prepared | None = None
 
 
 @dataclass(slots=True)
@@ -90,6 +92,8 @@ class _Lane:
     still: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while the conversation changes character, is cleared or deleted: no turn begins meanwhile."""
     is_deleted: bool = False
+    prepared: Prepared | None = None
+    """A reply begun ahead; the newest one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +133,62 @@ class Chat:
         self._unstored: OrderedDict[str, Turn] = OrderedDict()
         self._audiences: dict[str, Audience] = {}
         self._closing = False
+        self.thinks_ahead = True
 
     # --- talking ---
+
+    async def prepare(
+        self,
+        text: str,
+        *,
+        author: str = "you",
+        conversation_id: str = STAGE,
+        speak: bool = True,
+    ) -> Prepared | None:
+        """Begin to answer a message that may not be complete yet; nobody sees, hears or keeps any of it.
+
+        Hand the outcome to `send` with the message; what is not taken within some seconds is thrown away. There is one in
+        a conversation at a time: another text replaces it, the same one gives the one that runs.
+
+        Returns:
+            None when the setting THINK_AHEAD is off, or a turn runs or waits there. A turn that is being interrupted is
+            waited for: what was heard of it belongs to what is answered.
+
+        Raises:
+            NotFoundError: There is no such conversation.
+        """
+        text = clean(text)
+        if not self.thinks_ahead or not text or len(text) > LONGEST_MESSAGE_CHARS:
+            return None
+        author = self._author(author)
+        lane = await self._lane(conversation_id)
+        item, turn = lane.current, lane.turn
+        if item is not None and (turn is None or turn.done() or turn.cancelling()):
+            await asyncio.wait([item.done], timeout=2)
+        if self._is_engaged(lane):
+            return None
+        character = await self._characters.get(lane.conversation.character_id)
+        if self._is_engaged(lane):
+            return None
+        known = lane.prepared
+        if known is not None:
+            if known.is_usable and known.fits(text, author, speak=speak):
+                return known
+            known.cancel()
+        lane.prepared = self._runner.prepare(
+            text,
+            author,
+            character=character,
+            history=lane.history.newest(),
+            conversation_id=conversation_id,
+            speak=speak,
+        )
+        return lane.prepared
+
+    def _is_engaged(self, lane: _Lane) -> bool:
+        """Whether a reply there would not be the next thing that happens."""
+        busy = lane.current is not None or bool(lane.waiting) or lane.still.locked()
+        return busy or lane.is_deleted or self._closing
 
     async def send(
         self,
@@ -145,6 +203,7 @@ class Chat:
         before: Callable[[str], None] | None = None,
         spoken_s: float | None = None,
         lead: tuple[Lead, ...] = (),
+        prepared: Prepared | None = None,
     ) -> TurnHandle:
         """Take a message; it is answered when its turn comes.
 
@@ -159,6 +218,7 @@ class Chat:
             before: Called with the turn's id before anything of it is published, to start listening for it.
             spoken_s: Monotonic time at which its speaker fell silent; the turn's time counts from there.
             lead: What happened between that and now.
+            prepared: What `prepare` began for this message; thrown away when it turns out to be for another one.
 
         Raises:
             InvalidInputError: The text is empty or too long.
@@ -173,9 +233,7 @@ class Chat:
             raise InvalidInputError(
                 f"The message has {len(text):,} characters; at most {LONGEST_MESSAGE_CHARS:,} are taken."
             )
-        if author == "you":
-            author = self._user_name()
-        author = clean(author).replace("\n", " ")[:LONGEST_AUTHOR_CHARS] or "you"
+        author = self._author(author)
         lane = await self._lane_for(conversation_id, client_uid, character_id)
         if character_id and character_id != lane.conversation.character_id:
             await self.switch_character(lane.conversation.id, character_id)
@@ -198,8 +256,19 @@ class Chat:
             raise BusyError(
                 f"{QUEUE_LIMIT} messages wait already in this conversation. Wait for an answer, or interrupt it."
             )
+        if lane.prepared is not None and lane.prepared is not prepared:
+            lane.prepared.cancel()
+        lane.prepared = None
+        if prepared is not None and not (
+            prepared.is_usable
+            and prepared.conversation_id == conversation.id
+            and prepared.fits(text, author, speak=speak)
+            and not self._is_engaged(lane)
+        ):
+            prepared.cancel()
+            prepared = None
         item = _Waiting(
-            turn_id=uuid4().hex,
+            turn_id=prepared.turn_id if prepared is not None else uuid4().hex,
             text=text,
             author=author,
             origin=origin,
@@ -208,6 +277,7 @@ class Chat:
             received_at=received_at,
             done=asyncio.get_running_loop().create_future(),
             lead=lead,
+            prepared=prepared,
         )
         if before is not None:
             before(item.turn_id)
@@ -259,6 +329,8 @@ class Chat:
         runs = turn is not None and not turn.done()
         if turn is not None and runs:
             lane.heard = clean(heard) if heard is not None else None
+            # First: writing and speaking may take a while to end.
+            self._runner.hush(item.turn_id)
             turn.cancel()
         # A turn that has ended already is still being stored: what follows may rely on it.
         await asyncio.wait([item.done], timeout=2)
@@ -408,6 +480,8 @@ class Chat:
         """Interrupt everything and store what was said."""
         self._closing = True
         lanes = list(self._lanes.values())
+        ahead = [lane.prepared for lane in lanes if lane.prepared is not None]
+        await asyncio.gather(*(prepared.close() for prepared in ahead))
         await asyncio.gather(
             *(self.interrupt(lane.conversation.id, waiting_too=True) for lane in lanes)
         )
@@ -477,6 +551,7 @@ class Chat:
                 received_s=item.received_s,
                 lead=item.lead,
                 audience=self._audiences.get(conversation.id),
+                prepared=item.prepared,
             )
             await self._runner.run(request, lane.history.newest(), answer)
         except Exception as error:
@@ -610,8 +685,15 @@ class Chat:
             if turn.conversation_id == conversation_id:
                 del self._unstored[turn.id]
 
+    def _author(self, author: str) -> str:
+        if author == "you":
+            author = self._user_name()
+        return clean(author).replace("\n", " ")[:LONGEST_AUTHOR_CHARS] or "you"
+
     def _skip(self, lane: _Lane, item: _Waiting) -> None:
         """Drop a message that waits."""
+        if item.prepared is not None:
+            item.prepared.cancel()
         lane.number += 1
         self._bus.publish(
             ChatDisposition(

@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from backend.chat import prompt
-from backend.chat.sentences import SentenceSplitter, speakable
-from backend.chat.tags import Part, TagReader
+from backend.chat.ahead import Prepared
+from backend.chat.reply import ReplyReader
+from backend.chat.sentences import speakable
 from backend.chat.trace import Trace
 from backend.contracts.entities import (
     Audio,
@@ -91,6 +92,8 @@ class Request:
     lead: tuple[Lead, ...] = ()
     audience: Audience | None = None
     """Who hears it off stage."""
+    prepared: Prepared | None = None
+    """The reply, begun while it was not sure yet that this is the message."""
 
 
 class Performer(Protocol):
@@ -215,35 +218,42 @@ class TurnRunner:
         for one in request.lead:
             self._mark(request, answer, one.name, one.stage, one.detail, at_s=one.end_s)
         self._mark(request, answer, "queue", "wait", "one turn at a time per conversation")
-        messages = prompt.build(
-            request.character,
-            history if self.remembers() else [],
-            message=request.text,
-            author=request.author,
-            budget_tokens=self.budget_tokens,
-            reply_tokens=self.reply_tokens,
-        )
-        asked = Prompt(
-            messages,
-            character=request.character,
-            author=request.author,
-            conversation_id=request.conversation_id,
-            max_tokens=self.reply_tokens,
-            temperature=self.temperature,
-        )
+        prepared = request.prepared
+        if prepared is not None and not (
+            prepared.is_usable
+            and prepared.llm is llm
+            and prepared.asked
+            == self._asked(
+                request.character,
+                history,
+                prepared.text,
+                request.author,
+                request.conversation_id,
+            )
+        ):
+            # The character, its memory or a setting is another one than when it was begun.
+            prepared.cancel()
+            prepared = None
+        if prepared is not None:
+            prepared.take()
+            asked = prepared.asked
+        else:
+            asked = self._asked(
+                request.character, history, request.text, request.author, request.conversation_id
+            )
         self._mark(
             request,
             answer,
             "prompt",
             "prompt",
-            f"{len(messages)} messages, CONTEXT_TOKENS={self.budget_tokens}",
+            f"{len(asked.messages)} messages, CONTEXT_TOKENS={self.budget_tokens}",
         )
         show = _Show.of(request, self.player)
         sentences: asyncio.Queue[_Sentence | None] = asyncio.Queue(maxsize=SENTENCES_AHEAD)
         try:
             async with asyncio.TaskGroup() as both:
-                both.create_task(self._write(request, answer, llm, asked, sentences))
-                both.create_task(self._speak(request, answer, sentences, show))
+                both.create_task(self._write(request, answer, llm, asked, sentences, prepared))
+                both.create_task(self._speak(request, answer, sentences, show, prepared))
             if show is not None:
                 await show.performer.finish(show.performance)
                 answer.heard = show.performance.heard_text
@@ -259,7 +269,61 @@ class TurnRunner:
                 await show.performer.stop(show.performance)
             raise
         finally:
+            if request.prepared is not None:
+                request.prepared.cancel()
             self._end_trace(request, answer, show)
+
+    def prepare(
+        self,
+        text: str,
+        author: str,
+        *,
+        character: Character,
+        history: list[prompt.Exchange],
+        conversation_id: str,
+        speak: bool,
+    ) -> Prepared:
+        """Begin a reply that nobody sees until a request brings it back in `Request.prepared`."""
+        return Prepared(
+            text=text,
+            author=author,
+            speak=speak,
+            conversation_id=conversation_id,
+            asked=self._asked(character, history, text, author, conversation_id),
+            llm=self.llm(),
+            voice=self.speech() if speak else None,
+            choice=character.voice,
+            publish=self.bus.publish,
+        )
+
+    def hush(self, turn_id: str) -> None:
+        """Let the sound of a turn fade now; its end, which follows, finds it silent."""
+        self.player.hush(turn_id)
+
+    def _asked(
+        self,
+        character: Character,
+        history: list[prompt.Exchange],
+        text: str,
+        author: str,
+        conversation_id: str,
+    ) -> Prompt:
+        messages = prompt.build(
+            character,
+            history if self.remembers() else [],
+            message=text,
+            author=author,
+            budget_tokens=self.budget_tokens,
+            reply_tokens=self.reply_tokens,
+        )
+        return Prompt(
+            messages,
+            character=character,
+            author=author,
+            conversation_id=conversation_id,
+            max_tokens=self.reply_tokens,
+            temperature=self.temperature,
+        )
 
     async def _write(
         self,
@@ -268,21 +332,24 @@ class TurnRunner:
         llm: LLM,
         asked: Prompt,
         out: asyncio.Queue[_Sentence | None],
+        prepared: Prepared | None,
     ) -> None:
         """The reply as sentences; a provider's failure is told to the operator and ends the writing."""
-        splitter = SentenceSplitter()
-        tags = TagReader()
+        reader = ReplyReader()
         cues: list[Cue] = []
         count = 0
         length = 0
         who = _who(llm)
 
-        async def emit(found: list[str]) -> None:
+        async def take(found: list[str | Cue]) -> None:
             nonlocal count, cues
             for text in found:
+                if isinstance(text, Cue):
+                    note(text)
+                    continue
                 count += 1
                 if count == 1:
-                    self._mark(request, answer, "first_sentence", "llm", who)
+                    self._mark_llm(request, answer, "first_sentence", who, prepared)
                 answer.written.append(text)
                 self.bus.publish(
                     ChatSentence(
@@ -297,12 +364,7 @@ class TurnRunner:
                 await out.put(_Sentence(count, text, tuple(cues)))
                 cues = []
 
-        async def take(part: Part) -> None:
-            if not isinstance(part, Cue):
-                await emit(splitter.feed(part))
-                return
-            # What was complete before the tag does not show its feeling.
-            await emit(splitter.pause())
+        def note(part: Cue) -> None:
             if part.kind == "motion":
                 cues.append(part)
             elif (expression := _known(part.name, request.character)) is not None:
@@ -310,14 +372,15 @@ class TurnRunner:
                 answer.emotion = expression
 
         try:
-            async with aclosing(llm.stream(asked)) as deltas:
+            stream = llm.stream(asked) if prepared is None else prepared.stream()
+            async with aclosing(stream) as deltas:
                 async for delta in deltas:
                     who = delta.by or who
                     piece = delta.text
                     if not piece:
                         continue
                     if not length:
-                        self._mark(request, answer, "llm_first_token", "llm", who)
+                        self._mark_llm(request, answer, "llm_first_token", who, prepared)
                     length += len(piece)
                     self.bus.publish(
                         ChatDelta(
@@ -326,8 +389,7 @@ class TurnRunner:
                             conversation_id=request.conversation_id,
                         )
                     )
-                    for part in tags.feed(piece):
-                        await take(part)
+                    await take(reader.feed(piece))
                     if length > LONGEST_REPLY_CHARS:
                         logger.warning(
                             "turn %s: reply cut at %d characters", request.turn_id, length
@@ -335,9 +397,7 @@ class TurnRunner:
                         break
         except AppError as error:
             self._fail(request, answer, error)
-        for part in tags.finish():
-            await take(part)
-        await emit(splitter.finish())
+        await take(reader.finish())
         if not count and not answer.error:
             self._fail(request, answer, _nothing_written(llm))
         if cues and (request.on_stage or request.audience is not None):
@@ -350,6 +410,7 @@ class TurnRunner:
         answer: Answer,
         sentences: asyncio.Queue[_Sentence | None],
         show: _Show | None,
+        prepared: Prepared | None,
     ) -> None:
         """Each sentence as sound, in order, handed to the sink while the next one is being made."""
         while (sentence := await sentences.get()) is not None:
@@ -360,11 +421,18 @@ class TurnRunner:
             url = ""
             if speech is not None and words:
                 started_s = monotonic_s()
-                made = await speech.synthesize(words, request.character.voice)
+                ahead = None
+                if prepared is not None and not answer.spoken:
+                    ahead = await prepared.speech(words, speech)
+                if ahead is not None:
+                    made, elapsed_s = ahead
+                else:
+                    made = await speech.synthesize(words, request.character.voice)
+                    elapsed_s = monotonic_s() - started_s
                 if made.engine != "silence":
                     audio, phonemes = made.audio, made.phonemes
                     url = self.sounds.put(request.turn_id, sentence.n, audio)
-                    self._heard_first(request, answer, made)
+                    self._heard_first(request, answer, made, prepared)
                     self.bus.publish(
                         SpeechReady(
                             n=sentence.n,
@@ -373,7 +441,7 @@ class TurnRunner:
                             duration_s=round(audio.duration_s, 3),
                             engine=made.engine,
                             voice=made.voice,
-                            elapsed_ms=round((monotonic_s() - started_s) * 1000, 1),
+                            elapsed_ms=round(elapsed_s * 1000, 1),
                             cached=made.cached,
                             turn_id=request.turn_id,
                             conversation_id=request.conversation_id,
@@ -398,10 +466,18 @@ class TurnRunner:
                     SpokenPiece(sentence.n, sentence.text, audio, url, sentence.cues, phonemes),
                 )
 
-    def _heard_first(self, request: Request, answer: Answer, made: Speech) -> None:
+    def _heard_first(
+        self, request: Request, answer: Answer, made: Speech, prepared: Prepared | None
+    ) -> None:
         if answer.first_audio_ms is None:
-            self._mark(request, answer, "tts", "tts", f"{made.engine}, voice {made.voice}")
+            who = f"TTS_CHAIN: {made.engine}, voice {made.voice}"
+            self._mark(request, answer, "tts", "tts", who + _hidden(prepared, "tts"))
             answer.first_audio_ms = answer.trace.total_ms
+
+    def _mark_llm(
+        self, request: Request, answer: Answer, name: str, who: str, prepared: Prepared | None
+    ) -> None:
+        self._mark(request, answer, name, "llm", f"LLM_PROVIDER: {who}{_hidden(prepared, name)}")
 
     def _mark(
         self,
@@ -457,6 +533,12 @@ def _known(name: str, character: Character) -> str | None:
 
 def _who(llm: LLM) -> str:
     return llm.name + (f", model {llm.model}" if llm.model else "")
+
+
+def _hidden(prepared: Prepared | None, name: str) -> str:
+    """How much of it was done during the waits before, as a span says it."""
+    hidden_ms = prepared.hidden_ms(name) if prepared is not None else 0.0
+    return f"; {hidden_ms:.0f} ms more hidden by THINK_AHEAD" if hidden_ms >= 1 else ""
 
 
 def _nothing_written(llm: LLM) -> ProviderError:

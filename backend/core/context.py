@@ -5,13 +5,20 @@ from __future__ import annotations
 from contextvars import ContextVar
 from dataclasses import dataclass
 
+from backend.contracts.events import AnyEvent
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True)
 class TurnContext:
-    """The turn and conversation a task belongs to."""
+    """The turn and conversation a task belongs to.
+
+    Attributes:
+        held: Events of a reply that is thought ahead and may be thrown away, until it is taken; None = they are published.
+    """
 
     turn_id: str
     conversation_id: str
+    held: list[AnyEvent] | None = None
 
 
 current_turn: ContextVar[TurnContext | None] = ContextVar("current_turn", default=None)

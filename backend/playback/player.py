@@ -126,7 +126,8 @@ class Player:
     @property
     def where(self) -> str:
         """The sink in the words of its setting."""
-        return f"AUDIO_SINK={self.sink.name}"
+        device = f", OUTPUT_DEVICE={self.device}" if self.device else ""
+        return f"AUDIO_SINK={self.sink.name}{device}"
 
     @property
     def is_muted(self) -> bool:
@@ -213,6 +214,13 @@ class Player:
         assert performance.task is not None
         # Not awaited directly: an interruption is for the caller, who then says `stop`.
         await asyncio.wait([performance.task])
+
+    def hush(self, turn_id: str) -> None:
+        """Let what a turn speaks fade now; its `stop` follows, when what makes the sentences has ended."""
+        live = self._live
+        if live is not None and live.turn_id == turn_id and live.is_sounding:
+            live.is_stopping = True
+            self.sink.stop()
 
     async def stop(self, performance: Performance) -> None:
         """Fall silent now; afterwards ``performance.heard`` is final."""

@@ -41,6 +41,8 @@ class Persona:
         self._options = options
         self._seed = options.seed if options.seed is not None else SystemRandom().getrandbits(64)
         self._talks: OrderedDict[tuple[str, str], tuple[Character, Talk]] = OrderedDict()
+        self._answered: dict[tuple[str, str], str] = {}
+        """The message each conversation's last reply was for."""
 
     async def stream(self, prompt: Prompt) -> AsyncGenerator[Delta, None]:
         """Yield the reply a few words at a time."""
@@ -60,6 +62,7 @@ class Persona:
         said = [message for message in prompt.messages if message.role != "system"]
         message = said.pop().text if said and said[-1].role == "user" else ""
         talk = self._talk(prompt.conversation_id, character, prompt.author, said)
+        self._answered[prompt.conversation_id, character.id] = _bare(message)
         text = talk.reply(_without_author(message, prompt.author), prompt.author)
         for stop in prompt.stop:
             if stop:
@@ -72,7 +75,15 @@ class Persona:
         key = (conversation_id, character.id)
         known = self._talks.get(key)
         # A history that is empty again was cleared by somebody: what was told in it must be forgotten too.
-        if known is not None and known[0] == character and (earlier or known[1].turns == 0):
+        asked = [_bare(message.text) for message in earlier if message.role == "user"]
+        # A reply that was thought ahead and thrown away was never given: it is not in the history.
+        was_given = not asked or asked[-1] == self._answered.get(key, asked[-1])
+        if (
+            known is not None
+            and known[0] == character
+            and (earlier or known[1].turns == 0)
+            and was_given
+        ):
             self._talks.move_to_end(key)
             return known[1]
         talk = Talk(
@@ -88,7 +99,8 @@ class Persona:
                 talk.recall(text, who)
         self._talks[key] = (character, talk)
         while len(self._talks) > self._options.max_conversations:
-            self._talks.popitem(last=False)
+            forgotten, _ = self._talks.popitem(last=False)
+            self._answered.pop(forgotten, None)
         return talk
 
     async def check(self) -> str:
@@ -98,6 +110,12 @@ class Persona:
     async def close(self) -> None:
         """Forget all conversations."""
         self._talks.clear()
+        self._answered.clear()
+
+
+def _bare(text: str) -> str:
+    """A message without what is decided last of a spoken one: case, spaces, marks."""
+    return "".join(mark for mark in text.casefold() if mark.isalnum())
 
 
 def _without_author(text: str, author: str) -> str:
