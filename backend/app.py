@@ -361,6 +361,7 @@ class Backend:
         self.trainings.options = _training_options(settings)
         self.player.duck_volume = settings.duck_volume
         self.chat.thinks_ahead = settings.think_ahead
+        self.chat.thinks_ahead = settings.think_ahead
         self._keep(self.hearing.use(_listening_options(settings)), "listening as it is set")
         self.player.set_volume(settings.output_volume, muted=settings.output_muted)
         if not settings.compatible_clients:
