@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Protocol
 
 from backend.contracts.settings import SettingInfo, SettingValue
 from frontend.client import BackendClient, Failure
+from frontend.setting_names import CHOICES, HEARING, INSIDE, TITLES
 from frontend.stage import PROVIDER_TITLES, read_models
 from frontend.tabs import Notice
 from frontend.theme import SCALES, Theme
@@ -54,56 +55,6 @@ PROVIDERS = {
     "OLLAMA": "Ollama",
     "LLAMACPP": "llama.cpp",
     "LMSTUDIO": "LM Studio",
-}
-HEARING: dict[str, dict[str, str]] = {
-    "Microphone": {
-        "ASR_MODE": "Listen",
-        "ASR_INPUT_DEVICE": "Microphone",
-        "ASR_GAIN_DB": "Gain (dB)",
-        "ASR_MUTED": "Muted",
-    },
-    "When you have finished": {
-        "ASR_SILENCE_MS": "Silence that ends it (ms)",
-        "ASR_MIN_SPEECH_MS": "Shortest speech (ms)",
-        "ASR_MAX_UTTERANCE_S": "Longest speech (s)",
-        "ASR_PREROLL_MS": "Kept from before (ms)",
-        "ASR_VAD": "Voice detector",
-        "ASR_VAD_THRESHOLD": "Sure enough that it is speech",
-        "ASR_PARTIALS": "Read along",
-        "THINK_AHEAD": "Think ahead",
-    },
-    "While she speaks": {
-        "ASR_GUARD": "Her own voice",
-        "BARGE_IN": "Speaking interrupts her",
-        "BARGE_IN_MS": "Speech that interrupts (ms)",
-        "DUCK_VOLUME": "Quieter meanwhile",
-    },
-    "Reading what was said": {
-        "STT_CHAIN": "Recognisers",
-        "STT_LANGUAGE": "Language",
-        "STT_TIMEOUT_S": "Longest wait (s)",
-        "WHISPER_MODEL": "Whisper model",
-        "STT_OPENAI_URL": "Server: address",
-        "STT_OPENAI_KEY": "Server: key",
-        "STT_OPENAI_MODEL": "Server: model",
-    },
-    "Inside": {
-        "ASR_FRAME_MS": "Sound handed on at a time (ms)",
-        "SAMPLE_RATE": "Sample rate (Hz)",
-        "CHANNELS": "Channels",
-        "ASR_FAKE_AUDIO": "File instead of a microphone",
-    },
-}
-"""The group "Hearing" as a person looks for it: headings in order, and what each setting is called there."""
-INSIDE = "Inside"
-CHOICES = {
-    "ASR_MODE": {"off": "Off", "push_to_talk": "Push to talk", "open": "Open microphone"},
-    "ASR_GUARD": {
-        "guard": "Tell my voice from hers",
-        "strict": "Do not listen while she speaks",
-        "headphones": "Headphones: listen to everything",
-    },
-    "ASR_VAD": {"silero": "Silero (learned)", "energy": "Energy (loudness only)"},
 }
 THEMES = (("system", "Like the system"), ("dark", "Dark"), ("light", "Light"))
 
@@ -155,7 +106,7 @@ def heading_of(setting: SettingInfo) -> str:
 
 def in_order(settings: list[SettingInfo]) -> list[SettingInfo]:
     """Settings under their headings: those of hearing as a person looks for them, others as they come."""
-    places = {name: n for n, name in enumerate(n for names in HEARING.values() for n in names)}
+    places = {name: n for n, name in enumerate(TITLES)}
     headings = list(HEARING)
 
     def place(setting: SettingInfo) -> tuple[int, int]:
@@ -454,9 +405,8 @@ class SettingRow(tk.Frame):
 
 def title_of(setting: SettingInfo) -> str:
     """A readable name: LLM_MAX_TOKENS reads "LLM max tokens"."""
-    for names in HEARING.values():
-        if setting.name in names:
-            return names[setting.name]
+    if setting.name in TITLES:
+        return TITLES[setting.name]
     name = setting.name.removeprefix("ASR_")
     for role in ROLES:
         name = name.replace(f"LLM_{role}_", "")

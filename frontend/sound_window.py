@@ -40,7 +40,7 @@ from frontend.widgets.talk import HeldKey, key_name, why_not
 from frontend.widgets.toplevel import place_over
 
 SIZE = (720, 720)
-SMALLEST = (520, 380)
+SMALLEST = (570, 380)
 LABEL = 112
 WRAP = 500
 SYSTEM = "System default"
@@ -261,8 +261,10 @@ class SoundWindow(tk.Toplevel):
     def _build_privacy(self, body: tk.Misc) -> None:
         theme, px = self._theme, self._theme.px
         card = self._card(body, "")
-        self._shield = picture_label(card, theme, "shield", 18, "ok", "surface")
-        self._shield.pack(side="left", padx=(px(14), px(8)), pady=px(10))
+        self._shields = {
+            color: picture_label(card, theme, "shield", 18, color, "surface")
+            for color in ("ok", "warn")
+        }
         holder = tk.Frame(card)
         theme.tint(holder, background="surface")
         holder.pack(side="left", fill="x", expand=True, padx=(0, px(10)), pady=px(10))
@@ -685,6 +687,12 @@ class SoundWindow(tk.Toplevel):
     def _show_reader(self) -> None:
         words, is_away = where_words_go(self._stage.settings)
         self._privacy.configure(text=words)
+        shown = self._shields["warn" if is_away else "ok"]
+        for shield in self._shields.values():
+            if shield is not shown:
+                shield.pack_forget()
+        px = self._theme.px
+        shown.pack(side="left", padx=(px(14), px(8)), pady=px(10), before=self._privacy.master)
         self._theme.tint(self._privacy, foreground="warn" if is_away else "text")
         reader = reader_of(self._stage.settings, self._stage.services)
         self._reader_words.configure(text=reader.words or "Not known yet.")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from backend.contracts.settings import SettingInfo, SettingValue
+from frontend.setting_names import TITLES
 from frontend.theme import Theme
 from frontend.widgets.field import Field
 from frontend.widgets.panel import Panel
@@ -267,6 +268,8 @@ UNITS = {"s": "(s)", "ms": "(ms)", "hz": "(Hz)", "kb": "(kB)", "mb": "(MB)", "gb
 
 def name_in_words(name: str) -> str:
     """A setting's name for people: LLM_PROVIDER is "LLM provider"."""
+    if name in TITLES:
+        return TITLES[name]
     parts = [WORDS.get(part, part.lower()) for part in name.split("_")]
     if len(parts) > 1 and parts[-1] in UNITS:
         parts[-1] = UNITS[parts[-1]]

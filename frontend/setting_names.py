@@ -1,0 +1,55 @@
+"""Names for settings where those of .env read badly: the many of hearing, under headings in the order a person looks."""
+
+from __future__ import annotations
+
+HEARING: dict[str, dict[str, str]] = {
+    "Microphone": {
+        "ASR_MODE": "Listen",
+        "ASR_INPUT_DEVICE": "Microphone",
+        "ASR_GAIN_DB": "Gain (dB)",
+        "ASR_MUTED": "Muted",
+    },
+    "When you have finished": {
+        "ASR_SILENCE_MS": "Silence that ends it (ms)",
+        "ASR_MIN_SPEECH_MS": "Shortest speech (ms)",
+        "ASR_MAX_UTTERANCE_S": "Longest speech (s)",
+        "ASR_PREROLL_MS": "Kept from before (ms)",
+        "ASR_VAD": "Voice detector",
+        "ASR_VAD_THRESHOLD": "Sure enough that it is speech",
+        "ASR_PARTIALS": "Read along",
+        "THINK_AHEAD": "Think ahead",
+    },
+    "While she speaks": {
+        "ASR_GUARD": "Her own voice",
+        "BARGE_IN": "Speaking interrupts her",
+        "BARGE_IN_MS": "Speech that interrupts (ms)",
+        "DUCK_VOLUME": "Quieter meanwhile",
+    },
+    "Reading what was said": {
+        "STT_CHAIN": "Recognisers",
+        "STT_LANGUAGE": "Language",
+        "STT_TIMEOUT_S": "Longest wait (s)",
+        "WHISPER_MODEL": "Whisper model",
+        "STT_OPENAI_URL": "Server: address",
+        "STT_OPENAI_KEY": "Server: key",
+        "STT_OPENAI_MODEL": "Server: model",
+    },
+    "Inside": {
+        "ASR_FRAME_MS": "Sound handed on at a time (ms)",
+        "SAMPLE_RATE": "Sample rate (Hz)",
+        "CHANNELS": "Channels",
+        "ASR_FAKE_AUDIO": "File instead of a microphone",
+    },
+}
+"""The group "Hearing" as a person looks for it: headings in order, and what each setting is called there."""
+INSIDE = "Inside"
+TITLES = {name: title for names in HEARING.values() for name, title in names.items()}
+CHOICES = {
+    "ASR_MODE": {"off": "Off", "push_to_talk": "Push to talk", "open": "Open microphone"},
+    "ASR_GUARD": {
+        "guard": "Tell my voice from hers",
+        "strict": "Do not listen while she speaks",
+        "headphones": "Headphones: listen to everything",
+    },
+    "ASR_VAD": {"silero": "Silero (learned)", "energy": "Energy (loudness only)"},
+}
