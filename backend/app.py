@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
 import shutil
+import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -361,7 +361,6 @@ class Backend:
         self.trainings.options = _training_options(settings)
         self.player.duck_volume = settings.duck_volume
         self.chat.thinks_ahead = settings.think_ahead
-        self.chat.thinks_ahead = settings.think_ahead
         self._keep(self.hearing.use(_listening_options(settings)), "listening as it is set")
         self.player.set_volume(settings.output_volume, muted=settings.output_muted)
         if not settings.compatible_clients:
@@ -574,7 +573,6 @@ def _listening_options(settings: Settings) -> ListeningOptions:
         guard=settings.asr_guard,
         barge_in=settings.barge_in,
         barge_in_ms=settings.barge_in_ms,
-        thinks_ahead=settings.think_ahead,
     )
 
 
@@ -648,6 +646,7 @@ def create_app(loaded: LoadedSettings, *, trainer: Sequence[str] = PROGRAM) -> F
             voice_data=backend.voice_data,
             training=backend.training,
             trainings=backend.trainings,
+            user_name=lambda: backend.engines.settings.user_name,
             host=backend.host,
             access=access,
             clients=backend.clients,

@@ -30,21 +30,26 @@ from backend.contracts.events import (
 from backend.contracts.listening import DropReason
 from backend.core.bus import EventBus
 from backend.core.clock import monotonic_s
+from backend.listening import guards
 from backend.listening.barge_in import BargeIn
+from backend.listening.echo import Echo, says_the_same
 from backend.listening.endpointing import (
     RATE_HZ,
+    RELEASE,
     Began,
     Ended,
     Endpointer,
     Paused,
     Resumed,
     Signal,
+    ending,
 )
 from backend.listening.options import ListeningOptions
 from backend.listening.pace import Pace
 
 if TYPE_CHECKING:
     from backend.audio.intake import Intake
+    from backend.chat.ahead import Prepared
     from backend.chat.conversations import Chat, TurnHandle
     from backend.core.workers import EngineHost
     from backend.engines.stt.base import STT
@@ -78,6 +83,8 @@ class Parts:
     detector: Callable[[], VAD]
     options: Callable[[], ListeningOptions]
     pace: Pace
+    said: Callable[[], str]
+    """What she said in the last seconds."""
 
 
 @dataclass(slots=True)
@@ -97,6 +104,7 @@ class _Utterance:
     n: int
     id: str
     began_s: float
+    over_speech: bool
     draft: _Reading | None = None
     draft_wanted: tuple[int, bytes] | None = None
     along_wanted: bytes | None = None
@@ -106,6 +114,7 @@ class _Utterance:
     ended_s: float = 0.0
     sound: bytes = b""
     dropped: bool = False
+    ahead: asyncio.Task[Prepared | None] | None = None
     outcomes: list[Outcome] = field(default_factory=list)
 
 
@@ -121,6 +130,7 @@ class Ear:
         origin: Where the sound comes from, as the message will say.
         auto_end: Whether silence ends an utterance; else only `end` does, and everything in between belongs to it.
         is_open: Whether speech counts by itself; else only while `hold` is on.
+        hears_her: Whether her voice from the loudspeaker may come back in this sound.
         intake: Makes 16 kHz frames of what is fed; None = it is 16 kHz already.
 
     Attributes:
@@ -138,6 +148,7 @@ class Ear:
         origin: str,
         auto_end: bool = True,
         is_open: bool = True,
+        hears_her: bool = False,
         intake: Intake | None = None,
     ) -> None:
         self.conversation_id = conversation_id
@@ -148,8 +159,9 @@ class Ear:
         self._parts = parts
         self._origin = origin
         self._auto_end = auto_end
-        self._vad = parts.detector() if auto_end else None
+        self._vad = parts.detector()
         self._intake = intake
+        self._echo = Echo(parts.host, parts.player.sounding) if hears_her else None
         self._endpointer = Endpointer(parts.options().rules, is_open=is_open and auto_end)
         self._size = 2 * self._endpointer.rules.frame_samples
         self._barge_in = BargeIn(conversation_id, parts.player, parts.chat, parts.options)
@@ -191,7 +203,7 @@ class Ear:
     @property
     def detector(self) -> str:
         """Name of the voice detector that works."""
-        return self._vad.name if self._vad is not None else ""
+        return self._vad.name
 
     # --- sound and orders ---
 
@@ -253,8 +265,7 @@ class Ear:
 
     def renew_detector(self) -> None:
         """Use the voice detector that is chosen now."""
-        if self._auto_end:
-            self._vad = self._parts.detector()
+        self._vad = self._parts.detector()
 
     def forget(self, reason: DropReason, detail: str) -> None:
         """Let go of what is being said and read right now."""
@@ -370,12 +381,21 @@ class Ear:
         """Of speech that counts, frame by frame."""
         if self._is_deaf:
             return [0.0] * len(frames)
-        if self._vad is None:
-            return [1.0] * len(frames)
         if not (self._endpointer.is_open or self._endpointer.is_on):
             return [0.0] * len(frames)
-        found = await self._vad.probabilities(b"".join(frames))
-        return found
+        sound = b"".join(frames)
+        found = await self._vad.probabilities(sound)
+        if self._echo is None:
+            return found
+        options = self._parts.options()
+        counts = await self._echo.counts(
+            sound,
+            len(frames),
+            self._at_s(self._endpointer.position + len(sound) // 2),
+            options.guard,
+            is_speech=max(found) >= options.rules.threshold - RELEASE,
+        )
+        return found if counts else [0.0] * len(found)
 
     def _handle(self, signals: list[Signal]) -> None:
         for signal in signals:
@@ -392,12 +412,13 @@ class Ear:
             self._tell()
 
     def _begin(self, began: Began) -> None:
-        self._now = _Utterance(began.n, uuid4().hex, monotonic_s())
+        over_speech = self._barge_in.is_over_speech
+        self._now = _Utterance(began.n, uuid4().hex, monotonic_s(), over_speech)
         self._parts.bus.publish(
             UtteranceStarted(
                 utterance_id=self._now.id,
                 origin=self._origin,
-                over_speech=self._barge_in.is_over_speech,
+                over_speech=over_speech,
                 conversation_id=self.conversation_id,
             )
         )
@@ -417,6 +438,7 @@ class Ear:
     def _resume(self) -> None:
         assert self._now is not None
         self._now.draft = self._now.draft_wanted = None
+        _throw_away(self._now)
         self._barge_in.again()
 
     def _end(self, ended: Ended) -> None:
@@ -437,6 +459,8 @@ class Ear:
         if ended.is_too_short:
             least = self._endpointer.rules.min_speech_ms
             detail = f"{ended.speech_ms:.0f} ms of speech, ASR_MIN_SPEECH_MS={least}"
+            if not ended.speech_ms:
+                detail = "nobody spoke"
             self._drop(utterance, "too_short", detail)
             return
         if len(self._ended) >= WAITING_UTTERANCES:
@@ -525,12 +549,23 @@ class Ear:
             return
         utterance.draft = reading if draft is not None else None
         text = reading.transcript.text.strip()
-        if not text or self._made_up(reading.transcript, sound) is not None:
+        ended = utterance.ended
+        speech_ms = ended.speech_ms if ended else self._endpointer.speech_ms
+        level = ended.level_dbfs if ended else self._endpointer.level_dbfs
+        if self._refused(utterance, reading.transcript, len(sound), speech_ms, level) is not None:
             return
         if utterance is self._now:
             if draft is not None:
                 self._endpointer.read(utterance.n, text, reading.transcript.language)
             self._barge_in.words(text)
+        is_current = draft is not None and self._is_still(utterance, draft[0])
+        if is_current and ending(text, reading.transcript.language) in ("finished", "open"):
+            _throw_away(utterance)
+            utterance.ahead = asyncio.create_task(
+                self._parts.chat.prepare(text, conversation_id=self.conversation_id),
+                name=f"thinking ahead of {utterance.id}",
+            )
+            utterance.ahead.add_done_callback(_heed)
         if text != utterance.shown and utterance.ended is None:
             utterance.shown = text
             self._parts.bus.publish(
@@ -559,11 +594,11 @@ class Ear:
         if utterance.dropped:  # muted while it was read
             return
         text = reading.transcript.text.strip()
-        if not text:
-            self._drop(utterance, "no_words", "The recogniser read no words.")
-            return
-        if (made_up := self._made_up(reading.transcript, utterance.sound)) is not None:
-            self._drop(utterance, made_up, "Recognisers make this up.", text)
+        refused = self._refused(
+            utterance, reading.transcript, len(utterance.sound), ended.speech_ms, ended.level_dbfs
+        )
+        if refused is not None:
+            self._drop(utterance, *refused, text)
             return
         await self._say(utterance, ended, reading, text)
 
@@ -599,6 +634,7 @@ class Ear:
                     ),
                     Lead("stt", "stt", transcript.engine, max(reading.ready_s, utterance.ended_s)),
                 ),
+                prepared=_prepared(utterance),
             )
         except AppError as error:
             self._drop(utterance, "cancelled", error.message, text)
@@ -622,13 +658,38 @@ class Ear:
             self._parts.pace.note(audio.duration_s, ready_s - began_s)
         return _Reading(speech_end, transcript, (ready_s - began_s) * 1000, ready_s)
 
-    def _made_up(self, transcript: Transcript, sound: bytes) -> DropReason | None:
+    def _refused(
+        self,
+        utterance: _Utterance,
+        transcript: Transcript,
+        size: int,
+        speech_ms: float,
+        level: float,
+    ) -> tuple[DropReason, str] | None:
+        """Why what was read is no message; None if it is one."""
+        refused = guards.check(
+            transcript,
+            duration_s=size / 2 / RATE_HZ,
+            speech_s=speech_ms / 1000,
+            level_dbfs=level,
+        )
+        if refused is not None or self._echo is None or not utterance.over_speech:
+            return refused
+        if says_the_same(transcript.text, self._parts.said()):
+            return "echo", "they are her own words"
         return None
+
+    def _is_still(self, utterance: _Utterance, speech_end: int) -> bool:
+        """Whether nothing more was said in it since then."""
+        if utterance.ended is not None:
+            return utterance.ended.speech_end == speech_end
+        return utterance is self._now and self._endpointer.speech_end == speech_end
 
     def _drop(self, utterance: _Utterance, reason: DropReason, detail: str, text: str = "") -> None:
         if utterance.dropped:
             return
         utterance.dropped = True
+        _throw_away(utterance)
         if self._now is None or self._now is utterance:
             self._barge_in.nothing()
         ended = utterance.ended
@@ -648,6 +709,31 @@ class Ear:
                 outcome.set_result(None)
         if self.on_dropped is not None:
             self.on_dropped(reason, detail)
+
+
+def _throw_away(utterance: _Utterance) -> None:
+    """Let go of the reply that was begun ahead: it is for something else than what was said."""
+    task, utterance.ahead = utterance.ahead, None
+    if task is None:
+        return
+    if not task.done():
+        task.cancel()
+    elif not task.cancelled() and task.exception() is None and (begun := task.result()) is not None:
+        begun.cancel()
+
+
+def _prepared(utterance: _Utterance) -> Prepared | None:
+    """The reply that was begun ahead, when one was."""
+    task = utterance.ahead
+    if task is None or not task.done() or task.cancelled() or task.exception() is not None:
+        _throw_away(utterance)
+        return None
+    return task.result()
+
+
+def _heed(task: asyncio.Task[Prepared | None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        logger.debug("not thought ahead: %s", error)
 
 
 def _wait_in_words(ended: Ended, endpointer: Endpointer) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 from itertools import islice
+from math import log10
 from typing import Literal
 
 RATE_HZ = 16_000
@@ -26,6 +27,7 @@ KEY_TAIL_MS = 120
 """Sound that still comes after a key was let go: what a device holds back, and people let go on the last syllable."""
 CUT_WITHIN = 1 / 3
 """The last part of a too long utterance, in which its quietest place is looked for."""
+SILENCE_DBFS = -120.0
 SILENCE_DB = 30.0
 """Choosing that place, sound that is no speech is worth so many dB of quiet."""
 
@@ -102,6 +104,7 @@ class Ended:
         start, end: Its samples, with pre-roll and what is left on behind it.
         speech_end: Where the last speech in it ends.
         speech_ms: How much of it is speech.
+        level_dbfs: How loud the speech in it is.
         silence_ms: How much silence was waited for.
         by: What ended it.
         is_too_short: There is not enough speech in it.
@@ -113,6 +116,7 @@ class Ended:
     end: int
     speech_end: int
     speech_ms: float
+    level_dbfs: float
     silence_ms: float
     by: EndedBy
     is_too_short: bool
@@ -173,6 +177,12 @@ class Endpointer:
     def speech_ms(self) -> float:
         """Speech in the utterance that goes on."""
         return self._voiced * self.rules.frame_samples / PER_MS if self._is_on else 0.0
+
+    @property
+    def level_dbfs(self) -> float:
+        """How loud the speech in it is: mean power of its frames."""
+        powers = [10 ** (level / 10) for _, level, voiced in self._frames if voiced]
+        return 10 * log10(sum(powers) / len(powers)) if powers else SILENCE_DBFS
 
     @property
     def silence_needed_ms(self) -> float:
@@ -283,6 +293,7 @@ class Endpointer:
             end=end,
             speech_end=self._speech_end if self._voiced else max(self.position - size, 0),
             speech_ms=self.speech_ms,
+            level_dbfs=self.level_dbfs,
             silence_ms=silence_ms,
             by=by,
             is_too_short=is_too_short,
@@ -310,7 +321,7 @@ class Endpointer:
         self._voiced -= voiced_rest
         last = max((n for n, (_, _, voiced) in enumerate(before) if voiced), default=-1)
         self._speech_end = self._first_frame + (last + 1) * size
-        self.position = at
+        self.position, self._frames = at, before
         signals: list[Signal] = [self._end("length", at)]
         self.position, self._free_from = position, at
         if not voiced_rest and not is_held:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
@@ -19,6 +20,7 @@ from backend.contracts.errors import AppError, BusyError, ConflictError, Invalid
 from backend.contracts.events import (
     ListeningChanged,
     ListeningLevel,
+    PlaybackStarted,
     UtteranceDropped,
     UtterancePartial,
     UtteranceStarted,
@@ -58,6 +60,8 @@ AFTER_TEST_S = 1.0
 """What a room and a sound card still give when a sound has ended."""
 LONGEST_HOLD_S = 120.0
 """A key that is held longer was forgotten, or whoever held it has gone."""
+SAID_SENTENCES = 4
+"""Of hers that her own echo is known by."""
 FORGET_INGESTED = 64
 """Utterances of outside programs of which the beginning is remembered."""
 
@@ -120,6 +124,7 @@ class Hearing:
             detector=self.detector,
             options=lambda: self._options,
             pace=self._pace,
+            said=lambda: " ".join(self._said),
         )
         self._ear: Ear | None = None
         self._ears: set[Ear] = set()
@@ -127,6 +132,8 @@ class Hearing:
         self._tests = 0
         self._hold_ends: asyncio.TimerHandle | None = None
         self._told = ListeningState()
+        self._said: deque[str] = deque(maxlen=SAID_SENTENCES)
+        self._follows: asyncio.Task[None] | None = None
         self._outside: dict[str, tuple[str, BargeIn]] = {}
 
     # --- the module ---
@@ -134,6 +141,7 @@ class Hearing:
     async def start(self) -> None:
         """Be on: ears may be opened, and the microphone is when its mode says so."""
         self.is_on = True
+        self._follows = asyncio.create_task(self._follow_her(), name="what she says")
         await self._apply()
 
     async def stop(self) -> None:
@@ -142,6 +150,10 @@ class Hearing:
         await self._close_microphone()
         await asyncio.gather(*(ear.close() for ear in [*self._ears]))
         self._ears.clear()
+        if self._follows is not None:
+            self._follows.cancel()
+            await asyncio.gather(self._follows, return_exceptions=True)
+            self._follows = None
         self._tell()
 
     def health(self) -> ServiceInfo:
@@ -335,7 +347,14 @@ class Hearing:
         if len(self._ears) >= MOST_EARS:
             raise BusyError(f"{MOST_EARS} streams of sound are listened to already.")
         intake = await run_in_thread(_intake, rate_hz)
-        ear = Ear(conversation_id, self._parts, origin=origin, auto_end=auto_end, intake=intake)
+        ear = Ear(
+            conversation_id,
+            self._parts,
+            origin=origin,
+            auto_end=auto_end,
+            hears_her=conversation_id == STAGE,
+            intake=intake,
+        )
         self._ears.add(ear)
         self.warm()
         return ear
@@ -441,6 +460,12 @@ class Hearing:
 
     # --- inside ---
 
+    async def _follow_her(self) -> None:
+        with self._bus.subscribe(wanted=lambda event: isinstance(event, PlaybackStarted)) as heard:
+            async for event in heard:
+                if isinstance(event, PlaybackStarted):
+                    self._said.append(event.text)
+
     def _all_ears(self) -> list[Ear]:
         return [*self._ears, *([self._ear] if self._ear is not None else [])]
 
@@ -454,7 +479,9 @@ class Hearing:
             await self._close_microphone()
         else:
             if self._ear is None:
-                self._ear = Ear(STAGE, self._parts, origin="microphone", is_open=False)
+                self._ear = Ear(
+                    STAGE, self._parts, origin="microphone", is_open=False, hears_her=True
+                )
                 self._ear.on_change = self._tell
                 self._source.start(self._ear.feed, self._level, lambda state: self._tell())
                 self.warm()

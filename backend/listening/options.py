@@ -1,4 +1,4 @@
-"""What listening is told; filled by backend/app.py from the settings ASR_…, BARGE_IN…, THINK_AHEAD."""
+"""What listening is told; filled by backend/app.py from the settings ASR_… and BARGE_IN…."""
 
 from __future__ import annotations
 
@@ -25,7 +25,6 @@ class ListeningOptions:
         guard: How her own voice is kept out.
         barge_in: Whether speaking interrupts her.
         barge_in_ms: Speech it takes.
-        thinks_ahead: Whether a reply is begun on a stable transcript.
     """
 
     mode: ListeningMode = "off"
@@ -40,4 +39,3 @@ class ListeningOptions:
     guard: EchoGuard = "guard"
     barge_in: bool = True
     barge_in_ms: int = 350
-    thinks_ahead: bool = True
