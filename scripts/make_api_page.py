@@ -12,7 +12,7 @@ sys.path.insert(0, str(ROOT))
 from fastapi import FastAPI
 
 from backend.api import ROUTERS
-from backend.api.commands import COMMANDS
+from backend.api.commands import COMMANDS, SOUND_ORDERS
 
 TARGET = ROOT / "docs" / "API.md"
 
@@ -96,6 +96,25 @@ curl -H "$AUTH" -o evening.wav $URL/api/audio/<id>/1                            
 curl -H "$AUTH" $URL/api/stt -F file=@question.mp3 -F language=en                                # -> {"text": …}
 ```
 
+## Speaking
+
+The microphone of Luma's computer belongs to the stage: `GET /api/listening` says how it is, `POST /api/audio/input` chooses device
+and mode (`off`, `push_to_talk`, `open`), mutes and sets the gain, `POST /api/listening/talk` is the key of push-to-talk. What
+becomes of speech comes as events `listening.*` and `utterance.*`. `ASR_FAKE_AUDIO` names a WAV file that plays the microphone
+whenever it is opened: once, with silence after it (the guided recording of voice training repeats it).
+
+Programs that hear for themselves send what they have read. Partial transcripts make the character quieter and stop her as
+speech does; the final one becomes the message:
+
+```bash
+curl -H "$AUTH" $URL/api/ingest/asr --json '{"text": "what time", "is_final": false, "utterance_id": "7"}'
+curl -H "$AUTH" $URL/api/ingest/asr --json '{"text": "What time is it?", "is_final": true, "utterance_id": "7"}'
+curl -H "$AUTH" $URL/api/ingest/chat --json '{"message": "Hello from the chat!", "author": "Ada", "platform": "twitch"}'
+```
+
+Each answers `{"disposition", "turn_id", "conversation_id"}`: `partial` and `taken_back` made no turn, `queued` waits, `answering`
+does not. A viewer's name stays beside the message; one that looks like the operator's gets the platform behind it.
+
 ## The event stream
 
 `GET /ws`, JSON text frames. The client speaks first:
@@ -118,6 +137,13 @@ fields are in [EVENTS.md](EVENTS.md). Later messages of the client:
 | `{"ping": n}` | `{"pong": n}` |
 | `{"do": "chat", "id": 7, "message": "Hi"}` | `{"done": 7, "turn_id": …}` or `{"failed": 7, "code": …, "message": …}` |
 
+Sound goes the other way as binary frames: say `{"do": "listen", "rate_hz": 16000}`, then send PCM16, little-endian, mono, in
+pieces of 20 to 100 ms. Silence ends what is said (`listen_end` does it at once, `"auto_end": false` leaves it to that), and it becomes a
+message of the conversation that `listen` answered with: one of this socket's own, unless `conversation_id` names another one
+(`stage` for the one that is heard). A socket that closes is not listened to any more. At most 30 s of sound may come at once, then
+1.25 s a second; what is too much, or no PCM16, is left out and told once a second as `{"failed": null, "code": …, "message": …}`
+(`listen.off`, `listen.malformed`, `listen.too_fast`). `examples/talk_by_sound.py` is a client in 60 lines.
+
 | Close code | Means |
 |---|---|
 | 4008 | you read too slowly; connect again with the last `seq` you saw |
@@ -137,7 +163,7 @@ def page() -> str:
         "Each calls the same service as its route.\n",
     ]
     lines += ["| `do` | Fields | What |", "|---|---|---|"]
-    for name, command in COMMANDS.items():
+    for name, command in {**COMMANDS, **SOUND_ORDERS}.items():
         fields = ", ".join(
             f"`{field}`" + ("" if info.is_required() else "?")
             for field, info in command.body.model_fields.items()

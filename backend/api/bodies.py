@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from backend.contracts.entities import VoiceChoice
+from backend.contracts.listening import EchoGuard, ListeningMode
 
 
 def _no_nul(text: str) -> str:
@@ -155,6 +156,92 @@ class OutputBody(VolumeBody):
     device: Annotated[Text, StringConstraints(max_length=300)] | None = Field(
         None, description="Name of an output device; empty = the system's."
     )
+
+
+class InputBody(Body):
+    """How the microphone is; what is left out stays."""
+
+    device: Annotated[Text, StringConstraints(max_length=200)] | None = Field(
+        None, description="Name of a microphone; empty = the system's."
+    )
+    gain_db: float | None = Field(None, ge=-30, le=40, description="Added to what it gives.")
+    muted: bool | None = None
+    mode: ListeningMode | None = Field(
+        None, description="off, push_to_talk, or open: heard whenever somebody speaks."
+    )
+    guard: EchoGuard | None = Field(
+        None,
+        description="While she speaks: guard = what is not hers counts, strict = nothing, headphones = all.",
+    )
+
+
+class InputTestBody(Body):
+    """Record from the microphone, then play it back."""
+
+    seconds: float = Field(5.0, ge=0.5, le=15)
+
+
+class TalkBody(Body):
+    """The key of push-to-talk."""
+
+    down: bool = Field(description="true: pressed; false: let go, which sends what was said.")
+
+
+class ListenBody(Body):
+    """Hear the sound that this socket sends from now on, as binary frames of PCM16 mono."""
+
+    rate_hz: int = Field(16_000, ge=8_000, le=96_000, description="Of the sound.")
+    conversation_id: Id | None = Field(
+        None,
+        description='An existing conversation, "stage" for the one that is heard; none = one of this socket\'s own.',
+    )
+    auto_end: bool = Field(
+        True, description="Whether silence ends what is said; else only listen_end does."
+    )
+
+
+class ListenEndBody(Body):
+    """That was all: read what was said, without waiting for silence."""
+
+
+class ListenStopBody(Body):
+    """Hear this socket no more."""
+
+
+class IngestAsrBody(Body):
+    """What another program has read of what somebody says."""
+
+    text: Annotated[Text, StringConstraints(max_length=8000)] = Field(
+        description="All that was read of the utterance so far; an empty final one takes it back."
+    )
+    is_final: bool = Field(
+        description="false: more may come, she grows quieter or stops; true: it becomes a message."
+    )
+    utterance_id: Annotated[Text, StringConstraints(max_length=128)] = Field(
+        "", description="The same for all transcripts of one utterance."
+    )
+    author: Annotated[Text, StringConstraints(max_length=100)] = Field(
+        "you", description="Who speaks."
+    )
+    conversation_id: Id = "stage"
+    language: Annotated[Text, StringConstraints(max_length=16)] = Field(
+        "", description="ISO 639-1 code, when it is known."
+    )
+
+
+class IngestChatBody(Body):
+    """What a viewer has written somewhere."""
+
+    message: MessageText
+    author: Annotated[
+        str,
+        StringConstraints(strip_whitespace=True, min_length=1, max_length=100),
+        AfterValidator(_no_nul),
+    ] = Field(description="The viewer's name; never the operator's.")
+    platform: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,23}$")] = Field(
+        "chat", description="Where it was written.", examples=["twitch", "youtube"]
+    )
+    conversation_id: Id = "stage"
 
 
 class ModuleBody(Body):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
@@ -12,12 +13,19 @@ from backend.api.bodies import (
     Body,
     ChatCommand,
     ExpressionBody,
+    InputBody,
     InterruptCommand,
+    ListenBody,
+    ListenEndBody,
+    ListenStopBody,
     ModuleCommand,
     SwitchBody,
+    TalkBody,
     VolumeBody,
 )
 from backend.api.conversations import interrupt
+from backend.api.listening import set_input, talk
+from backend.api.socket_sound import SocketSound
 from backend.api.speech import set_volume
 from backend.api.state import Services
 from backend.chat.conversations import TurnHandle
@@ -33,6 +41,14 @@ class Command:
 
     body: type[Body]
     run: Callable[[Services, Any], Awaitable[Reply]]
+
+
+@dataclass(frozen=True, slots=True)
+class SoundOrder:
+    """One command about the sound that its own socket sends."""
+
+    body: type[Body]
+    run: Callable[[SocketSound, Any], Awaitable[Reply]]
 
 
 async def _chat(running: Services, body: ChatCommand) -> Reply:
@@ -66,6 +82,32 @@ async def _volume(running: Services, body: VolumeBody) -> Reply:
     return (await set_volume(running, body)).model_dump(mode="json")
 
 
+async def _microphone(running: Services, body: InputBody) -> Reply:
+    return (await set_input(body, running)).model_dump(mode="json")
+
+
+async def _talk(running: Services, body: TalkBody) -> Reply:
+    return (await talk(body, running)).model_dump(mode="json")
+
+
+async def _listen(sound: SocketSound, body: ListenBody) -> Reply:
+    return await sound.listen(body)
+
+
+async def _listen_end(sound: SocketSound, body: ListenEndBody) -> Reply:
+    return _read(await sound.finish())
+
+
+async def _read(reading: asyncio.Task[TurnHandle | None]) -> dict[str, Any]:
+    handle = await reading
+    return {"turn_id": None if handle is None else handle.turn_id}
+
+
+async def _listen_stop(sound: SocketSound, body: ListenStopBody) -> Reply:
+    await sound.close()
+    return {}
+
+
 async def _module(running: Services, body: ModuleCommand) -> Reply:
     info = await running.modules.set_enabled(body.name, body.enabled)
     return {"module": info.model_dump(mode="json")}
@@ -77,5 +119,13 @@ COMMANDS: dict[str, Command] = {
     "switch_character": Command(SwitchBody, _switch_character),
     "expression": Command(ExpressionBody, _expression),
     "volume": Command(VolumeBody, _volume),
+    "microphone": Command(InputBody, _microphone),
+    "talk": Command(TalkBody, _talk),
     "module": Command(ModuleCommand, _module),
+}
+
+SOUND_ORDERS: dict[str, SoundOrder] = {
+    "listen": SoundOrder(ListenBody, _listen),
+    "listen_end": SoundOrder(ListenEndBody, _listen_end),
+    "listen_stop": SoundOrder(ListenStopBody, _listen_stop),
 }

@@ -27,6 +27,7 @@ from backend.contracts.errors import (
     NotFoundError,
 )
 from backend.contracts.events import UtteranceTranscribed
+from backend.contracts.listening import InputDeviceInfo, ListeningState
 from backend.core.sound import decode_audio
 from backend.playback.player import SpokenPiece
 from backend.storage import turns as turn_rows
@@ -100,10 +101,14 @@ class Device(BaseModel):
 
 
 class Devices(BaseModel):
-    """What can be played on, and what is."""
+    """What can be played on and listened to, and what is."""
 
     outputs: list[Device]
     output: Output
+    inputs: list[InputDeviceInfo]
+    input: ListeningState
+    inputs_problem: str
+    """Why there are no inputs, in words; empty = nothing is wrong."""
 
 
 @router.post("/tts")
@@ -263,13 +268,22 @@ async def list_voices(running: Running) -> list[VoiceInfo]:
 
 @router.get("/devices")
 async def list_devices(running: Running) -> Devices:
-    """Loudspeakers that can be chosen, and what plays now."""
+    """Loudspeakers and microphones that can be chosen, and what plays and listens now."""
+    inputs: list[InputDeviceInfo] = []
+    problem = ""
+    try:
+        inputs = await running.hearing.devices()
+    except EngineUnavailableError as error:
+        problem = error.message
     return Devices(
         outputs=[
             Device(name=one.name, is_default=one.is_default, host_api=one.host_api)
             for one in await running.player.devices()
         ],
         output=_output(running),
+        inputs=inputs,
+        input=running.hearing.state(),
+        inputs_problem=problem,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -104,6 +104,8 @@ class Services:
     voice_data: VoiceData
     training: Jobs
     trainings: Trainings
+    user_name: Callable[[], str]
+    """What the operator is called now."""
     clients: Door
 
 

@@ -20,13 +20,16 @@ from fastapi import APIRouter, WebSocket
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
-from backend.api.commands import COMMANDS, Reply
+from backend.api.bodies import Body
+from backend.api.commands import COMMANDS, SOUND_ORDERS, Reply
 from backend.api.errors import encode, failure, readable
+from backend.api.socket_sound import SocketSound
 from backend.api.state import Services, socket_services
 from backend.contracts.entities import STAGE
 from backend.contracts.errors import AppError, BusyError, ForbiddenError, InvalidInputError
 from backend.contracts.events import Event, Severity
 from backend.core.bus import LEVELS, Published, Subscription
+from backend.core.clock import monotonic_s
 
 logger = logging.getLogger(__name__)
 router = APIRouter()
@@ -44,6 +47,9 @@ FRAME_BYTES = 256 * 1024
 MOST_WAITING_COMMANDS = 32
 MOST_OPEN_REPLIES = 8
 JOINED_KEPT = 64
+
+SOUND_FAULT_EVERY_S = 1.0
+"""A client that sends wrong frames sends many; it is told once a second."""
 
 OVERLAY_TYPES = ("playback.*", "avatar.*", "chat.sentence")
 
@@ -156,6 +162,8 @@ class Client:
         self._filter = Filter(None, "DEBUG", self._is_overlay)
         self._commands: asyncio.Queue[dict[str, Any]] = asyncio.Queue(MOST_WAITING_COMMANDS)
         self._replies: set[asyncio.Task[None]] = set()
+        self._sound = SocketSound(services)
+        self._sound_fault_s = -SOUND_FAULT_EVERY_S
 
     async def serve(self) -> None:
         """Speak until one side ends it."""
@@ -177,6 +185,7 @@ class Client:
         except* _Over as group:
             over = next(_leaves(group))
         finally:
+            await self._sound.close()
             for task in self._replies:
                 task.cancel()
         if over.code and self._socket.client_state is WebSocketState.CONNECTED:
@@ -319,14 +328,8 @@ class Client:
     async def _read(self, subscription: Subscription) -> None:
         while True:
             message = await self._receive()
-            if message.get("bytes") is not None:
-                await self._send_json(
-                    {
-                        "failed": None,
-                        "code": "listen.off",
-                        "message": "Sound was sent, but no microphone is open on this socket.",
-                    }
-                )
+            if (pcm := message.get("bytes")) is not None:
+                await self._hear(pcm)
                 continue
             found = self._parse(message)
             if isinstance(found, dict) and "ping" in found:
@@ -343,6 +346,17 @@ class Client:
                         "message": 'A message is JSON with "subscribe", "ping" or "do" in it.',
                     }
                 )
+
+    async def _hear(self, pcm: bytes) -> None:
+        try:
+            if self._is_overlay:
+                raise ForbiddenError("The overlay token reads only; it sends no sound.")
+            self._sound.feed(pcm)
+        except AppError as error:
+            now_s = monotonic_s()
+            if now_s - self._sound_fault_s >= SOUND_FAULT_EVERY_S:
+                self._sound_fault_s = now_s
+                await self._send_json({"failed": None, **failure(error)})
 
     async def _subscribe(self, value: object, subscription: Subscription) -> None:
         try:
@@ -372,12 +386,18 @@ class Client:
                 command,
                 BusyError(f"{MOST_WAITING_COMMANDS} commands wait already; wait for an answer."),
             )
+        else:
+            if _is_about_sound(command):
+                self._sound.expect_order()
 
     async def _obey(self) -> None:
         """Carry commands out in the order in which they came."""
         while True:
             command = await self._commands.get()
+            is_about_sound = _is_about_sound(command)
             try:
+                if is_about_sound:
+                    self._sound.begin_order()
                 reply = await self._carry_out(command)
             except AppError as error:
                 await self._fail(command, error)
@@ -393,20 +413,19 @@ class Client:
                 )
             else:
                 await self._reply(command, reply)
+            finally:
+                if is_about_sound:
+                    self._sound.end_order()
 
     async def _carry_out(self, command: dict[str, Any]) -> Reply:
         name = command["do"]
-        found = COMMANDS.get(name) if isinstance(name, str) else None
-        if found is None:
-            raise InvalidInputError(
-                f"There is no command {str(name)[:40]!r}; there are {', '.join(sorted(COMMANDS))}."
-            )
-        body = {key: value for key, value in command.items() if key not in ("do", "id")}
-        try:
-            request = found.body.model_validate(body)
-        except ValidationError as error:
-            raise InvalidInputError(readable(error.errors(include_url=False))) from None
-        return await found.run(self._services, request)
+        if isinstance(name, str):
+            if (order := SOUND_ORDERS.get(name)) is not None:
+                return await order.run(self._sound, _request(order.body, command))
+            if (found := COMMANDS.get(name)) is not None:
+                return await found.run(self._services, _request(found.body, command))
+        names = ", ".join(sorted({*COMMANDS, *SOUND_ORDERS}))
+        raise InvalidInputError(f"There is no command {str(name)[:40]!r}; there are {names}.")
 
     async def _reply(self, command: dict[str, Any], reply: Reply) -> None:
         if isinstance(reply, dict):
@@ -432,6 +451,19 @@ class Client:
 
     async def _fail(self, command: dict[str, Any], error: AppError) -> None:
         await self._send_json({"failed": command.get("id"), **failure(error)})
+
+
+def _request(body: type[Body], command: dict[str, Any]) -> Body:
+    given = {key: value for key, value in command.items() if key not in ("do", "id")}
+    try:
+        return body.model_validate(given)
+    except ValidationError as error:
+        raise InvalidInputError(readable(error.errors(include_url=False))) from None
+
+
+def _is_about_sound(command: dict[str, Any]) -> bool:
+    name = command["do"]
+    return isinstance(name, str) and name in SOUND_ORDERS
 
 
 def _frames(pieces: list[bytes]) -> list[tuple[int, int]]:

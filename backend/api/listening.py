@@ -1,0 +1,139 @@
+"""The microphone: chosen, muted, tried and talked through; and what outside programs have heard and read."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Depends
+from pydantic import BaseModel
+
+from backend.api.bodies import IngestAsrBody, IngestChatBody, InputBody, InputTestBody, TalkBody
+from backend.api.errors import FAILURES
+from backend.api.state import Services, services
+from backend.chat.conversations import LONGEST_AUTHOR_CHARS, TurnHandle, clean
+from backend.contracts.errors import NotFoundError
+from backend.contracts.listening import ListeningState
+
+router = APIRouter(prefix="/api", tags=["listening"], responses=FAILURES)
+
+Running = Annotated[Services, Depends(services)]
+
+VIEWERS = "viewers:"
+"""Begins the origin of what viewers write, so that no name of a platform is taken for the operator's window or microphone."""
+
+
+class Tested(BaseModel):
+    """A test recording that is being played back."""
+
+    url: str
+    seconds: float
+
+
+class Ingested(BaseModel):
+    """What became of what was sent."""
+
+    disposition: Literal["partial", "taken_back", "queued", "answering"]
+    """Read along with; without words, no message; waiting for others; being answered."""
+    turn_id: str | None
+    """The turn it became; its reply comes as events."""
+    conversation_id: str
+
+
+@router.get("/listening")
+async def how_it_listens(running: Running) -> ListeningState:
+    """How the microphone is: mode, device, muted or not, and what is wrong."""
+    return running.hearing.state()
+
+
+@router.post("/audio/input")
+async def set_input(body: InputBody, running: Running) -> ListeningState:
+    """Choose the microphone and how it is listened to; remembered."""
+    if body.device and body.device != running.hearing.state().device:
+        known = [one.name for one in await running.hearing.devices()]
+        if body.device not in known:
+            raise NotFoundError(
+                f"There is no microphone {body.device!r}; there are {', '.join(sorted(known)) or 'none'}."
+            )
+    return await running.hearing.set(
+        mode=body.mode,
+        muted=body.muted,
+        device=body.device,
+        gain_db=body.gain_db,
+        guard=body.guard,
+    )
+
+
+@router.post("/audio/input/test")
+async def try_input(running: Running, body: InputTestBody | None = None) -> Tested:
+    """Record some seconds, begin to play them back, and say where they can be fetched."""
+    seconds = (body or InputTestBody()).seconds
+    return Tested(url=await running.hearing.record_test(seconds), seconds=seconds)
+
+
+@router.post("/listening/talk")
+async def talk(body: TalkBody, running: Running) -> ListeningState:
+    """The key of push-to-talk went down or up."""
+    running.hearing.talk(body.down)
+    return running.hearing.state()
+
+
+@router.post("/ingest/asr")
+async def take_transcript(body: IngestAsrBody, running: Running) -> Ingested:
+    """Take what another program has read of what the operator says, as if it had been heard here."""
+    await running.chat.conversation(body.conversation_id)
+    handle = await running.hearing.ingest(
+        body.text,
+        is_final=body.is_final,
+        conversation_id=body.conversation_id,
+        origin="asr",
+        utterance_id=body.utterance_id,
+        author=body.author or "you",
+        language=body.language,
+    )
+    if handle is None:
+        return Ingested(
+            disposition="taken_back" if body.is_final else "partial",
+            turn_id=None,
+            conversation_id=body.conversation_id,
+        )
+    return _taken(running, handle)
+
+
+@router.post("/ingest/chat")
+async def take_chat(body: IngestChatBody, running: Running) -> Ingested:
+    """Take what a viewer wrote; author and platform stay beside it, and it is never taken for the operator's word."""
+    handle = await running.chat.send(
+        body.message,
+        author=_viewer(body, running.user_name()),
+        origin=VIEWERS + body.platform,
+        conversation_id=body.conversation_id,
+    )
+    return _taken(running, handle)
+
+
+def _taken(running: Services, handle: TurnHandle) -> Ingested:
+    # What was just sent is the last one that waits, when anything does.
+    waits = running.chat.queue_length(handle.conversation_id) > 1 or running.chat.is_busy(
+        handle.conversation_id
+    )
+    is_running = running.chat.running_turn(handle.conversation_id) == handle.turn_id
+    return Ingested(
+        disposition="queued" if waits and not is_running else "answering",
+        turn_id=handle.turn_id,
+        conversation_id=handle.conversation_id,
+    )
+
+
+def _viewer(body: IngestChatBody, operator: str) -> str:
+    """The viewer's name; with the platform behind it where it looks like the operator's."""
+    name = " ".join(clean(body.author).split()) or "a viewer"
+    if _look(name) in ("you", _look(operator)):
+        return f"{name[: LONGEST_AUTHOR_CHARS - len(body.platform) - 3]} ({body.platform})"
+    return name
+
+
+def _look(name: str) -> str:
+    """What is left of a name when letters of other widths and what cannot be seen are no difference."""
+    plain = unicodedata.normalize("NFKC", name)
+    return "".join(char for char in plain if char.isalnum()).casefold()
