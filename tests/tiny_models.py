@@ -128,35 +128,44 @@ def whisper_saying(
     language: str = "en",
     *,
     is_multilingual: bool = False,
-    seconds: float = 1.0,
+    shape: tuple[int, int, int] = (64, 2, 1),
 ) -> Path:
     """A Whisper model (13 MB) that reads this text in any sound, and detects this language where it is multilingual.
 
-    All its blocks are zeros, so that what comes next depends on the place in the sentence alone: the position's
-    vector is the wanted token's.
+    Nothing but the place in the sentence decides what comes next: the position's vector is the wanted token's, and the
+    blocks, whose weights are random, give zeros. So it works as long as a real one of its shape for the same words.
+
+    Args:
+        path: Where it goes.
+        text: What it reads.
+        language: What it detects.
+        is_multilingual: Whether it has languages at all.
+        shape: Width, heads and layers of both halves: (384, 6, 4) is Whisper tiny, (512, 8, 6) base.
     """
     import torch
     from whisper.model import ModelDimensions, Whisper
     from whisper.tokenizer import get_tokenizer
 
-    size = 64
+    size, heads, layers = shape
     tokenizer = get_tokenizer(is_multilingual, num_languages=99)
     vocabulary = 51865 if is_multilingual else 51864
-    model = Whisper(ModelDimensions(80, 1500, size, 2, 1, vocabulary, 448, size, 2, 1))
-    for parameter in model.parameters():
-        torch.nn.init.zeros_(parameter)
     torch.manual_seed(1)
+    model = Whisper(
+        ModelDimensions(80, 1500, size, heads, layers, vocabulary, 448, size, heads, layers)
+    )
     tokens = torch.nn.functional.normalize(torch.randn(vocabulary, size), dim=1)
     start = tokenizer.timestamp_begin
-    says = [start, *tokenizer.encode(" " + text), start + round(seconds / 0.02), tokenizer.eot]
+    says = [start, *tokenizer.encode(" " + text), start + 50, tokenizer.eot]
     if is_multilingual:
         says = [tokenizer.to_language_token(language), tokenizer.transcribe, *says]
     with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if ".out." in name or ".mlp.2." in name:
+                parameter.zero_()
         model.decoder.token_embedding.weight.copy_(tokens)
         model.decoder.positional_embedding[: len(says)] = 10 * tokens[says]
         model.decoder.positional_embedding[len(says) :] = 10 * tokens[tokenizer.eot]
         model.decoder.ln.weight.fill_(20.0)
-        model.encoder.ln_post.weight.fill_(1.0)
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.save({"dims": model.dims.__dict__, "model_state_dict": model.state_dict()}, path)
     return path
