@@ -218,6 +218,15 @@ class MainWindow:
         assert isinstance(voice, VoiceTab)
         voice.show_page("voices")
 
+    def open_checkup(self) -> None:
+        """Open the check-up of the live path."""
+        self.show_tab("status")
+        from frontend.tabs.status import StatusTab
+
+        status = self.tabs["status"]
+        assert isinstance(status, StatusTab)
+        status.open_checkup()
+
     def set_talk_key(self, keysym: str) -> None:
         """Hold another key to talk."""
         self.state["microphone.key"] = keysym
@@ -834,6 +843,13 @@ class MainWindow:
                 "volume",
             ),
             Command("help.keys", "Keys", "Help", self.open_keys, "F1", ("<F1>",), "info"),
+            Command(
+                "help.checkup",
+                "Check-up: try everything from microphone to speaker",
+                "Help",
+                self.open_checkup,
+                icon="status",
+            ),
             Command("help.about", "About Luma", "Help", self._about, icon="spark"),
             Command("help.docs", "API page in the browser", "Help", self._api_page, icon="open"),
         ]
