@@ -539,6 +539,9 @@ class Hearing:
 
     def _tell(self) -> None:
         now = self.state()
+        if not self.is_on:
+            # Off is no trouble: at start and stop it is passed through. Who asks is told what it means.
+            now = now.model_copy(update={"problem": ""})
         if now != self._told:
             self._told = now
             self._bus.publish(
