@@ -314,6 +314,11 @@ class Downloads:
                 if path.is_file():
                     path.unlink()
                     found = True
+            if entry.kind == "whisper":
+                # what faster-whisper made of it; a folder that a person put there has no such note
+                made = self._folder / "faster-whisper" / Path(file.path).stem
+                if (made / "made-from.txt").is_file():
+                    shutil.rmtree(made)
         return found
 
     def _check_disk(self, entry: Entry) -> None:

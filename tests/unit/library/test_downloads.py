@@ -222,6 +222,19 @@ async def test_what_was_downloaded_can_be_deleted(tmp_path: Path) -> None:
         await here.http.close()
 
 
+@pytest.mark.parametrize("is_ours", [True, False])
+async def test_what_was_made_of_a_model_goes_with_it(tmp_path: Path, is_ours: bool) -> None:
+    here = shop(tmp_path, "http://127.0.0.1:1/model.pt")
+    here.file.parent.mkdir(parents=True)
+    here.file.write_bytes(DATA)
+    made = tmp_path / "faster-whisper" / "model"
+    made.mkdir(parents=True)
+    (made / ("made-from.txt" if is_ours else "model.bin")).write_text("x")
+    await here.downloads.delete("whisper-test")
+    assert made.exists() is not is_ours
+    await here.http.close()
+
+
 def test_every_entry_has_a_checksum_a_licence_and_a_place_inside_the_models_folder() -> None:
     assert len({entry.id for entry in CATALOGUE}) == len(CATALOGUE)
     lengths = {"sha256": 64, "md5": 32, "git-sha1": 40}
