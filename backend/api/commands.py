@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
@@ -95,12 +94,7 @@ async def _listen(sound: SocketSound, body: ListenBody) -> Reply:
 
 
 async def _listen_end(sound: SocketSound, body: ListenEndBody) -> Reply:
-    return _read(await sound.finish())
-
-
-async def _read(reading: asyncio.Task[TurnHandle | None]) -> dict[str, Any]:
-    handle = await reading
-    return {"turn_id": None if handle is None else handle.turn_id}
+    return await sound.finish()
 
 
 async def _listen_stop(sound: SocketSound, body: ListenStopBody) -> Reply:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from backend.api.bodies import ListenBody
     from backend.api.state import Services
     from backend.chat.conversations import TurnHandle
+    from backend.contracts.listening import DropReason
     from backend.listening.ear import Ear
 
 ORIGIN = "ws"
@@ -31,6 +32,9 @@ PACE = 1.25
 
 LARGEST_FRAME_BYTES = 192_000
 """A second of 96 kHz, six of 16 kHz: the time it takes to look at one is time that nobody else has."""
+
+
+NOTHING_SAID = "Nothing was said since the last message, or silence has ended it already."
 
 
 class NotListeningError(ConflictError):
@@ -85,6 +89,8 @@ class SocketSound:
         self._ear: Ear | None = None
         self._rate_hz = 16_000
         self._own_conversation = ""
+        self._drops = 0
+        self._last_drop: tuple[DropReason, str] = ("no_words", NOTHING_SAID)
         self._waiting: deque[bytes | None] = deque()
         """Frames that came after an order that is not carried out yet; None stands for the order."""
 
@@ -163,11 +169,12 @@ class SocketSound:
         self._ear = await self._services.hearing.open_ear(
             conversation_id, origin=ORIGIN, rate_hz=body.rate_hz, auto_end=body.auto_end
         )
+        self._ear.on_dropped = self._dropped
         self._rate_hz = body.rate_hz
         return {"conversation_id": conversation_id, "rate_hz": body.rate_hz}
 
-    async def finish(self) -> asyncio.Task[TurnHandle | None]:
-        """That was all: read what was said until now; gives the message it became, or None, later.
+    async def finish(self) -> Coroutine[Any, Any, dict[str, Any]]:
+        """That was all: read what was said until now; gives the turn it became later, or why it became none.
 
         Raises:
             NotListeningError: Nothing is listened to.
@@ -176,10 +183,24 @@ class SocketSound:
             raise NotListeningError(
                 'Nobody listens to this socket. Say {"do": "listen", "rate_hz": 16000} first.'
             )
-        task = asyncio.create_task(self._ear.end(), name="reading what a socket said")
+        ear, drops = self._ear, self._drops
+        reading = asyncio.create_task(ear.end(), name="reading what a socket said")
         # It begins to run, and has its place among the frames then.
         await asyncio.sleep(0)
-        return task
+        return self._outcome(reading, drops)
+
+    async def _outcome(
+        self, reading: asyncio.Task[TurnHandle | None], drops: int
+    ) -> dict[str, Any]:
+        handle = await reading
+        if handle is not None:
+            return {"turn_id": handle.turn_id}
+        reason, detail = self._last_drop if self._drops > drops else ("no_words", NOTHING_SAID)
+        return {"turn_id": None, "reason": reason, "detail": detail}
+
+    def _dropped(self, reason: DropReason, detail: str) -> None:
+        self._drops += 1
+        self._last_drop = (reason, detail)
 
     async def close(self) -> None:
         """Listen no more; what was not read yet is dropped."""
