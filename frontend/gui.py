@@ -451,6 +451,8 @@ class MainWindow:
         """Hand out what has arrived and draw; tests call it instead of waiting for the timer."""
         handed = self.backend.drain(DRAIN_S, self._on_event, self._on_connection)
         now = time.monotonic()
+        if handed:
+            self.microphone.flush()
         if handed and self.current in self.tabs:
             self.tabs[self.current].flush()
         if now - self._hidden_flush >= HIDDEN_FLUSH_S:

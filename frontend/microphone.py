@@ -89,6 +89,13 @@ READERS = {
     "sphinx": "Sphinx",
     "script": "a script, for tests",
 }
+CHOSEN_BY = {
+    "faster_whisper": "WHISPER_MODEL",
+    "whisper": "WHISPER_MODEL",
+    "openai_compatible": "STT_OPENAI_MODEL",
+    "sphinx": "STT_CHAIN",
+}
+"""The setting to look at when a recogniser was slow."""
 NEED_MODELS = ("whisper", "faster_whisper")
 _SETTING = re.compile(r"\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\b")
 
@@ -180,6 +187,7 @@ class Microphone:
         self._changes: dict[str, Any] = {}
         self._notes: dict[str, str] = {}
         self._sent: dict[str, Any] = {}
+        self._level_due = False
         self._sent_talk = False
         self._busy = False
 
@@ -330,8 +338,9 @@ class Microphone:
             case ListeningLevel():
                 self.level_db = max(SILENCE_DB, event.level_dbfs)
                 self.peak_db = max(SILENCE_DB, event.peak_dbfs)
-                self.speech, self.clipped = event.speech, event.clipped
-                self._tell("level")
+                self.speech = event.speech
+                self.clipped = event.clipped or (self.clipped and self._level_due)
+                self._level_due = True
             case ListeningChanged():
                 self._take(event.listening)
             case UtteranceStarted():
@@ -367,6 +376,12 @@ class Microphone:
                 self._duck(event.is_ducked)
             case PlaybackFinished():
                 self._duck(False)
+
+    def flush(self) -> None:
+        """Show the newest level, however many have arrived; the window calls it once per drain."""
+        if self._level_due:
+            self._level_due = False
+            self._tell("level")
 
     def taken_note(self, text: str) -> str:
         """Who read a message that was just said; empty when it was not said."""
@@ -548,6 +563,13 @@ def reader_of(settings: Mapping[str, SettingInfo], services: Mapping[str, Servic
 
 
 def setting_of(detail: str, known: Iterable[str]) -> str:
-    """The setting that a text names; empty when it names none that there is."""
+    """The setting behind a wait: the one its words name, else the one that chose the recogniser they begin with.
+
+    Empty when there is none of that name.
+    """
     names = set(known)
-    return next((name for name in _SETTING.findall(detail) if name in names), "")
+    found = next((name for name in _SETTING.findall(detail) if name in names), "")
+    if not found:
+        reader = detail.split(" ")[0].partition("/")[0].rstrip(",;:")
+        found = CHOSEN_BY.get(reader, "")
+    return found if found in names else ""

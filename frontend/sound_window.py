@@ -176,7 +176,7 @@ class SoundWindow(tk.Toplevel):
         """Record five seconds and hear them."""
         if self.phase != "idle":
             return
-        self.phase, self._loudest_db = "recording", SILENCE_DB
+        self.phase, self._loudest_db, self._levels = "recording", SILENCE_DB, 0
         self._microphone.test(self._tested, self._not_tested)
         self._count_down(round(TEST_S))
 
@@ -630,7 +630,11 @@ class SoundWindow(tk.Toplevel):
     def _judge(self) -> None:
         self._end_test()
         loudest = self._loudest_db
-        if loudest <= SILENCE_DB:
+        if self._stage.sink == "none":
+            words, color = "Recorded; AUDIO_SINK is none, so you cannot hear it.", "warn"
+        elif loudest <= SILENCE_DB and self._levels:
+            words, color = "Only silence arrived. Is this the right microphone?", "warn"
+        elif loudest <= SILENCE_DB:
             words, color = "Done. Could you hear yourself?", "text2"
         elif loudest >= LOUD_DB:
             words, color = "Too loud: turn the gain down a little.", "warn"
@@ -709,12 +713,12 @@ class SoundWindow(tk.Toplevel):
     def _gone(self, event: tk.Event[tk.Misc]) -> None:
         if event.widget is not self:
             return
+        if SoundWindow._current is self:
+            SoundWindow._current = None
         self._is_open = False
-        self._microphone.hold(False)
-        for end in self._ends:
+        for end in self._ends:  # before the key is let go: nothing may be shown any more
             end()
+        self._talk.let_go()
         for job in (self._clip_job, self._test_job):
             if job is not None:
                 self.after_cancel(job)
-        if SoundWindow._current is self:
-            SoundWindow._current = None

