@@ -1,17 +1,28 @@
 """Cut a reply into sentences that can be spoken, while it is still being written.
 
 A sentence leaves as soon as its end mark and the space after it have arrived, where both may mean something else
-("am 3. Oktober", "'Why?' he asked") with the character after that. The first clause of a reply leaves even
-earlier, at a comma, so that the voice starts while the model writes. Nothing is lost or changed: the pieces joined give
-the text back, but for white space.
+("am 3. Oktober", "'Why?' he asked") with the character after that. The first clause of a long first sentence leaves
+even earlier, so that the voice starts while the model writes; what follows is no longer than can be spoken in time by a
+voice that needs half a second for a second of sound. Nothing is lost or changed: the pieces
+joined give the text back, but for white space.
 """
 
 from __future__ import annotations
 
+import math
 import re
 
 FIRST_CLAUSE_CHARS = 24
 """A first clause shorter than this would sound chopped off; about 1.5 s of speech."""
+
+SHORT_REST_CHARS = 12
+"""A sentence that ends so soon after a clause is short: it stays whole."""
+
+NO_CLAUSE_CHARS = 60
+"""A sentence that has no comma up to here is cut before an "and" or "because"."""
+
+SHORTEST_LIMIT_CHARS = 40
+"""Pieces are not cut shorter than this only to keep a slow voice ahead."""
 
 LONGEST_CHARS = 280
 """A piece longer than this is cut at a comma or space: no engine should wait for, or choke on, an endless sentence."""
@@ -43,9 +54,29 @@ AFTER_ORDINALS = frozenset(
 )
 """What follows a number whose dot does not end the sentence, as in "am 3. Oktober" (German)."""
 
+CONJUNCTIONS = frozenset(
+    """and but because so while which although though unless until whereas or
+    und aber weil dass obwohl während denn oder
+    et mais parce puisque tandis ou
+    y pero porque aunque mientras""".split()
+)
+"""English, German, French, Spanish words that a clause can begin with."""
+
+_PAIRS = {
+    "“": "”",
+    "„": "“",
+    "«": "»",
+    "»": "«",
+    "(": ")",
+    "[": "]",
+    "「": "」",
+    "『": "』",
+    "（": "）",
+}
 _CLOSERS = "\"'”’»)]}」』）】〉》"
 _ENDS = ".!?…\u061f\u06d4\u0964"  # the last three: Arabic, Urdu, Hindi
 _WIDE_ENDS = "。！？｡"
+_WIDE_CLAUSES = "、，；："
 _CLAUSE = re.compile(r"[,;:—–、，；：]")
 _WORD_BEFORE = re.compile(r"(\S+)$")
 _SPEAKABLE = re.compile(r"\w", re.UNICODE)
@@ -65,6 +96,9 @@ class SentenceSplitter:
         self._is_first = True
         self._scanned = 0
         self._first_clause_chars = first_clause_chars
+        self._given = 0
+        self._is_too_long = False
+        self._first = 0
 
     def feed(self, piece: str) -> list[str]:
         """Add text; return the sentences it completed, stripped, in order."""
@@ -73,6 +107,7 @@ class SentenceSplitter:
         while (cut := self._next_cut()) is not None:
             sentence, self._text = self._text[:cut].strip(), self._text[cut:].lstrip()
             self._scanned = 0
+            self._is_too_long = False
             if not sentence:
                 continue
             if not _SPEAKABLE.search(sentence) and found:
@@ -80,6 +115,8 @@ class SentenceSplitter:
                 continue
             found.append(sentence)
             self._is_first = False
+            self._first = self._first or len(sentence)
+            self._given += len(sentence)
         return found
 
     def pause(self) -> list[str]:
@@ -104,6 +141,7 @@ class SentenceSplitter:
         if text.startswith(_FENCE) and len(text) < LONGEST_CODE_CHARS:
             return self._end_of_code()
         index = self._scanned
+        clause_from, limit = self._limits()
         while index < len(text):
             char = text[index]
             if char == "\n":
@@ -122,18 +160,83 @@ class SentenceSplitter:
                         return cut
                 index = end
                 continue
-            if (
-                self._is_first
-                and index + 1 >= self._first_clause_chars
-                and _CLAUSE.match(char)
-                and self._ends_clause(index)
-            ):
-                return index + 1
+            if index + 1 >= limit and not self._is_too_long:
+                if len(text) <= index + SHORT_REST_CHARS and "\n" not in text[index:]:
+                    break
+                self._is_too_long = True
+                if (cut := self._last_clause(limit)) is not None:
+                    return cut
+            if index + 1 >= clause_from:
+                is_worth = self._is_cut(index, limit)
+                if is_worth is None:
+                    break
+                if is_worth:
+                    return index + 1
             index += 1
         self._scanned = min(index, len(text))
         if len(text) > LONGEST_CHARS:
             return self._forced_cut()
         return None
+
+    def _limits(self) -> tuple[float, float]:
+        """From where on a clause leaves by itself, and where a piece has become too long for what is spoken so far."""
+        if self._first_clause_chars > LONGEST_CHARS:
+            return math.inf, math.inf
+        if self._is_first:
+            return self._first_clause_chars, math.inf
+        # At a real-time factor of 0.5 all that was given took half its length to speak, and was heard from the end of
+        # the first piece's half on: half of both is left to be heard when the next piece is begun, and that takes half.
+        limit = max(SHORTEST_LIMIT_CHARS, self._given + self._first)
+        return (limit, limit) if limit < LONGEST_CHARS else (math.inf, math.inf)
+
+    def _is_cut(self, index: int, limit: float) -> bool | None:
+        """Whether a clause ends with the mark, or before the "and", at ``index``; None = not known yet."""
+        text = self._text
+        if _CLAUSE.match(text[index]):
+            if index + 1 >= len(text) and text[index] not in _WIDE_CLAUSES:
+                return None
+            if not self._ends_clause(index):
+                return False
+        elif text[index].isspace() and index + 1 >= min(NO_CLAUSE_CHARS, limit):
+            word = _NEXT_WORD.match(text, index + 1)
+            if word is None or word.end() >= len(text):
+                return None
+            if word[0].lower() not in CONJUNCTIONS:
+                return False
+        else:
+            return False
+        if not self._is_open_to_cut(index):
+            return False
+        rest = text[index + 1 :].lstrip(" \t")
+        if any(mark in _ENDS + _WIDE_ENDS + "\n" for mark in rest[:SHORT_REST_CHARS]):
+            return False
+        return True if len(rest) >= SHORT_REST_CHARS else None
+
+    def _last_clause(self, limit: float) -> int | None:
+        """Where the last clause ends before ``limit``."""
+        for index in range(min(int(limit), len(self._text)) - 1, FIRST_CLAUSE_CHARS - 2, -1):
+            if _CLAUSE.match(self._text[index]) and self._is_cut(index, limit):
+                return index + 1
+        return None
+
+    def _is_open_to_cut(self, index: int) -> bool:
+        """Whether no number, abbreviation, quotation or bracket would be torn apart at ``index``."""
+        text = self._text
+        before, after = text[:index], text[index + 1 :].lstrip()
+        if before[-1:].isdigit() and after[:1].isdigit():
+            return False  # "1, 2, 3", "March 3, 2024"
+        word = _WORD_BEFORE.search(before[-24:])
+        if word is not None and word[1].rstrip(".").lower() in ABBREVIATIONS | BEFORE_NUMBERS:
+            return False  # "e.g., this"
+        if before.count('"') % 2:
+            return False
+        closing: list[str] = []
+        for mark in before:
+            if closing and mark == closing[-1]:
+                closing.pop()
+            elif mark in _PAIRS:
+                closing.append(_PAIRS[mark])
+        return not closing
 
     def _end_of_code(self) -> int | None:
         close = self._text.find(_FENCE, len(_FENCE))
@@ -204,7 +307,7 @@ class SentenceSplitter:
 
     def _ends_clause(self, index: int) -> bool:
         text = self._text
-        if text[index] in "、，；：":
+        if text[index] in _WIDE_CLAUSES:
             return True
         return index + 1 < len(text) and text[index + 1].isspace()
 

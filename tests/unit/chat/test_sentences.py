@@ -1,12 +1,20 @@
 """Sentences leave early, whole, and unchanged."""
 
+import itertools
 import random
+import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.chat.sentences import LONGEST_CHARS, SentenceSplitter, speakable
+from backend.chat.sentences import (
+    FIRST_CLAUSE_CHARS,
+    LONGEST_CHARS,
+    SHORTEST_LIMIT_CHARS,
+    SentenceSplitter,
+    speakable,
+)
 
 
 def split(text: str, *, by: int = 3, first_clause_chars: int = 10_000) -> list[str]:
@@ -80,6 +88,107 @@ def test_the_first_clause_leaves_before_the_sentence_has_ended() -> None:
     assert splitter.feed(" all of it, please, now. ") == [
         "and I want to hear all of it, please, now."
     ]
+
+
+LONG = [
+    (
+        "Well, I think so myself, yes. And then we go home, because it is late and dark outside, and I am tired of"
+        " all this walking around.",
+        [
+            "Well, I think so myself, yes.",
+            "And then we go home, because it is late and dark outside,",
+            "and I am tired of all this walking around.",
+        ],
+    ),
+    (
+        "Sure! I think that, given the circumstances, we should wait until the storm has passed, because nobody wants"
+        " to get wet.",
+        [
+            "Sure!",
+            "I think that, given the circumstances,",
+            "we should wait until the storm has passed,",
+            "because nobody wants to get wet.",
+        ],
+    ),
+    (
+        'She said "well, if you really want to know, I would not do that" and left the room before anybody answered.',
+        [
+            'She said "well, if you really want to know, I would not do that"',
+            "and left the room before anybody answered.",
+        ],
+    ),
+    (
+        "On March 3, 2024, I bought apples, e.g., red ones, green ones and yellow ones for the house.",
+        [
+            "On March 3, 2024, I bought apples, e.g., red ones,",
+            "green ones and yellow ones for the house.",
+        ],
+    ),
+    (
+        "The whole idea of building a house out of nothing but paper and glue seemed strange to everybody.",
+        [
+            "The whole idea of building a house out of nothing but paper",
+            "and glue seemed strange to everybody.",
+        ],
+    ),
+    ("It is (as far as I know, at least) not far, so let us go now.", None),
+    ("Hello there, my friend.", ["Hello there, my friend."]),
+    (
+        "おはようございます、今日はとてもいい天気ですね、散歩に行きましょうか、それとも家でゆっくりしますか。",
+        [
+            "おはようございます、今日はとてもいい天気ですね、",
+            "散歩に行きましょうか、それとも家でゆっくりしますか。",
+        ],
+    ),
+    (
+        "Ich weiß nicht genau, ob das so stimmt, aber ich glaube, dass wir es herausfinden können, wenn wir warten.",
+        [
+            "Ich weiß nicht genau, ob das so stimmt,",
+            "aber ich glaube, dass wir es herausfinden können, wenn wir warten.",
+        ],
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), LONG)
+def test_a_long_beginning_leaves_in_clauses_however_it_comes(
+    text: str, expected: list[str] | None
+) -> None:
+    found = split(text, by=1, first_clause_chars=FIRST_CLAUSE_CHARS)
+    for by in (2, 3, 7, 20, 1000):
+        assert split(text, by=by, first_clause_chars=FIRST_CLAUSE_CHARS) == found
+    if expected is not None:
+        assert found == expected
+    assert "".join("".join(found).split()) == "".join(text.split())
+
+
+def test_a_bracket_is_not_torn_apart() -> None:
+    found = split(LONG[5][0], first_clause_chars=FIRST_CLAUSE_CHARS)
+    assert found[0].count("(") == found[0].count(")") == 1
+
+
+def test_pieces_grow_until_the_voice_is_far_ahead() -> None:
+    clause = "this is one more clause of it, "
+    found = split(clause.capitalize() + clause * 30, first_clause_chars=FIRST_CLAUSE_CHARS)
+    lengths = [len(piece) for piece in found]
+    assert lengths[0] < 40
+    # A voice that needs half a second for a second of sound: each piece is ready before the ones before it are heard.
+    ready = heard = 0.5 * lengths[0]
+    for length, following in itertools.pairwise(lengths):
+        heard += length
+        ready += 0.5 * following
+        assert ready <= heard + 0.5 * SHORTEST_LIMIT_CHARS - 0.5 * lengths[0]
+    assert max(lengths) > 200
+
+
+def test_a_long_text_is_scanned_in_no_time() -> None:
+    splitter = SentenceSplitter()
+    splitter.feed("I see, so this is what it is like when it begins, you know. ")
+    text = "word, " * 40 + "nothing but words " * 300
+    began_s = time.perf_counter()
+    for start in range(0, len(text), 4):
+        splitter.feed(text[start : start + 4])
+    assert time.perf_counter() - began_s < 0.5
 
 
 def test_an_endless_sentence_is_cut_at_a_space() -> None:
