@@ -62,6 +62,7 @@ class BargeIn:
         self._turns = turns
         self._options = options
         self._state: Literal["nothing", "unsure", "interrupted"] = "nothing"
+        self._is_on = False
         self._has_ducked = False
         self._task: asyncio.Task[bool] | None = None
 
@@ -78,17 +79,18 @@ class BargeIn:
     def began(self) -> None:
         """Something that sounds like speech began."""
         self._state = "nothing"
+        self._is_on = True
         self._look()
 
     def again(self) -> None:
         """It goes on after a pause."""
-        if self._state == "nothing":
-            self._look()
+        self._is_on = True
+        self._look()
 
     def speech(self, speech_ms: float) -> None:
         """So much speech was heard of it so far; called with every frame."""
-        # She may have begun to speak only after the person did.
-        self._look()
+        if self._is_on:
+            self._look()  # she may have begun to speak only after the person did
         if self._state == "unsure" and speech_ms >= self._options().barge_in_ms:
             self._interrupt(f"{speech_ms:.0f} ms of speech")
 
@@ -109,6 +111,7 @@ class BargeIn:
     def nothing(self) -> None:
         """It was nothing, or it is over."""
         self._state = "nothing"
+        self._is_on = False
         self._unduck()
 
     async def settled(self) -> None:

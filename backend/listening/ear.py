@@ -205,6 +205,16 @@ class Ear:
         """Name of the voice detector that works."""
         return self._vad.name
 
+    @property
+    def waiting_s(self) -> float:
+        """Sound that was fed and is not followed yet."""
+        return self._waiting_bytes / 2 / RATE_HZ
+
+    @property
+    def kept_s(self) -> float:
+        """Sound that is kept in case it belongs to an utterance."""
+        return len(self._sound) / 2 / RATE_HZ
+
     # --- sound and orders ---
 
     def feed(self, pcm: bytes) -> None:
