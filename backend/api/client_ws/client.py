@@ -276,9 +276,9 @@ class Client:
         await self._close_ears()
         # The same client may have connected again and taken it over.
         is_own = self._door.in_use.get(conversation.id) is self
-        if self._turns.show is not None or (is_own and chat.queue_length(conversation.id)):
+        if self._turns.is_showing or (is_own and chat.queue_length(conversation.id)):
             await self._interrupt(conversation.id, None, waiting_too=is_own)
-        self._turns.close(new_message=False)
+        self._turns.close()
         chat.leave(conversation.id, self._turns)
         if not is_own:
             return
@@ -317,14 +317,12 @@ class Client:
         self._turns.typed.discard(handle.turn_id)
         if turn.outcome == "failed" or turn.error:
             self.tell(messages.error(NOT_ANSWERED))
-        if self._turns.show is None and not self._is_reading:
-            # It ended before anything was shown: what was begun for it is closed.
-            self._turns.close(new_message=False)
+        self._turns.stored(handle.turn_id, is_reading=self._is_reading)
 
     async def _speak_by_itself(self, said: messages.AiSpeak) -> None:
-        if self._conversation is not None and self._running.chat.is_busy(self._conversation.id):
-            return  # it speaks already
         conversation = await self._own()
+        if self._turns.is_open or self._running.chat.queue_length(conversation.id):
+            return  # it speaks already
         self.tell(messages.full_text(SPEAKS_BY_ITSELF))
         how_long = (
             f" for {said.idle_time:.0f} seconds" if said.idle_time and said.idle_time > 0 else ""
@@ -344,8 +342,8 @@ class Client:
             return
         if self._is_reading:
             await self._close_ears()
-            self._turns.close(new_message=False)
-        if self._turns.show is not None:
+            self._turns.not_understood()
+        if self._turns.is_showing:
             heard = None if said.text is None else self._turns.spelled(said.text)
             await self._interrupt(conversation.id, heard)
             for other in self._door.others(self):
@@ -425,8 +423,7 @@ class Client:
                 self._turns.give_up(NOTHING_HEARD)
             # Else where it ended was found out here; the client repeats what it was told.
             return
-        if self._turns.show is None:
-            self._turns.open()
+        self._turns.open()
         self._is_reading = True
         self._spawn(self._understand(ear))
 

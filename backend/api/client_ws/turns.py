@@ -43,7 +43,7 @@ class _Sent:
 
 
 class Turns:
-    """The turns of one client, as `backend.chat.turn.Audience`.
+    """The turns of one client, one at a time, as `backend.chat.turn.Audience`.
 
     Args:
         outbox: Where to.
@@ -71,8 +71,15 @@ class Turns:
         """A show for what came from this client; whoever asked over REST fetches the sounds."""
         return Show(self, request) if request.origin in (ORIGIN, BY_ITSELF) else None
 
+    @property
+    def is_showing(self) -> bool:
+        """Whether a reply is being shown, or was and is still being played."""
+        return self.show is not None and not self.show.is_over
+
     def open(self) -> None:
-        """Say that it is being thought, unless that was said; nothing while a turn is still shown."""
+        """Say that it is being thought, unless that was said; nothing while a reply is shown."""
+        if self.show is not None and self.show.is_over:
+            self.close()
         if self.is_open:
             return
         self.is_open = True
@@ -82,23 +89,41 @@ class Turns:
         self.outbox.put(messages.control("conversation-chain-start"))
         self.outbox.put(messages.full_text(messages.THINKING))
 
-    def close(self, *, new_message: bool = True) -> None:
+    def stored(self, turn_id: str, *, is_reading: bool = False) -> None:
+        """A turn has ended and is in the history: its chain ends too, whether anything was shown in it or not.
+
+        Args:
+            turn_id: Which turn.
+            is_reading: What is said right now is being read; a chain without a reply was begun for that.
+        """
+        if self.show is not None and self.show.request.turn_id != turn_id:
+            return
+        if self.show is not None or not is_reading:
+            self.close()
+
+    def close(self) -> None:
         """End the chain."""
         if not self.is_open:
             return
         self.is_open = False
-        self.show = None
-        if new_message:
+        show, self.show = self.show, None
+        if show is not None:
             self.outbox.put({"type": "force-new-message"})
         self.outbox.put(messages.control("conversation-chain-end"))
 
     def give_up(self, why: str) -> None:
-        """Nothing came of what was begun: say why, and end the chain when no turn is shown in it."""
+        """Nothing came of what was begun: say why."""
         self.outbox.put(messages.error(why))
+        self.not_understood()
+
+    def not_understood(self) -> None:
+        """Nothing came of what was begun: end the chain when no reply is shown in it."""
+        if self.show is not None and self.show.is_over:
+            self.close()
         if self.show is None:
             # The client thinks already, whether it was told to or not.
             self.is_open = True
-            self.close(new_message=False)
+            self.close()
 
     async def held(self) -> None:
         """Wait until the client takes sound again."""
@@ -111,7 +136,6 @@ class Turns:
         self._was_interrupted = True
         if not self.is_asked_to_stop:
             self.outbox.put(messages.control("interrupt"))
-        self.close()
 
     def started(self, text: str) -> dict[str, str] | None:
         """A sentence begins to sound at the client; what is shown of it, None when it is none of ours."""
@@ -134,6 +158,8 @@ class Show:
     turns: Turns
     request: Request
     where: str = ORIGIN
+    is_over: bool = False
+    """Everything was sent and played, or it was stopped; the chain ends as soon as the turn is stored."""
     _sent: list[_Sent] = field(default_factory=list)
     _performance: Performance | None = None
     _acknowledged: asyncio.Event = field(default_factory=asyncio.Event)
@@ -182,11 +208,12 @@ class Show:
             except TimeoutError:
                 pass  # such a client has played it, or never will
         performance.heard[:] = [sent.text for sent in self._sent if sent.text]
-        self.turns.close()
+        self.is_over = True
 
     async def stop(self, performance: Performance) -> None:
         """End it where it is."""
         performance.heard[:] = self._heard()
+        self.is_over = True
         self.turns.cut()
 
     def acknowledged(self) -> None:
