@@ -1,0 +1,206 @@
+"""Watches a Luma that a benchmark has started, from inside: on PYTHONPATH, Python runs this file before the program.
+
+Does nothing unless WATCH_SOCKET names a path and the process is main.py; its engines inherit both. One thread of its own answers
+there, a line of JSON for a word: ``tasks`` (coroutines of the backend's loop by name), ``objects`` (living ones by type), ``traced``
+(what was allocated since the last time, by line; tracemalloc runs from the first on), ``beat`` (begin to measure the loop) and
+``beats`` (end it, with what was measured).
+
+The beat asks the loop to be called every 5 ms and notes how late that is, how much of that the loop's thread computed, how much
+other threads of the process did, and how long it stood in the system's queue for a core. A second thread notes where the loop is
+when a beat is overdue.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import os
+import socket
+import sys
+import threading
+import time
+import traceback
+import tracemalloc
+from collections import Counter
+from pathlib import Path
+
+EVERY_S = 0.005
+LATE_S = 0.02
+"""From here on it is noted what the loop was doing."""
+MOST_STALLS = 400
+TRACED_FRAMES = 6
+
+
+def _loop() -> asyncio.AbstractEventLoop:
+    # The collector does not list it: the program freezes what its start has made.
+    tasks: list[asyncio.Task[object]] = list(asyncio.tasks._all_tasks)  # type: ignore[attr-defined]  # of all loops; nothing public lists them
+    return next(task.get_loop() for task in tasks if task.get_loop().is_running())
+
+
+class Beat:
+    """Measures how late the loop calls back.
+
+    Attributes:
+        beats: Seconds late, of these computed by the loop's thread, computed by others, waited for a core.
+        stalls: Of the longest: when, how late, and where the loop and the other threads were.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.beats: list[tuple[float, float, float, float]] = []
+        self.stalls: list[dict[str, object]] = []
+        self._loop = loop
+        self._is_over = False
+        self._due_s = 0.0
+        self._thread_id = 0
+        self._queue: Path = Path()
+        self._before = (0.0, 0.0, 0.0)
+        self._seen: dict[str, object] | None = None
+        self._collecting_s = 0.0
+        self._collected_s = 0.0
+        loop.call_soon_threadsafe(self._begin)
+        self._watcher = threading.Thread(target=self._watch, name="watching the loop", daemon=True)
+        self._watcher.start()
+
+    def end(self) -> None:
+        """Measure no more."""
+        self._is_over = True
+        self._watcher.join()
+        if self._collect in gc.callbacks:
+            gc.callbacks.remove(self._collect)
+
+    def _begin(self) -> None:
+        self._thread_id = threading.get_ident()
+        self._queue = Path(f"/proc/self/task/{threading.get_native_id()}/schedstat")
+        gc.callbacks.append(self._collect)
+        self._before = self._clocks()
+        self._due_s = time.monotonic() + EVERY_S
+        self._loop.call_later(EVERY_S, self._beat)
+
+    def _clocks(self) -> tuple[float, float, float]:
+        mine_s = time.thread_time()
+        return mine_s, time.process_time() - mine_s, int(self._queue.read_bytes().split()[1]) / 1e9
+
+    def _beat(self) -> None:
+        now_s = time.monotonic()
+        late_s = now_s - self._due_s
+        clocks = self._clocks()
+        spent = tuple(after - before for after, before in zip(clocks, self._before, strict=True))
+        self.beats.append((late_s, spent[0], spent[1], spent[2]))
+        if late_s > LATE_S and len(self.stalls) < MOST_STALLS:
+            seen, self._seen = self._seen, None
+            self.stalls.append(
+                {
+                    "late_ms": round(late_s * 1000, 1),
+                    "loop_ms": round(spent[0] * 1000, 1),
+                    "others_ms": round(spent[1] * 1000, 1),
+                    "queued_ms": round(spent[2] * 1000, 1),
+                    "collecting_ms": round(self._collected_s * 1000, 1),
+                    **(seen or {}),
+                }
+            )
+        self._seen = None
+        self._collected_s = 0.0
+        if self._is_over:
+            return
+        self._before = clocks
+        self._due_s = time.monotonic() + EVERY_S
+        self._loop.call_later(EVERY_S, self._beat)
+
+    def _collect(self, phase: str, info: dict[str, int]) -> None:
+        if phase == "start":
+            self._collecting_s = time.monotonic()
+        else:
+            self._collected_s += time.monotonic() - self._collecting_s
+
+    def _watch(self) -> None:
+        names = {}
+        while not self._is_over:
+            time.sleep(EVERY_S)
+            if self._due_s and time.monotonic() - self._due_s > LATE_S and self._seen is None:
+                frames = sys._current_frames()
+                names = {one.ident: one.name for one in threading.enumerate()}
+                self._seen = {
+                    "loop": _where(frames.pop(self._thread_id, None), 12),
+                    "threads": {
+                        names.get(ident, "?"): _where(frame, 2)
+                        for ident, frame in frames.items()
+                        if names.get(ident) not in ("watching", "watching the loop")
+                    },
+                }
+
+
+def _where(frame: object, most: int) -> list[str]:
+    stack = traceback.extract_stack(frame)  # type: ignore[arg-type]  # a frame, or None for this one
+    return [f"{Path(one.filename).name}:{one.lineno} {one.name}" for one in stack[-most:]]
+
+
+class Watch:
+    """Answers what is asked."""
+
+    def __init__(self) -> None:
+        self._found: asyncio.AbstractEventLoop | None = None
+        self._beat: Beat | None = None
+        self._snapshot: tracemalloc.Snapshot | None = None
+
+    def serve(self, path: str) -> None:
+        """Answer one caller after the other."""
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(path)
+            listener.listen()
+            while True:
+                caller, _ = listener.accept()
+                with caller, caller.makefile("rw") as lines:
+                    for line in lines:
+                        lines.write(json.dumps(self.answer(line.strip())) + "\n")
+                        lines.flush()
+
+    def answer(self, word: str) -> object:
+        """The answer to one word."""
+        if self._found is None:
+            self._found = _loop()
+        match word:
+            case "tasks":
+                return Counter(
+                    getattr(task.get_coro(), "__qualname__", "?")
+                    for task in asyncio.all_tasks(self._found)
+                )
+            case "objects":
+                gc.collect()
+                kinds = Counter(
+                    f"{type(one).__module__}.{type(one).__qualname__}" for one in gc.get_objects()
+                )
+                return dict(kinds.most_common(400))
+            case "traced":
+                return self._traced()
+            case "beat":
+                self._beat = Beat(self._found)
+                return True
+            case "beats":
+                assert self._beat is not None
+                beat, self._beat = self._beat, None
+                beat.end()
+                return {"beats": beat.beats, "stalls": beat.stalls}
+        return None
+
+    def _traced(self) -> list[str]:
+        if not tracemalloc.is_tracing():
+            tracemalloc.start(TRACED_FRAMES)
+            return []
+        gc.collect()
+        now = tracemalloc.take_snapshot()
+        before, self._snapshot = self._snapshot, now
+        if before is None:
+            return []
+        grown = now.compare_to(before, "traceback")[:40]
+        return [
+            f"{one.size_diff / 1024:+.1f} kB ({one.count_diff:+d}): " + " < ".join(
+                f"{Path(frame.filename).name}:{frame.lineno}" for frame in reversed(one.traceback)
+            )
+            for one in grown
+        ]  # fmt: skip
+
+
+_path = os.environ.get("WATCH_SOCKET")  # noqa: TID251  a benchmark's, no setting
+if _path and any(one.endswith("main.py") for one in sys.orig_argv):
+    threading.Thread(target=Watch().serve, args=(_path,), name="watching", daemon=True).start()
