@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import tkinter as tk
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,10 +31,11 @@ sys.path.insert(0, str(ROOT))
 
 from frontend.client import BackendClient
 from frontend.gui import MainWindow
+from frontend.sound_window import SoundWindow
 from frontend.theme import DARK, LIGHT, rgb
 from frontend.window_state import write_state
 
-TABS = ("chat", "voice", "voices", "logs", "status")
+TABS = ("chat", "voice", "voices", "logs", "status", "sound")
 PAGES = {"voice": "train", "voices": "voices"}
 """Pictures that are pages of the Voice tab."""
 READ_ALOUD = (
@@ -167,7 +169,9 @@ class Photographer:
         self.run(0.5)
 
     def picture(self, tab: str, file: Path, size: tuple[int, int], *, sound: bool = False) -> int:
-        """Show a tab and save it; the file's size in bytes."""
+        """Show a tab, or the window of microphone and sound, and save it; the file's size in bytes."""
+        if tab == "sound":
+            return self.sound_picture(file)
         page = PAGES.get(tab)
         self.window.show_tab("voice" if page else tab)
         if page:
@@ -181,14 +185,26 @@ class Photographer:
         if tab == "logs":
             self.window.root.focus_set()
         self.run(2.5)
-        root = self.window.root
-        left, top = root.winfo_rootx(), root.winfo_rooty()
-        box = (left, top, left + size[0], top + size[1])
-        linux = sys.platform.startswith("linux")
-        image = ImageGrab.grab(bbox=box, xdisplay="") if linux else ImageGrab.grab(bbox=box)
+        image = grab(self.window.root, size)
         if sound and tab == "chat":
             self.stop()
         return save(image, file)
+
+    def sound_picture(self, file: Path) -> int:
+        """The window of microphone and sound; the file's size in bytes."""
+        window = SoundWindow.open(self.window)
+        self.run(2.5)
+        image = grab(window, (window.winfo_width(), window.winfo_height()))
+        window.close()
+        return save(image, file)
+
+
+def grab(window: tk.Misc, size: tuple[int, int]) -> Image.Image:
+    """What a window shows."""
+    left, top = window.winfo_rootx(), window.winfo_rooty()
+    box = (left, top, left + size[0], top + size[1])
+    linux = sys.platform.startswith("linux")
+    return ImageGrab.grab(bbox=box, xdisplay="") if linux else ImageGrab.grab(bbox=box)
 
 
 def save(image: Image.Image, file: Path) -> int:

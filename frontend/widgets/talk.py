@@ -15,7 +15,7 @@ from frontend.widgets.controls import RING, Control
 from frontend.widgets.focus import focused
 
 REPEAT_MS = 40  # X11 sends release and press of a repeated key within a millisecond; a person needs far longer
-HOLD_MS = 220  # shorter is a click
+HOLD_MS = 220  # shorter is a click; less than ASR_PREROLL_MS, so the first syllable is not lost
 TAKEN_KEYS = frozenset({"F1", "F6", "F10", "F12", "Escape", "Tab", "Return", "KP_Enter", "space"})
 KEY_NAMES = {
     "Control_R": "Right Ctrl",
@@ -155,9 +155,6 @@ class TalkButton(Control):
             return
         self._is_pressed = True
         self.tooltip.hide()
-        # What is open for push-to-talk hears from the first moment on: no first syllable waits for the threshold.
-        if self._microphone.now.mode == "push_to_talk":
-            self._microphone.hold(True)
         self._hold_job = self.after(HOLD_MS, self._hold)
 
     def release(self, *, is_click: bool = True) -> None:
@@ -204,10 +201,10 @@ class TalkButton(Control):
         microphone = self._microphone
         look = microphone.look
         if microphone.is_open:
-            click = "click unmutes" if microphone.now.muted else "click closes it"
+            click = "Click unmutes." if microphone.now.muted else "Click closes it."
         else:
-            click = f"hold to talk (key {microphone.key}), click to leave it open"
-        self.tooltip.text = f"{look.sentence}\n{click.capitalize()}."
+            click = f"Hold to talk (or hold {microphone.key}), click to leave it open."
+        self.tooltip.text = f"{look.sentence}\n{click}"
         self.redraw_soon()
 
     def _gone(self, end: Callable[[], None]) -> None:

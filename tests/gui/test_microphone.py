@@ -203,14 +203,25 @@ def test_holding_the_button_of_a_closed_microphone_opens_it_for_talking(s: Scene
     assert s.backend.bodies(TALK) == [{"down": True}, {"down": False}]
 
 
-def test_a_held_button_of_push_to_talk_hears_from_the_first_moment(s: Scene) -> None:
+def test_a_click_never_talks(s: Scene) -> None:
     listens(s, mode="push_to_talk")
-    s.chat.composer.talk_button.press()
+    button = s.chat.composer.talk_button
+    button.press()
+    button.release()
     s.settle()
-    assert s.backend.bodies(TALK) == [{"down": True}]
-    s.chat.composer.talk_button.release(is_click=False)
-    s.settle()
-    assert s.backend.bodies(TALK)[-1] == {"down": False}
+    assert s.backend.bodies(TALK) == []
+    assert s.backend.bodies(INPUT) == [{"mode": "open"}]
+
+
+def test_a_button_that_is_held_and_left_is_let_go(s: Scene) -> None:
+    listens(s, mode="push_to_talk")
+    button = s.chat.composer.talk_button
+    button.focus_force()
+    button.press()
+    s.settle(lambda: s.backend.bodies(TALK) == [{"down": True}])
+    s.chat.composer.text.focus_force()
+    s.settle(lambda: s.backend.bodies(TALK)[-1] == {"down": False})
+    assert s.backend.bodies(INPUT) == [], "leaving is no click"
 
 
 def test_a_click_on_the_button_opens_the_microphone_and_closes_it(s: Scene) -> None:
