@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import gc
+import json
 import logging
 import os
 import signal
@@ -70,6 +71,8 @@ def main(arguments: list[str] | None = None) -> int:
             "log_level": given.log_level,
         }
         loaded = config.load_settings(overrides)
+        if given.devices:
+            return _list_devices(loaded, as_json=given.json)
         if given.doctor:
             return _check_up(loaded, given)
         if given.connect:
@@ -102,13 +105,49 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="check the live path from microphone to speaker, of the running Luma or of one started for it, and end",
     )
-    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    parser.add_argument(
+        "--devices", action="store_true", help="list microphones and loudspeakers by name, and end"
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="with --doctor and --devices: print JSON"
+    )
     parser.add_argument(
         "--no-microphone", action="store_true", help="with --doctor: do not open the microphone"
     )
     parser.add_argument("--no-sound", action="store_true", help="with --doctor: play nothing")
     parser.add_argument("--version", action="version", version=f"Luma {config.VERSION}")
     return parser
+
+
+def _list_devices(loaded: LoadedSettings, *, as_json: bool) -> int:
+    """Print what can be listened to and played on; 1 when it cannot be looked for."""
+    from backend.clients import portaudio
+    from backend.contracts.errors import EngineUnavailableError
+
+    try:
+        found = portaudio.listing()
+    except EngineUnavailableError as error:
+        raise _Refused(error.message, FAILED) from error
+    if as_json:
+        print(json.dumps(found, indent=2, ensure_ascii=False))
+        return 0
+    settings = loaded.settings
+    for title, devices, setting, chosen in (
+        ("Microphones", found["inputs"], "ASR_INPUT_DEVICE", settings.asr_input_device),
+        ("Loudspeakers", found["outputs"], "OUTPUT_DEVICE", settings.output_device),
+    ):
+        print(f"{title} ({setting}: {chosen or 'as the system chooses'})")
+        for one in devices:
+            mark = "*" if one["is_default"] else " "
+            print(f"  {mark} {one['name']}   {one['host_api']}, {one['rate_hz']:,} Hz")
+        if not devices:
+            print("    none")
+        if chosen and chosen not in [one["name"] for one in devices]:
+            print(f"    {chosen} is not there now")
+    print("* = the system's own choice")
+    if settings.asr_fake_audio is not None:
+        print(f"The file {settings.asr_fake_audio} plays the microphone (ASR_FAKE_AUDIO).")
+    return 0
 
 
 def _run(

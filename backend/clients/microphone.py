@@ -40,6 +40,9 @@ PATIENCE_S = 8.0
 
 CLOSE_PATIENCE_S = 2.0
 
+LIST_PATIENCE_S = 15.0
+"""While something is open another process has to be started to look, 0.3 s on an idle machine."""
+
 MOST_HANGING = 3
 """Threads left behind in hanging devices before nothing more is tried until one of them comes back."""
 
@@ -79,7 +82,7 @@ class Microphones(Protocol):
     """Where microphones are."""
 
     async def listed(self) -> list[InputDevice]:
-        """Those that are there, looked for anew unless something sounds.
+        """Those that are there now.
 
         Raises:
             EngineUnavailableError: They cannot be listed, with the reason.
@@ -118,13 +121,10 @@ class ComputersMicrophones:
         """See `Microphones`."""
 
         def look() -> list[InputDevice]:
-            portaudio.refresh()
-            return [
-                InputDevice(device.name, device.is_default, device.host_api)
-                for device in portaudio.inputs()
-            ]
+            found = portaudio.inputs() if portaudio.refresh() else _seen_elsewhere()
+            return [InputDevice(one.name, one.is_default, one.host_api) for one in found]
 
-        return await self._threads.run(look, PATIENCE_S)
+        return await self._threads.run(look, LIST_PATIENCE_S)
 
     async def open(self, name: str, on_sound: OnSound, on_problem: OnProblem) -> Microphone:
         """See `Microphones`."""
@@ -189,6 +189,15 @@ class ComputersMicrophones:
     def _forget(self, device: _Device) -> None:
         for name in [name for name, one in self._open.items() if one is device]:
             del self._open[name]
+
+
+def _seen_elsewhere() -> list[portaudio.Device]:
+    """Microphones as another process sees them: this one cannot look anew while a stream is open."""
+    try:
+        return [portaudio.Device(None, **one) for one in portaudio.listing_elsewhere()["inputs"]]
+    except EngineUnavailableError as error:
+        logger.info("%s", error.message)
+        return portaudio.inputs()
 
 
 def _title(name: str) -> str:

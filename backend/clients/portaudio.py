@@ -9,13 +9,17 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import json
 import logging
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import backend
 from backend.contracts.errors import EngineUnavailableError
 
 logger = logging.getLogger(__name__)
@@ -115,6 +119,47 @@ def outputs() -> list[Device]:
 def inputs() -> list[Device]:
     """What can be recorded from, one entry a name; the system's choice first among equals."""
     return _devices(is_input=True)
+
+
+def listing() -> dict[str, list[dict[str, Any]]]:
+    """All devices as plain values: ``inputs`` and ``outputs``, each with name, host_api, is_default and rate_hz.
+
+    Raises:
+        EngineUnavailableError: They cannot be listed, with the reason.
+    """
+    return {
+        kind: [
+            {
+                "name": device.name,
+                "host_api": device.host_api,
+                "is_default": device.is_default,
+                "rate_hz": device.rate_hz,
+            }
+            for device in devices
+        ]
+        for kind, devices in (("inputs", inputs()), ("outputs", outputs()))
+    }
+
+
+def listing_elsewhere(timeout_s: float = 10.0) -> dict[str, list[dict[str, Any]]]:
+    """`listing` as a process sees it that starts now: the only way to see what was plugged in while a stream is open.
+
+    Raises:
+        EngineUnavailableError: It cannot be asked, with the reason.
+    """
+    try:
+        answer = subprocess.run(
+            [sys.executable, "-m", __name__],
+            cwd=Path(backend.__file__).resolve().parent.parent,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=timeout_s,
+            check=True,
+        )
+        found: dict[str, list[dict[str, Any]]] = json.loads(answer.stdout)
+    except (OSError, subprocess.SubprocessError, ValueError) as error:
+        raise EngineUnavailableError(f"The sound devices cannot be listed ({error}).") from error
+    return found
 
 
 def _devices(*, is_input: bool) -> list[Device]:
@@ -459,3 +504,7 @@ def _silence_alsa() -> None:
     _Library.alsa_silencer = kind(lambda *_: None)
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL("libasound.so.2").snd_lib_error_set_handler(_Library.alsa_silencer)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(listing()))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 import os
 import subprocess
+import sys
 import threading
 import time
 from array import array
@@ -14,12 +16,16 @@ from pathlib import Path
 
 import pytest
 
+import main
 from backend.clients import portaudio
 from backend.clients.microphone import SILENT_S, ComputersMicrophones, Microphone
 from backend.contracts.errors import EngineUnavailableError
 from backend.sources.base import MicrophoneOptions, SourceState
 from backend.sources.microphone import MicrophoneSource
+from config import LoadedSettings, Settings
 from tests.integration.virtual_sound import RATE_HZ, VirtualSound, missing
+
+ROOT = Path(__file__).resolve().parents[2]
 
 pytestmark = pytest.mark.skipif(
     bool(missing()), reason=f"needs a sound server of its own (not installed: {missing()})"
@@ -302,3 +308,43 @@ def wait_for(is_true: Callable[[], bool]) -> None:
     while not is_true():
         assert time.monotonic() < end_s
         time.sleep(0.02)
+
+
+async def test_a_microphone_plugged_in_while_another_is_open_is_listed(
+    sound: VirtualSound,
+) -> None:
+    microphones = ComputersMicrophones()
+    listener = Listener()
+    microphone = await microphones.open("headset", listener.arrive, listener.fail)
+    with sound.alsa.open("a") as config:
+        config.write(
+            f'pcm.camera {{ type pulse server "{sound.server}" device other.monitor '
+            f'hint {{ show on description "camera" }} }}\n'
+        )
+    listed = [device.name for device in await microphones.listed()]
+    assert {"headset", "camera"} <= set(listed)
+    await microphone.close()
+
+
+def test_the_program_lists_devices_as_json(sound: VirtualSound) -> None:
+    listed = subprocess.run(
+        [sys.executable, str(ROOT / "main.py"), "--devices", "--json"],
+        capture_output=True,
+        timeout=30,
+        check=True,
+    )
+    found = json.loads(listed.stdout)
+    assert "headset" in [device["name"] for device in found["inputs"]]
+    assert "stage" in [device["name"] for device in found["outputs"]]
+    assert set(found["inputs"][0]) == {"name", "host_api", "is_default", "rate_hz"}
+
+
+def test_the_program_lists_devices_in_words(
+    sound: VirtualSound, capsys: pytest.CaptureFixture[str]
+) -> None:
+    loaded = LoadedSettings.of(Settings(asr_input_device="Studio One"))
+    assert main._list_devices(loaded, as_json=False) == 0
+    words = capsys.readouterr().out
+    assert "headset" in words
+    assert "ASR_INPUT_DEVICE: Studio One" in words
+    assert "Studio One is not there now" in words
