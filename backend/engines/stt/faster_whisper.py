@@ -6,16 +6,20 @@ converted once. Never downloads by itself.
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
 from backend.contracts.entities import Audio, Transcript
-from backend.contracts.errors import EngineUnavailableError
+from backend.contracts.errors import AppError, EngineUnavailableError
 from backend.core.workers import Warm, run_in_thread
 from backend.engines.stt.options import FasterWhisperOptions
 from backend.engines.stt.whisper import transcript_of
 from backend.engines.stt.whisper_convert import mark
+
+logger = logging.getLogger(__name__)
 
 HOST = "backend.engines.stt.faster_whisper_host"
 CONVERT = "backend.engines.stt.whisper_convert:convert"
@@ -40,15 +44,12 @@ class FasterWhisper:
     def __init__(self, options: FasterWhisperOptions) -> None:
         self._options = options
         self._warmed: Path | None = None
+        self._preparing: asyncio.Task[None] | None = None
 
     async def transcribe(self, audio: Audio, language: str | None = None) -> Transcript:
         options = self._options
         model = await run_in_thread(self._model)
-        if model.source is not None:
-            # two utterances at once: the second finds it done
-            await options.host.call(
-                CONVERT, str(model.source), str(model.folder), timeout_s=CONVERT_S
-            )
+        await self._convert(model)
         self._load(model.folder)
         told = await options.host.call(
             f"{HOST}:transcribe",
@@ -71,8 +72,8 @@ class FasterWhisper:
             return  # no model yet; the first call with one loads it
         if model.source is None:
             self._load(model.folder)
-        else:
-            self._options.host.warm([Warm(CONVERT, (str(model.source), str(model.folder)))])
+        elif self._preparing is None or self._preparing.done():
+            self._preparing = asyncio.create_task(self._prepare(model), name="faster-whisper")
 
     def missing(self) -> str:
         """What it cannot do without, and how to get it; empty when all is there. Looks at the disk."""
@@ -83,7 +84,25 @@ class FasterWhisper:
         return ""
 
     async def close(self) -> None:
-        """The host owns the process."""
+        """End what was begun; the host owns the processes."""
+        if self._preparing is not None and not self._preparing.done():
+            self._preparing.cancel()
+            await asyncio.wait([self._preparing])
+
+    async def _prepare(self, model: _Model) -> None:
+        """Convert and load, ahead of the first utterance."""
+        try:
+            await self._convert(model)
+        except AppError as error:
+            logger.warning("faster_whisper: %s", error.message)
+        else:
+            self._load(model.folder)
+
+    async def _convert(self, model: _Model) -> None:
+        """Make the model's folder from its source; of two at once the second finds it done."""
+        if model.source is not None:
+            arguments = (str(model.source), str(model.folder))
+            await self._options.host.call(CONVERT, *arguments, timeout_s=CONVERT_S)
 
     def _load(self, folder: Path) -> None:
         """Have the model loaded in the background: that has a longer limit than reading."""

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from backend.audio import espeak
-from backend.contracts.entities import Audio
+from backend.contracts.entities import Audio, ServiceInfo
 from backend.contracts.errors import EngineUnavailableError
 from backend.core.workers import EngineHost
 from backend.engines.stt import RECOGNISERS, options, whisper_convert
@@ -76,6 +76,26 @@ async def test_both_whispers_read_the_same_from_the_same_file(
     files = sorted(path.name for path in (tmp_path / "models" / "base").iterdir())
     assert {"model.bin", "config.json", "tokenizer.json", "vocabulary.json"} <= set(files)
     assert [path.name for path in (tmp_path / "models").iterdir()] == ["base"]
+
+
+@pytest.mark.slow
+async def test_a_model_is_converted_and_loaded_before_the_first_utterance(
+    source: Path, tmp_path: Path
+) -> None:
+    begun = asyncio.Event()
+
+    def on_change(info: ServiceInfo) -> None:
+        if info.name == "engine/faster_whisper":
+            begun.set()
+
+    host = EngineHost(on_change)
+    reader = engine(host, tmp_path / "models", source.parent)
+    reader.warm()
+    async with asyncio.timeout(100):
+        await begun.wait()  # its process only starts for a model that is there
+    assert (tmp_path / "models" / "base" / "model.bin").is_file()
+    await reader.close()
+    await host.stop()
 
 
 async def test_a_short_window_and_a_fixed_language_read_the_same_words(
