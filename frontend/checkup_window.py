@@ -7,7 +7,7 @@ the button and the two switches beside it.
 from __future__ import annotations
 
 import tkinter as tk
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, Protocol
 
 from backend.contracts.checkup import (
     STATE_WORDS,
@@ -17,9 +17,9 @@ from backend.contracts.checkup import (
     report_text,
 )
 from backend.contracts.events import CheckupFinished, CheckupLine, CheckupStarted, Event
-from frontend.client import Failure
+from frontend.client import BackendClient, Failure
 from frontend.stage import read_model
-from frontend.tabs import App
+from frontend.theme import Theme
 from frontend.widgets.controls import Button, Switch, Words
 from frontend.widgets.panel import Panel
 from frontend.widgets.toplevel import place_over
@@ -41,6 +41,27 @@ TEXT_AT = 40
 DEVICE_CHARS = 28
 
 
+class Owner(Protocol):
+    """What the check-up needs of the main window."""
+
+    @property
+    def backend(self) -> BackendClient:
+        """Line to the backend."""
+
+    @property
+    def theme(self) -> Theme:
+        """Colours, fonts, sizes."""
+
+    def show_tab(self, name: str) -> None:
+        """Bring a tab to the front."""
+
+    def open_settings(self, field: str = "") -> None:
+        """Open the settings window, scrolled to a setting."""
+
+    def notify(self, text: str, severity: Literal["info", "ok", "warn", "error"] = "info") -> None:
+        """Say something for a few seconds."""
+
+
 class CheckupWindow(tk.Toplevel):
     """The window; one at a time.
 
@@ -52,7 +73,7 @@ class CheckupWindow(tk.Toplevel):
     _current: ClassVar[CheckupWindow | None] = None
 
     @classmethod
-    def open(cls, app: App, master: tk.Misc) -> CheckupWindow:
+    def open(cls, app: Owner, master: tk.Misc) -> CheckupWindow:
         """Show it with the last report."""
         window = cls._current
         if window is None or not window.winfo_exists():
@@ -75,7 +96,7 @@ class CheckupWindow(tk.Toplevel):
         if window is not None and window.winfo_exists():
             window.load()
 
-    def __init__(self, app: App, master: tk.Misc) -> None:
+    def __init__(self, app: Owner, master: tk.Misc) -> None:
         top = master.winfo_toplevel()
         super().__init__(top, highlightthickness=1)
         self.withdraw()

@@ -46,11 +46,15 @@ MOSTLY = 0.3
 """Share of the clip's frames that have to count as speech; half of it is pauses and padding."""
 NEVER = 0.05
 
+SLOW = 1.0
+"""Seconds of work for a second of speech: beyond it there is always something to wait for."""
 SLOW_TOKEN_S = 3.0
 LONGEST_REPLY_CHARS = 200
 PLAYED_S = 2.5
 ALIKE = 0.7
 QUIET_DBFS = -58.0
+GAPS_S = 0.3
+"""How much longer than its length a sound may take: more was heard as stutter."""
 TAIL_S = 0.25
 """A sound server hands a monitor its sound late."""
 
@@ -213,7 +217,7 @@ async def recogniser(stt: STT) -> Outcome:
         return Outcome(
             "amber", f"{words}. {notes[0]}", "The next recogniser reads meanwhile.", "STT_CHAIN"
         )
-    if speed > 1:
+    if speed > SLOW:
         return Outcome(
             "amber",
             f"{words}: slower than people speak.",
@@ -348,7 +352,7 @@ async def voice(tts: TTS, choice: VoiceChoice, spoken: Spoken) -> Outcome:
         )
     if notes:
         return Outcome("amber", f"{words}. {notes[0]}", "", _setting_in(notes[0]))
-    if speed > 1:
+    if speed > SLOW:
         return Outcome(
             "amber",
             f"{words}: slower than it is spoken, so there will be gaps.",
@@ -427,6 +431,7 @@ async def output(
         try:
             heard_s = await sink.play(sound, progress)
             is_over = True
+            late_s = clock.monotonic_s() - began_s - (first_s[0] if first_s else 0.0) - heard_s
         finally:
             if not is_over:
                 sink.stop()
@@ -444,6 +449,12 @@ async def output(
             f"{words}, of {sound.duration_s:.1f} s.",
             "Choose another output device in the Chat tab.",
             "OUTPUT_DEVICE",
+        )
+    if late_s > GAPS_S:
+        return Outcome(
+            "amber",
+            f"{words}, with gaps of {late_s:.1f} s in all.",
+            "The computer is too busy: close other programs, or let a training wait.",
         )
     if recording is None:
         return Outcome(

@@ -15,6 +15,7 @@ from backend.clients.loopback import Recording
 from backend.contracts.entities import Audio, Speech, Transcript, VoiceChoice, VoiceInfo
 from backend.contracts.errors import EngineUnavailableError, ProviderError
 from backend.contracts.listening import ListeningState
+from backend.core import clock
 from backend.core.context import checkup_notes
 from backend.engines.llm.base import Delta, Prompt
 from backend.engines.vad import DETECTORS
@@ -346,6 +347,25 @@ async def test_a_loopback_that_hears_nothing_or_something_else_is_found_out() ->
     assert (nothing.state, else_.state) == ("red", "amber")
     muted = Recording("m", RATE, is_muted=True)
     assert "the system has muted it" in (await played(Plays(muted), muted)).detail
+
+
+async def test_a_sound_that_takes_longer_than_it_is_had_gaps(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now_s = 100.0
+    monkeypatch.setattr(clock, "monotonic_s", lambda: now_s)
+    recording = Recording("m", RATE)
+
+    class Stutters(Plays):
+        async def play(self, audio: Audio, progress: Progress) -> float:
+            nonlocal now_s
+            heard_s = await super().play(audio, progress)
+            now_s += heard_s + 0.8
+            return heard_s
+
+    outcome = await played(Stutters(recording), recording)
+    assert outcome.state == "amber"
+    assert "gaps of 0.8 s" in outcome.detail
 
 
 async def test_an_output_that_is_off_muted_or_without_a_voice() -> None:
