@@ -29,8 +29,10 @@ BIN_STEP = 2
 """The window makes neighbouring bins alike: every other one says as much at half the cost."""
 QUIETEST_DBFS = -65.0
 """A remainder below is none, whatever it is compared with."""
-LEAST_SHARE, LEAST_DB = 0.25, 8.0
+LEAST_SHARE, LEAST_DB = 0.35, 8.0
 """What remains of an echo alone is less, measured in simulated rooms; see tests/unit/audio/test_echo.py."""
+QUIET_PERCENT = 10
+"""Of the frames are pauses, also where somebody speaks all the time: what remains in them is noise."""
 SHORT_S, SHORT_TAPS = 0.5, 4
 TINY = 1e-12
 
@@ -127,7 +129,7 @@ def remainder(y: FloatArray, x: FloatArray, newest_ms: int, taps: int = TAPS) ->
     newest_power = float(np.mean(y[-newest * HOP :] ** 2)) + TINY
     # From the power of bins to that of samples, by the newest ones themselves.
     scale = newest_power / float(power[-newest:].mean())
-    usual = max(float(np.percentile(left, 30)) * scale, 10 ** (QUIETEST_DBFS / 10))
+    usual = max(float(np.percentile(left, QUIET_PERCENT)) * scale, 10 ** (QUIETEST_DBFS / 10))
     return Remainder(
         share=min(float(left[-newest:].sum() / power[-newest:].sum()), 1.0),
         above_db=10 * float(np.log10(left[-newest:].mean() * scale / usual + TINY)),
