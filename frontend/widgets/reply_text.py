@@ -112,9 +112,7 @@ class ReplyText:
         self.share = 0.0
 
     def move(self, n: int, position_s: float, duration_s: float) -> None:
-        """How far the sentence has come; one whose beginning was missed is known from its position."""
-        if n > self.speaking:
-            self.play(n)
+        """How far the sentence has come."""
         if n == self.speaking and duration_s > 0:
             self.share = min(1.0, max(self.share, position_s / duration_s))
 

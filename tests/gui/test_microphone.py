@@ -400,12 +400,6 @@ def test_a_sound_that_is_no_reply_makes_no_message(s: Scene) -> None:
     assert not s.chat.view.messages
 
 
-def test_a_position_without_its_beginning_brightens_the_right_words(s: Scene) -> None:
-    s.say(started("a", 1), sentence("a", 1, "One two."), sentence("a", 2, "Three four."))
-    s.say(at("a", 2, 1.0))
-    assert s.chat.view.messages["r:a"].reply.heard_text().startswith("One two. Three")
-
-
 # --- where the time went ---
 
 
