@@ -12,6 +12,7 @@ import platform
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Literal
 from uuid import uuid4
@@ -122,7 +123,7 @@ class Doctor:
             id=self._id,
             state=self._state,
             verdict=self._verdict,
-            machine=f"Luma {self._about}, Python {platform.python_version()}, {platform.platform(terse=True)}",
+            machine=f"Luma {self._about}, {_machine()}",
             started_at=self._started_at,
             elapsed_s=round(elapsed_s, 2),
             lines=tuple(self._lines.values()),
@@ -271,6 +272,12 @@ class Doctor:
                 verdict=self._verdict,
             )
         )
+
+
+@cache
+def _machine() -> str:
+    """Python and system; looks into the interpreter's file, 5 ms the first time."""
+    return f"Python {platform.python_version()}, {platform.platform(terse=True)}"
 
 
 def verdict(lines: Iterable[CheckLine], *, is_cancelled: bool = False) -> str:

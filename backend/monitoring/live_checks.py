@@ -128,9 +128,10 @@ async def microphone(
 
 async def detector(vad: VAD, wanted: str, threshold: float) -> Outcome:
     """Speech counts as speech; silence and noise do not."""
-    spoken = await _shares(vad, clip().pcm, threshold)
+    sentence = await asyncio.to_thread(clip)
+    spoken = await _shares(vad, sentence.pcm, threshold)
     silent = await _shares(vad, bytes(round(2 * NOISE_S * CLIP_HZ)), threshold)
-    noisy = await _shares(vad, noise(), threshold)
+    noisy = await _shares(vad, await asyncio.to_thread(noise), threshold)
     words = f"{vad.name}: {spoken:.0%} of a spoken sentence is speech, {max(silent, noisy):.0%} of silence and noise"
     if spoken < MOSTLY:
         return Outcome(
@@ -179,7 +180,7 @@ def noise() -> bytes:
 async def recogniser(stt: STT) -> Outcome:
     """Read the bundled sentence; slow at first, because the model may have to be loaded."""
     notes = _take_notes()
-    sound = clip()
+    sound = await asyncio.to_thread(clip)
     began_s = clock.monotonic_s()
     try:
         transcript = await stt.transcribe(sound, "en")
