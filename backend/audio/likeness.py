@@ -33,7 +33,7 @@ class Likeness:
 
 
 def find(played: bytes, played_hz: int, heard: bytes, heard_hz: int) -> Likeness:
-    """Look for a sound in a recording; blocking, some 30 ms for 2 s in 5 s.
+    """Look for a sound in a recording; blocking, some 10 ms for 2 s in 5 s.
 
     Args:
         played: PCM16, mono.
