@@ -26,7 +26,12 @@ from backend.chat.characters import Characters
 from backend.chat.conversations import Chat
 from backend.chat.trace import Trace
 from backend.chat.turn import Answer, Request, SpeechEngine, TurnRunner
-from backend.clients.microphone import ComputersMicrophones, FileMicrophones, Microphones
+from backend.clients.microphone import (
+    AnnouncedMicrophones,
+    ComputersMicrophones,
+    FileMicrophones,
+    Microphones,
+)
 from backend.contracts.entities import (
     STAGE,
     Audio,
@@ -183,7 +188,10 @@ class Backend:
             self.training,
             settings.data_dir / "training",
             hear=self._hear_here,
-            microphones=microphones_to_train,
+            # What is read aloud there is no message, and no answer belongs into the recording.
+            microphones=AnnouncedMicrophones(
+                microphones_to_train, self.hearing.pause, self.hearing.go_on
+            ),
             upload_bytes=settings.voice_upload_mb << 20,
         )
         self.trainings = Trainings(

@@ -413,6 +413,58 @@ class _Listener:
         await self._device.leave(self)
 
 
+class AnnouncedMicrophones:
+    """Microphones of which somebody is told while one of them is open.
+
+    Args:
+        there: Where they are.
+        opened: Called when one is about to be opened.
+        closed: Called when it was closed, or could not be opened; as often as ``opened``.
+    """
+
+    def __init__(
+        self, there: Microphones, opened: Callable[[], None], closed: Callable[[], None]
+    ) -> None:
+        self._there = there
+        self._opened = opened
+        self._closed = closed
+
+    async def listed(self) -> list[InputDevice]:
+        """See `Microphones`."""
+        return await self._there.listed()
+
+    async def open(self, name: str, on_sound: OnSound, on_problem: OnProblem) -> Microphone:
+        """See `Microphones`."""
+        self._opened()
+        try:
+            return _Announced(await self._there.open(name, on_sound, on_problem), self._closed)
+        except BaseException:
+            self._closed()
+            raise
+
+    async def has_moved(self, microphone: Microphone) -> bool:
+        """See `Microphones`."""
+        return await self._there.has_moved(microphone)
+
+
+class _Announced:
+    def __init__(self, microphone: Microphone, closed: Callable[[], None]) -> None:
+        self.rate_hz = microphone.rate_hz
+        self.device = microphone.device
+        self._microphone = microphone
+        self._closed = closed
+        self._is_closed = False
+
+    async def close(self) -> None:
+        """See `Microphone`."""
+        try:
+            await self._microphone.close()
+        finally:
+            if not self._is_closed:
+                self._is_closed = True
+                self._closed()
+
+
 class FileMicrophones:
     """A sound file that plays the microphone: to try everything out without one.
 

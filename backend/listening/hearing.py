@@ -319,6 +319,14 @@ class Hearing:
         finally:
             asyncio.get_running_loop().call_later(AFTER_TEST_S, self._end_test)
 
+    def pause(self) -> None:
+        """Nothing that the microphone hears counts until `go_on`: somebody speaks into it for something else."""
+        self._begin_test()
+
+    def go_on(self) -> None:
+        """What is heard counts again, unless another `pause` lasts."""
+        self._end_test()
+
     # --- everything else that is listened to ---
 
     async def open_ear(

@@ -40,8 +40,12 @@ OPERATIONS = [found.ok() for found in SCHEMA.get_all_operations()]
 
 @pytest.fixture(scope="module")
 def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    folder = tmp_path_factory.mktemp("fuzz")
     yield from serve(
-        tmp_path_factory.mktemp("fuzz"), trainer=FAKE, api_requests_per_minute=1_000_000
+        folder,
+        trainer=FAKE,
+        api_requests_per_minute=1_000_000,
+        asr_fake_audio=folder / "nobody.wav",  # no microphone of this machine is opened
     )
 
 

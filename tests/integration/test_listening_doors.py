@@ -129,6 +129,23 @@ def test_a_test_recording_can_be_fetched(api: httpx.Client) -> None:
     api.post("/api/audio/stop")
 
 
+async def test_what_is_read_for_a_recording_of_voice_training_is_no_message(
+    served: Served, api: httpx.Client
+) -> None:
+    async with line(served, {"types": ["chat.message", "utterance.*"]}) as client:
+        await client.next()
+        recorder = served.app.state.backend.voice_data.recorder
+        loop = served.app.state.backend._loop
+        noise = asyncio.run_coroutine_threadsafe(recorder.noise(), loop)
+        while recorder._microphone is None:
+            await asyncio.sleep(0.01)
+        api.post("/api/audio/input", json={"mode": "open"})
+        measured = await asyncio.wrap_future(noise)
+        await client.say({"ping": 1})
+        assert await client.next() == {"pong": 1}
+    assert measured.noise_dbfs > -60
+
+
 # --- transcripts and viewers ---
 
 
@@ -403,7 +420,7 @@ def test_an_example_speaks_and_prints_the_reply(served: Served, tmp_path: Path) 
     (tmp_path / "backend.json").write_text(f'{{"url": "{served.url}"}}')
     (tmp_path / "api_token").write_text(served.token)
     path = tmp_path / "question.wav"
-    path.write_bytes(to_wav(voice(1.0, 22_050), 22_050))
+    path.write_bytes(to_wav(voice(0.6, 22_050), 22_050))
     ended = subprocess.run(
         [sys.executable, str(EXAMPLE), str(path), "--data-dir", str(tmp_path)],
         capture_output=True,
@@ -415,7 +432,7 @@ def test_an_example_speaks_and_prints_the_reply(served: Served, tmp_path: Path) 
     lines = ended.stdout.splitlines()
     assert HEARD in lines[0]
     assert "turn 1 done" in lines[-1]
-    path.write_bytes(to_wav(bytes(32_000), 16_000))
+    path.write_bytes(to_wav(bytes(6_400), 16_000))
     silent = subprocess.run(
         [sys.executable, str(EXAMPLE), str(path), "--data-dir", str(tmp_path)],
         capture_output=True,

@@ -14,7 +14,7 @@ import pytest
 
 from backend.clients import microphone as module
 from backend.clients import portaudio
-from backend.clients.microphone import ComputersMicrophones, Microphone
+from backend.clients.microphone import AnnouncedMicrophones, ComputersMicrophones, Microphone
 from backend.contracts.errors import EngineUnavailableError
 
 
@@ -332,3 +332,21 @@ async def test_the_systems_other_choice_is_followed_when_nothing_else_is_open(
     assert moved.device == "Headset"
     assert binding.looks == 1
     await moved.close()
+
+
+async def test_somebody_is_told_while_a_microphone_is_open(binding: Binding) -> None:
+    told: list[str] = []
+    there = ComputersMicrophones()
+    microphones = AnnouncedMicrophones(
+        there, lambda: told.append("opened"), lambda: told.append("closed")
+    )
+    ear = Ear()
+    microphone = await microphones.open("USB", ear.sound, ear.problem)
+    assert told == ["opened"]
+    assert (microphone.device, microphone.rate_hz) == ("USB", 48_000)
+    await microphone.close()
+    await microphone.close()
+    assert told == ["opened", "closed"]
+    with pytest.raises(EngineUnavailableError):
+        await microphones.open("Studio", ear.sound, ear.problem)
+    assert told == ["opened", "closed"] * 2
