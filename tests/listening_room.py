@@ -44,8 +44,10 @@ def silence(seconds: float) -> bytes:
 class Loud:
     """A voice detector for which loud is speech."""
 
-    name = "loud"
     frame_samples = FRAME
+
+    def __init__(self, name: str = "loud") -> None:
+        self.name = name
 
     async def probabilities(self, sound: bytes) -> list[float]:
         size = 2 * FRAME
