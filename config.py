@@ -413,7 +413,8 @@ class Settings(BaseSettings):
         live=True,
     )
     asr_fake_audio: Path | None = setting(
-        None, "Mono WAV file that plays the microphone, to try things out without one."
+        None,
+        "Mono WAV file that plays the microphone when it is opened: once, then silence; over and over for voice training.",
     )
     barge_in: bool = setting(True, "Whether speaking interrupts the character.", live=True)
     barge_in_ms: int = setting(
