@@ -87,12 +87,22 @@ class Door:
     """A guard before `Inner`, called with headers and bodies as a client would send them."""
 
     def __init__(
-        self, options: Options | None = None, now_s: Callable[[], float] | None = None
+        self,
+        options: Options | None = None,
+        now_s: Callable[[], float] | None = None,
+        *,
+        lets_clients_in: bool = False,
     ) -> None:
         self.inner = Inner()
         clock = now_s or (lambda: 0.0)
         self.access = Access(TOKEN, OVERLAY, lambda: "n" * 40, now_s=clock)
-        self.guard = Guard(self.inner, access=self.access, options=options, now_s=clock)
+        self.guard = Guard(
+            self.inner,
+            access=self.access,
+            options=options,
+            lets_clients_in=lambda: lets_clients_in,
+            now_s=clock,
+        )
 
     async def ask(
         self,
@@ -105,6 +115,7 @@ class Door:
         frames: tuple[str | bytes, ...] = (),
         subprotocols: tuple[str, ...] = (),
         rejects_in_words: bool = True,
+        peer: str = "127.0.0.1",
     ) -> Answer:
         sent: list[dict[str, Any]] = []
         if kind == "websocket":
@@ -135,7 +146,7 @@ class Door:
             "path": path,
             "query_string": query.encode(),
             "headers": [(k.lower().encode(), v.encode("latin-1")) for k, v in headers],
-            "client": ("127.0.0.1", 50000),
+            "client": (peer, 50000),
             "server": ("127.0.0.1", 8765),
             "scheme": "ws" if kind == "websocket" else "http",
             "subprotocols": list(subprotocols),
@@ -690,3 +701,87 @@ async def test_every_answer_has_the_security_headers(door: Door) -> None:
         assert answer.headers["x-frame-options"] == "DENY"
         assert "default-src 'none'" in answer.headers["content-security-policy"]
         assert answer.headers["cache-control"] == "no-store"
+
+
+# --- Open-LLM-VTuber clients of this machine ---
+
+CLIENT_DOORS = [
+    ("websocket", "GET", "/client-ws"),
+    ("http", "GET", "/bg/sea.jpg"),
+    ("http", "HEAD", "/avatars/hoshi.png"),
+    ("http", "GET", "/live2d-models/info"),
+    ("http", "POST", "/asr"),
+]
+
+
+async def gets_in(door: Door, *headers: tuple[str, str], **where: Any) -> bool:
+    answer = await door.ask(HOST, *headers, **where)
+    return answer.status == 200 or answer.accepted is not None
+
+
+@pytest.mark.parametrize(("kind", "method", "path"), CLIENT_DOORS)
+async def test_clients_of_this_machine_come_in_only_when_they_are_wanted(
+    kind: str, method: str, path: str
+) -> None:
+    where = {"kind": kind, "method": method, "path": path}
+    assert not await gets_in(Door(), **where)
+    door = Door(lets_clients_in=True)
+    assert await gets_in(door, **where)
+    assert door.inner.scopes[0][CALLER_KEY] == "client"
+    assert await gets_in(door, peer="::1", **where)
+    for peer in ("192.168.0.7", "203.0.113.9", "unknown", "::2"):
+        assert not await gets_in(door, peer=peer, **where), peer
+    for refused in (
+        ("Authorization", "Bearer wrong"),
+        ("Origin", "http://evil.example"),
+        ("Origin", "file://"),
+        ("X-Forwarded-For", "203.0.113.9"),
+        ("X-Real-IP", "127.0.0.1"),
+        ("Via", "1.1 proxy"),
+    ):
+        assert not await gets_in(door, refused, **where), refused
+    assert not await gets_in(door, query="token=wrong", **where)
+    assert not await gets_in(door, subprotocols=("bearer.wrong",), **where)
+
+
+@pytest.mark.parametrize(
+    ("kind", "method", "path"),
+    [
+        ("websocket", "GET", "/ws"),
+        ("websocket", "GET", "/client-ws/"),
+        ("http", "GET", "/client-ws"),
+        ("http", "GET", "/asr"),
+        ("http", "POST", "/bg/sea.jpg"),
+        ("http", "DELETE", "/avatars/hoshi.png"),
+        ("http", "GET", "/bg"),
+        ("http", "GET", "/api/avatars/hoshi/joy.png"),
+        ("http", "POST", "/api/stt"),
+        ("http", "GET", "/api/status"),
+    ],
+)
+async def test_they_come_in_nowhere_else(kind: str, method: str, path: str) -> None:
+    door = Door(lets_clients_in=True)
+    assert not await gets_in(door, kind=kind, method=method, path=path)
+    assert door.inner.scopes == []
+
+
+async def test_who_shows_the_token_is_no_mere_client() -> None:
+    door = Door(lets_clients_in=True)
+    assert await gets_in(door, BEARER, kind="websocket", path="/client-ws")
+    assert door.inner.scopes[0][CALLER_KEY] == "operator"
+
+
+async def test_behind_a_name_that_was_allowed_nobody_is_of_this_machine() -> None:
+    door = Door(Options(allowed_hosts=("luma.example",)), lets_clients_in=True)
+    answer = await door.ask(("Host", "luma.example"), kind="websocket", path="/client-ws")
+    assert answer.status == 401
+
+
+async def test_a_page_of_another_site_shows_no_picture_unless_files_are_listed() -> None:
+    foreign = ("Sec-Fetch-Site", "cross-site")
+    door = Door(lets_clients_in=True)
+    assert not await gets_in(door, foreign, path="/bg/sea.jpg")
+    assert await gets_in(door, ("Sec-Fetch-Site", "same-site"), path="/bg/sea.jpg")
+    electron = Door(Options(origins=("file://",)), lets_clients_in=True)
+    assert await gets_in(electron, foreign, path="/bg/sea.jpg")
+    assert await gets_in(electron, ("Origin", "file://"), kind="websocket", path="/client-ws")
