@@ -368,6 +368,35 @@ def test_on_a_real_sound_server_what_is_played_is_heard_back(
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(bool(missing()), reason=f"needs a sound server (not installed: {missing()})")
+def test_an_open_microphone_does_not_take_the_test_sound_for_speech(tmp_path: Path) -> None:
+    with VirtualSound() as sound, pytest.MonkeyPatch.context() as patch:
+        with sound.alsa.open("a") as config:
+            config.write(
+                f'pcm.headset {{ type pulse server "{sound.server}" device stage.monitor '
+                f'hint {{ show on description "headset" }} }}\n'
+            )
+        patch.setenv("PULSE_SERVER", sound.server)
+        patch.setenv("ALSA_CONFIG_PATH", str(sound.alsa))
+        portaudio.refresh()
+        if "headset" not in [device.name for device in portaudio.inputs()]:
+            pytest.skip("PortAudio does not see PulseAudio (libasound2-plugins is missing)")
+        # Headphones: nothing else keeps her own voice out.
+        open_ = {"asr_mode": "open", "asr_input_device": "headset", "asr_guard": "headphones"}
+        for served in serve(tmp_path, **{**WELL, "asr_fake_audio": None, **open_}):
+            with served.client() as api:
+                found = lines(examined(api))
+                # The loopback is silent while nothing is played: what comes is digital silence.
+                assert found["microphone"].detail.startswith("headset gives nothing but silence")
+                assert "played on" in found["output"].detail
+                time.sleep(2.5)  # longer than an utterance takes to end and to be read
+                events = api.get("/api/events", params={"limit": 500}).text
+                assert "chat.message" not in events
+                assert "utterance." not in events, "not even one that nobody could read"
+    portaudio.refresh()
+
+
+@pytest.mark.slow
 def test_from_the_terminal_with_and_without_a_running_backend(tmp_path: Path) -> None:
     environment = {
         "ASR_FAKE_AUDIO": str(CLIP),
