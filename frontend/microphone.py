@@ -436,6 +436,14 @@ class Microphone:
             self.is_ducked = is_ducked
             self._tell("ducked")
 
+    def _forget_live(self) -> None:
+        """A closed microphone finishes nothing that was begun."""
+        gone = [key for key, one in self.live.items() if one.origin == "microphone"]
+        for key in gone:
+            del self.live[key]
+        if gone:
+            self._tell("live")
+
     def _quieten(self) -> None:
         self.level_db = self.peak_db = SILENCE_DB
         self.speech, self.clipped = 0.0, False
@@ -447,6 +455,7 @@ class Microphone:
         self.now = state.model_copy(update=self._sent | self._changes)
         if self.now.state in ("off", "problem"):
             self._quieten()
+            self._forget_live()
         self._tell("listening")
         came_or_went = (before.problem, before.device_now) != (state.problem, state.device_now)
         if came_or_went and self.inputs is not None:

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from backend.contracts.settings import SettingInfo, SettingKind
+from config import Settings
 from frontend.client import Failure
-from frontend.settings_window import SettingsWindow
+from frontend.setting_names import TITLES
+from frontend.settings_window import SettingsWindow, title_of
 from frontend.widgets.controls import Dropdown, Switch
 from frontend.widgets.field import Field
 from tests.gui.scene import Scene, provider_setting, scene, wire
@@ -233,3 +235,35 @@ def _all(widget: Any) -> Iterator[Any]:
     for child in widget.winfo_children():
         yield child
         yield from _all(child)
+
+
+HEARING = [
+    setting("STT_CHAIN", "Hearing", "list", ("whisper", "sphinx")),
+    setting("ASR_FRAME_MS", "Hearing", "integer", 32),
+    setting("ASR_SILENCE_MS", "Hearing", "integer", 600),
+    setting("BARGE_IN", "Hearing", "switch", True),
+    setting("ASR_MODE", "Hearing", "choice", "off", choices=("off", "push_to_talk", "open")),
+    setting("ASR_OF_TOMORROW", "Hearing", "integer", 1),
+]
+
+
+def test_settings_of_hearing_stand_under_headings_in_the_order_one_looks(tmp_path: Path) -> None:
+    with scene(tmp_path, {"GET /api/config": wire(HEARING)}) as s:
+        window = opened(s, "ASR_SILENCE_MS")
+        assert list(window.rows) == [
+            "ASR_MODE", "ASR_SILENCE_MS", "BARGE_IN", "STT_CHAIN", "ASR_FRAME_MS", "ASR_OF_TOMORROW",
+        ]  # fmt: skip
+        shown = {name: title_of(row.setting) for name, row in window.rows.items()}
+        assert shown["ASR_SILENCE_MS"] == "Silence that ends it (ms)"
+        assert shown["ASR_OF_TOMORROW"] == "Of tomorrow"
+        mode = window.rows["ASR_MODE"].control
+        assert isinstance(mode, Dropdown)
+        assert [choice.title for choice in mode.choices] == [
+            "Off",
+            "Push to talk",
+            "Open microphone",
+        ]
+
+
+def test_every_name_given_to_a_setting_of_hearing_is_a_setting() -> None:
+    assert {name.lower() for name in TITLES} <= set(Settings.model_fields)

@@ -226,6 +226,23 @@ def test_a_slow_turn_says_which_stage_was_slow_and_what_is_behind_it(stand: Stan
     )
 
 
+def test_a_stage_leads_to_the_setting_behind_it_and_others_to_nothing(stand: Stand) -> None:
+    parts = list(spans())
+    parts[1] = parts[1].model_copy(update={"detail": "LLM_PROVIDER: ollama, model x"})
+    stand.backend.answers["GET /api/turns"] = [
+        {**turn(1), "spans": [part.model_dump(mode="json") for part in parts]}
+    ]
+    tab = stand.hold(StatusTab)
+    stand.settle(lambda: bool(tab.settings.settings))
+    tab.latency.repaint()
+    stops = [key for key in tab.latency._stops() if key.startswith("row:")]
+    assert stops == ["row:1"], "only what leads somewhere is a stop of the keyboard"
+    tab.latency.focus_zone("row:1")
+    tab.latency.event_generate("<Return>")
+    tab.latency.invoke("row:0")
+    assert stand.settings == ["LLM_PROVIDER"]
+
+
 def test_turns_are_walked_through_and_the_slowest_is_one_key_away(stand: Stand) -> None:
     stand.backend.answers["GET /api/turns"] = [turn(3), turn(2, llm_ms=800), turn(1)]
     tab = stand.hold(StatusTab)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from backend.contracts.entities import STAGE, ServiceInfo
-from backend.contracts.events import ListeningChanged, UtteranceDropped
+from backend.contracts.events import ListeningChanged, UtteranceDropped, UtteranceStarted
 from backend.contracts.listening import DropReason, EchoGuard, ListeningMode, ListeningState
 from backend.contracts.settings import SettingInfo
 from frontend.client import BackendClient, Failed, Failure, Then
@@ -253,6 +253,15 @@ def test_microphones_are_looked_for_again_when_one_came_or_went(b: Bench) -> Non
     b.is_like(state="problem", problem="Shure MV7 was unplugged.", device_now="")
     b.is_like(state="problem", problem="Shure MV7 was unplugged.", device_now="")
     assert [path for path, _ in b.line.asked] == ["/api/devices"]
+
+
+def test_what_was_begun_is_forgotten_with_the_microphone_but_not_what_others_read(b: Bench) -> None:
+    for name, origin in (("a", "microphone"), ("b", "asr")):
+        b.microphone.on_event(
+            UtteranceStarted(utterance_id=name, origin=origin, conversation_id=STAGE)
+        )
+    b.is_like(state="problem", problem="Shure MV7 was unplugged.")
+    assert list(b.microphone.live) == ["b"]
 
 
 def test_hostile_answers_change_nothing(b: Bench) -> None:
