@@ -338,6 +338,7 @@ def test_other_conversations_are_not_heard_here(s: Scene) -> None:
 
 
 def test_live_words_survive_a_theme_switch_and_a_reload(s: Scene) -> None:
+    listens(s, state="hearing")
     s.say(begins(), partly("still here"))
     s.window.set_theme("light")
     s.settle()
