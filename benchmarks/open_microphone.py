@@ -9,8 +9,8 @@ coughs, noise, silence, interrupting her, her own voice in the microphone, all m
 guard, and sockets that come, listen, and go with and without a word. After each round everybody is silent, and what is counted
 then has to be equal: threads, handles (files, pipes, sockets) and children of all its processes.
 
-The first third warms up. Memory is what the processes have for themselves and their part of what they share (PSS), over the rests of
-the other two thirds: the median slope between all pairs of them (Theil-Sen), with the slope that chance alone gives (its 95 % interval). Targets: less than 1 MB
+The first third warms up. Memory is what all processes have for themselves with no file behind it (Anonymous and Swap of smaps_rollup:
+parts of libraries come and go with what other programs use of them), over the rests of the other two thirds: the median slope between all pairs of them (Theil-Sen), with the slope that chance alone gives (its 95 % interval). Targets: less than 1 MB
 an hour beyond chance, 0 threads, 0 handles, 0 children. Exits with 1 when one is missed. ``--watch`` looks inside as well (see
 `watching/sitecustomize.py`), counts coroutines, and prints which of them and which objects have become more; ``--trace`` says where
 they were made, which makes everything slower and costs memory itself.
@@ -63,7 +63,7 @@ ROUND_S = 50.0
 SOCKETS = 5
 LONG = " ".join(f"Now comes sentence number {n}, and it goes on for a while." for n in range(1, 7))
 SAMPLE_EVERY_S = 10.0
-REST_S = 30.0
+REST_S = 60.0
 """Longest wait for everybody to be done after a round."""
 STILL_S = 1.5
 """So long nothing has to happen before it counts as a rest."""
@@ -91,9 +91,10 @@ class Sample:
     Attributes:
         at_s: Since the program listens.
         is_rest: Nobody says anything.
-        pss_mb: Memory of their own and their part of what they share.
+        own_mb: Memory of their own, with no file behind it.
+        pss_mb: That, and their part of files and libraries.
         rss_mb: All their memory, what is shared counted again in each.
-        main_mb: PSS of the backend's process alone.
+        main_mb: ``own_mb`` of the backend's process alone.
         children: Processes besides the backend's.
         tasks: Coroutines of the backend's loop; 0 when it is not watched.
         kinds: What they are, with their number.
@@ -101,6 +102,7 @@ class Sample:
 
     at_s: float
     is_rest: bool
+    own_mb: float
     pss_mb: float
     rss_mb: float
     main_mb: float
@@ -115,22 +117,24 @@ def look(
     pid: int, at_s: float, *, is_rest: bool = False, tasks: dict[str, int] | None = None
 ) -> Sample:
     """Count now."""
-    pss = rss = main = 0.0
+    own = pss = rss = main = 0.0
     threads = handles = children = 0
     tasks = tasks or {}
     for process in _family(pid):
         try:
-            own = _pss_mb(process.pid)
+            memory = _memory_mb(process.pid)
             rss += process.memory_info().rss / 2**20
             threads += process.num_threads()
             handles += process.num_fds()
         except (psutil.Error, OSError):
             continue  # gone meanwhile
-        pss += own
-        main = own if process.pid == pid else main
+        pss += memory["Pss"]
+        mine = memory["Anonymous"] + memory["Swap"]
+        own += mine
+        main = mine if process.pid == pid else main
         children += process.pid != pid
     return Sample(
-        at_s, is_rest, pss, rss, main, threads, handles, children,
+        at_s, is_rest, own, pss, rss, main, threads, handles, children,
         sum(tasks.values()), tuple(sorted(tasks.items())),
     )  # fmt: skip
 
@@ -140,11 +144,9 @@ def _family(pid: int) -> list[psutil.Process]:
     return [process, *process.children(recursive=True)]
 
 
-def _pss_mb(pid: int) -> float:
-    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-        if line.startswith("Pss:"):
-            return int(line.split()[1]) / 1024
-    return 0.0
+def _memory_mb(pid: int) -> dict[str, float]:
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
+    return {line.split(":")[0]: int(line.split()[1]) / 1024 for line in lines}
 
 
 # --- judging ----------------------------------------------------------------------------------------------------------
@@ -180,9 +182,9 @@ def judge(samples: list[Sample], length_s: float, *, wanted_mb: float = WANTED_M
         wanted_mb: Growth of memory in that time that is not to be reached beyond chance.
     """
     rests = [one for one in samples if one.is_rest and one.at_s > length_s / 3]
-    growth, chance = slope([one.at_s / length_s for one in rests], [one.pss_mb for one in rests])
-    first = [one.pss_mb for one in samples if one.at_s <= length_s / 3]
-    last = [one.pss_mb for one in samples if one.at_s > length_s * 2 / 3]
+    growth, chance = slope([one.at_s / length_s for one in rests], [one.own_mb for one in rests])
+    first = [one.own_mb for one in samples if one.at_s <= length_s / 3]
+    last = [one.own_mb for one in samples if one.at_s > length_s * 2 / 3]
     middle = len(rests) // 2
     more = {
         name: max(getattr(one, name) for one in rests[middle:])
@@ -369,7 +371,7 @@ def environment_for(
 @asynccontextmanager
 async def running(folder: Path, environment: dict[str, str]) -> AsyncIterator[Luma]:
     """Luma, listening to the headset, and somebody who follows its events."""
-    (folder / "data").mkdir()
+    (folder / "data").mkdir(parents=True)
     with Program(folder / "data", "--headless", environment=environment) as program:
         url = await asyncio.to_thread(program.ready)
         token = (folder / "data" / "api_token").read_text().strip()
@@ -429,7 +431,7 @@ class Hour:
         """Everything at once, then silence: returns when nobody says anything any more.
 
         Raises:
-            TimeoutError: It does not become still.
+            AssertionError: It does not become still.
         """
         luma = self._luma
         end_s = time.monotonic() + seconds
@@ -445,13 +447,22 @@ class Hour:
             {"device": "headset", "mode": "open", "muted": False, "gain_db": 0, "guard": "guard"},
         )
         await luma.post("/api/conversations/stage/interrupt", {})
-        async with asyncio.timeout(REST_S):
-            while (  # noqa: ASYNC110  it is asked over HTTP
-                time.monotonic() - luma.last_s < STILL_S
-                or (await luma.state())["state"] != "listening"
-            ):
-                await asyncio.sleep(0.1)
+        await self._rest()
         luma.sound_s += time.monotonic() - began_s
+
+    async def _rest(self) -> None:
+        luma = self._luma
+        try:
+            async with asyncio.timeout(REST_S):
+                while (  # noqa: ASYNC110  it is asked over HTTP
+                    time.monotonic() - luma.last_s < STILL_S
+                    or (await luma.state())["state"] != "listening"
+                ):
+                    await asyncio.sleep(0.1)
+        except TimeoutError:
+            raise AssertionError(
+                f"not at rest after {REST_S:g} s: {await luma.state()}\n{luma.program.said[-4000:]}"
+            ) from None
 
     @contextmanager
     def _her_voice_comes_back(self, is_loud: bool) -> Iterator[None]:
@@ -700,12 +711,12 @@ async def soak(
 def row(sample: Sample) -> str:
     """A line of the table."""
     return (
-        f"{sample.at_s:6.0f} {'rest' if sample.is_rest else '    '} {sample.pss_mb:8.1f} {sample.rss_mb:8.1f} {sample.main_mb:8.1f}"
+        f"{sample.at_s:6.0f} {'rest' if sample.is_rest else '    '} {sample.own_mb:8.1f} {sample.main_mb:8.1f} {sample.pss_mb:8.1f} {sample.rss_mb:8.1f}"
         f" {sample.threads:8d} {sample.handles:8d} {sample.children:9d} {sample.tasks:6d}"
     )
 
 
-HEAD = "   at s          PSS MB   RSS MB  main MB  threads  handles  children  tasks"
+HEAD = "   at s        own MB  main MB   PSS MB   RSS MB  threads  handles  children  tasks"
 
 
 def main() -> int:

@@ -5,14 +5,15 @@ there, a line of JSON for a word: ``tasks`` (coroutines of the backend's loop by
 (what was allocated since the last time, by line; tracemalloc runs from the first on), ``beat`` (begin to measure the loop) and
 ``beats`` (end it, with what was measured).
 
-The beat asks the loop to be called every 5 ms and notes how late that is, how much of that the loop's thread computed, how much
-other threads of the process did, and how long it stood in the system's queue for a core. A second thread notes where the loop is
-when a beat is overdue.
+The beat asks the loop to be called every 5 ms and notes how late that is, how long the loop's thread and the other threads of the
+process computed meanwhile, and how long they stood in the system's queue for a core (schedstat of Linux): the loop waits for its own
+core, and for whoever holds the interpreter and has none. A second thread notes where the loop is when a beat is overdue.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import json
 import os
@@ -29,6 +30,8 @@ EVERY_S = 0.005
 LATE_S = 0.02
 """From here on it is noted what the loop was doing."""
 MOST_STALLS = 400
+LIST_EVERY = 200
+"""Beats after which it is looked which threads there are."""
 TRACED_FRAMES = 6
 
 
@@ -42,19 +45,22 @@ class Beat:
     """Measures how late the loop calls back.
 
     Attributes:
-        beats: Seconds late, of these computed by the loop's thread, computed by others, waited for a core.
+        beats: Seconds late; since the last beat, seconds the loop's thread has computed, the others, the loop's thread has waited for
+            a core, the others.
         stalls: Of the longest: when, how late, and where the loop and the other threads were.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.beats: list[tuple[float, float, float, float]] = []
+        self.beats: list[tuple[float, float, float, float, float]] = []
         self.stalls: list[dict[str, object]] = []
         self._loop = loop
         self._is_over = False
+        self._over = threading.Event()
         self._due_s = 0.0
         self._thread_id = 0
-        self._queue: Path = Path()
-        self._before = (0.0, 0.0, 0.0)
+        self._queue = -1
+        self._queues: dict[str, int] = {}
+        self._before = (0.0, 0.0, 0.0, 0.0)
         self._seen: dict[str, object] | None = None
         self._collecting_s = 0.0
         self._collected_s = 0.0
@@ -66,27 +72,42 @@ class Beat:
         """Measure no more."""
         self._is_over = True
         self._watcher.join()
+        self._over.wait(1)
         if self._collect in gc.callbacks:
             gc.callbacks.remove(self._collect)
+        for queue in self._queues.values():
+            os.close(queue)
 
     def _begin(self) -> None:
         self._thread_id = threading.get_ident()
-        self._queue = Path(f"/proc/self/task/{threading.get_native_id()}/schedstat")
+        self._list()
         gc.callbacks.append(self._collect)
         self._before = self._clocks()
         self._due_s = time.monotonic() + EVERY_S
         self._loop.call_later(EVERY_S, self._beat)
 
-    def _clocks(self) -> tuple[float, float, float]:
+    def _list(self) -> None:
+        mine = str(threading.get_native_id())
+        now = set(os.listdir("/proc/self/task"))  # noqa: PTH208  names, fast
+        for gone in self._queues.keys() - now:
+            os.close(self._queues.pop(gone))
+        for new in now - self._queues.keys():
+            with contextlib.suppress(OSError):  # gone already
+                self._queues[new] = os.open(f"/proc/self/task/{new}/schedstat", os.O_RDONLY)
+        self._queue = self._queues[mine]
+
+    def _clocks(self) -> tuple[float, float, float, float]:
         mine_s = time.thread_time()
-        return mine_s, time.process_time() - mine_s, int(self._queue.read_bytes().split()[1]) / 1e9
+        queued_s = _queued_s(self._queue)
+        others_s = sum(map(_queued_s, self._queues.values())) - queued_s
+        return mine_s, time.process_time() - mine_s, queued_s, others_s
 
     def _beat(self) -> None:
         now_s = time.monotonic()
         late_s = now_s - self._due_s
         clocks = self._clocks()
-        spent = tuple(after - before for after, before in zip(clocks, self._before, strict=True))
-        self.beats.append((late_s, spent[0], spent[1], spent[2]))
+        spent = [after - before for after, before in zip(clocks, self._before, strict=True)]
+        self.beats.append((late_s, spent[0], spent[1], spent[2], spent[3]))
         if late_s > LATE_S and len(self.stalls) < MOST_STALLS:
             seen, self._seen = self._seen, None
             self.stalls.append(
@@ -95,6 +116,7 @@ class Beat:
                     "loop_ms": round(spent[0] * 1000, 1),
                     "others_ms": round(spent[1] * 1000, 1),
                     "queued_ms": round(spent[2] * 1000, 1),
+                    "others_queued_ms": round(spent[3] * 1000, 1),
                     "collecting_ms": round(self._collected_s * 1000, 1),
                     **(seen or {}),
                 }
@@ -102,7 +124,11 @@ class Beat:
         self._seen = None
         self._collected_s = 0.0
         if self._is_over:
+            self._over.set()
             return
+        if len(self.beats) % LIST_EVERY == 0:
+            self._list()
+            clocks = self._clocks()
         self._before = clocks
         self._due_s = time.monotonic() + EVERY_S
         self._loop.call_later(EVERY_S, self._beat)
@@ -128,6 +154,13 @@ class Beat:
                         if names.get(ident) not in ("watching", "watching the loop")
                     },
                 }
+
+
+def _queued_s(file: int) -> float:
+    try:
+        return int(os.pread(file, 64, 0).split()[1]) / 1e9
+    except OSError:  # the thread has ended
+        return 0.0
 
 
 def _where(frame: object, most: int) -> list[str]:
