@@ -40,6 +40,9 @@ LATENCY_S = 0.025
 LONGEST_LATENCY_S = 0.12
 """On a computer that is too busy to keep up, whole sentences matter more than a quick volume."""
 
+SMOOTH_S = 60.0
+"""After so much sound without a stutter less is held again: it may have been another program that was busy."""
+
 RUN_IN_S = 0.005
 """Silence before the first sound: PulseAudio was seen to swallow the first 1.5 ms after a start."""
 
@@ -115,6 +118,7 @@ class Speaker:
         self._current: _Job | None = None
         self._next: _Job | None = None
         self._hanging = 0
+        self._smooth_s = 0.0
         self._recent = Recent(PIECE_S)
 
     async def play(self, audio: Audio, progress: Progress) -> float:
@@ -273,8 +277,7 @@ class Speaker:
                             job.done.set_result(0.0)
                     else:
                         line.open(job, self._latency_s)
-                        if self._feed(line, job) > 1:
-                            self._hold_more()
+                        self._adapt(self._feed(line, job), job.audio.duration_s)
                     job = None
                 except Exception as error:  # noqa: BLE001  a device can fail in any way; the caller decides
                     failed = _unavailable(job.device if job else "", error)
@@ -307,8 +310,13 @@ class Speaker:
         sound.ends_s = monotonic_s() + line.held_s() + NEVER_S
         return dry
 
-    def _hold_more(self) -> None:
-        if self._latency_s < LONGEST_LATENCY_S:
+    def _adapt(self, dry: int, length_s: float) -> None:
+        """Hold more when a sound stuttered, less when none has for a while."""
+        self._smooth_s = 0.0 if dry else self._smooth_s + length_s
+        if self._smooth_s > SMOOTH_S and self._latency_s > LATENCY_S:
+            self._smooth_s = 0.0
+            self._latency_s = max(LATENCY_S, self._latency_s / 2)
+        elif dry > 1 and self._latency_s < LONGEST_LATENCY_S:
             self._latency_s = min(LONGEST_LATENCY_S, self._latency_s * 2)
             logger.info(
                 "the sound output ran dry; it holds %.0f ms from now on", self._latency_s * 1000
@@ -383,8 +391,12 @@ class _Line:
     def open(self, job: _Job, latency_s: float) -> None:
         """Have the device that the job wants, running."""
         wanted = (job.device, job.audio.rate_hz, latency_s)
-        if self._stream is None or (
-            self._opened != wanted and (not self.sounds or self._opened[:2] != wanted[:2])
+        # One that stutters is opened anew between two sentences; one that could hold less waits for a pause.
+        if (
+            self._stream is None
+            or self._opened[:2] != wanted[:2]
+            or self._opened[2] < latency_s
+            or (self._opened != wanted and not self.sounds)
         ):
             self.drain()
             self.close()

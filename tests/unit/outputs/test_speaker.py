@@ -363,6 +363,20 @@ async def test_a_device_that_runs_dry_is_given_more_to_hold(
     assert held == [module.LATENCY_S, 2 * module.LATENCY_S]
 
 
+async def test_a_device_that_runs_smoothly_again_is_given_less_to_hold(
+    speaker: Speaker, binding: Binding, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SMOOTH_S", 0.3)
+    await speaker.play(tone(), nothing)
+    binding.streams[0].dry = True
+    for _ in range(6):
+        await speaker.play(tone(), nothing)
+        await speaker.close()  # it rests between two of them
+    held = [stream.wanted["latency"] for stream in binding.streams]
+    assert held[:3] == [module.LATENCY_S, 2 * module.LATENCY_S, 2 * module.LATENCY_S]
+    assert held[-1] == module.LATENCY_S
+
+
 async def test_nothing_is_reported_after_the_end(speaker: Speaker, binding: Binding) -> None:
     seen: list[float] = []
     await speaker.play(tone(), lambda at, _level: seen.append(at))
