@@ -225,7 +225,7 @@ class Checkup:
                 "stt",
                 "Speech to text",
                 stt,
-                12.0,
+                16.0,
                 "Choose a smaller model with WHISPER_MODEL, or put sphinx first in STT_CHAIN.",
                 lane=live,
                 gives_way=True,

@@ -178,6 +178,26 @@ async def test_a_recogniser_that_is_missing_or_replaced_says_so() -> None:
     assert "out of memory" in outcome.detail
 
 
+@pytest.mark.parametrize(("seconds", "readings"), [(1.0, 1), (4.0, 2), (9.0, 1)])
+async def test_a_slow_reading_is_repeated_only_where_there_is_time(
+    monkeypatch: pytest.MonkeyPatch, seconds: float, readings: int
+) -> None:
+    now_s = 100.0
+    count = 0
+    monkeypatch.setattr(clock, "monotonic_s", lambda: now_s)
+
+    class Takes(Reads):
+        async def transcribe(self, audio: Audio, language: str | None = None) -> Transcript:
+            nonlocal now_s, count
+            now_s += seconds
+            count += 1
+            return await super().transcribe(audio, language)
+
+    outcome = await live_checks.recogniser(Takes("one two three four five"))
+    assert count == readings
+    assert outcome.state == ("green" if seconds < clip().duration_s else "amber")
+
+
 def test_the_bundled_clip_is_small_and_spoken() -> None:
     assert live_checks.CLIP.stat().st_size < 60_000
     assert 2 < clip().duration_s < 4
