@@ -407,7 +407,7 @@ def test_from_the_terminal_with_and_without_a_running_backend(tmp_path: Path) ->
     doctor = ("--doctor", "--port", "0")
     with Program(tmp_path / "data", *doctor, environment=environment) as alone:
         assert alone.ended(60) == 0, alone.said
-        assert "works       Speech to text: sphinx read" in alone.said
+        assert "Speech to text: sphinx read" in alone.said
         assert "Everything works" in alone.said
         assert "Traceback" not in alone.said
     with Program(tmp_path / "data", "--headless", "--port", "0", environment=environment) as host:
