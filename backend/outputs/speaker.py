@@ -40,6 +40,9 @@ LATENCY_S = 0.025
 LONGEST_LATENCY_S = 0.12
 """On a computer that is too busy to keep up, whole sentences matter more than a quick volume."""
 
+STUTTERS = 5
+"""Times in one sentence from which a device holds as much as it may, at once."""
+
 SMOOTH_S = 60.0
 """After so much sound without a stutter less is held again: it may have been another program that was busy."""
 
@@ -317,7 +320,8 @@ class Speaker:
             self._smooth_s = 0.0
             self._latency_s = max(LATENCY_S, self._latency_s / 2)
         elif dry > 1 and self._latency_s < LONGEST_LATENCY_S:
-            self._latency_s = min(LONGEST_LATENCY_S, self._latency_s * 2)
+            more_s = LONGEST_LATENCY_S if dry >= STUTTERS else self._latency_s * 2
+            self._latency_s = min(LONGEST_LATENCY_S, more_s)
             logger.info(
                 "the sound output ran dry; it holds %.0f ms from now on", self._latency_s * 1000
             )
@@ -391,11 +395,11 @@ class _Line:
     def open(self, job: _Job, latency_s: float) -> None:
         """Have the device that the job wants, running."""
         wanted = (job.device, job.audio.rate_hz, latency_s)
-        # One that stutters is opened anew between two sentences; one that could hold less waits for a pause.
+        # Opening it anew is a gap of up to 0.6 s: between two sentences only when it stutters all the time, else in a pause.
         if (
             self._stream is None
             or self._opened[:2] != wanted[:2]
-            or self._opened[2] < latency_s
+            or self._opened[2] < latency_s == LONGEST_LATENCY_S
             or (self._opened != wanted and not self.sounds)
         ):
             self.drain()

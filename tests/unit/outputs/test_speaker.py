@@ -95,7 +95,7 @@ class Stream:
         self.latency = BUFFER / wanted["samplerate"]
         self.data = bytearray()
         self.calls: list[str] = []
-        self.dry = False
+        self.dry = 0
         self._binding = binding
 
     @property
@@ -108,7 +108,9 @@ class Stream:
     def write(self, pcm: Any) -> bool:
         self._binding.gate.wait(10)
         self.data += bytes(memoryview(pcm).cast("B"))
-        return self.dry
+        is_dry = self.dry > 0 and any(memoryview(pcm).cast("B"))
+        self.dry -= is_dry
+        return is_dry
 
     def stop(self) -> None:
         self.calls.append("stop")
@@ -356,11 +358,15 @@ async def test_a_device_that_runs_dry_is_given_more_to_hold(
     speaker: Speaker, binding: Binding
 ) -> None:
     await speaker.play(tone(), nothing)
-    binding.streams[0].dry = True
+    binding.streams[0].dry = 4
+    await speaker.play(tone(), nothing)
+    await speaker.close()  # it rests
+    await speaker.play(tone(), nothing)
+    binding.streams[1].dry = 30
     await speaker.play(tone(), nothing)
     await speaker.play(tone(), nothing)
     held = [stream.wanted["latency"] for stream in binding.streams]
-    assert held == [module.LATENCY_S, 2 * module.LATENCY_S]
+    assert held == [module.LATENCY_S, 2 * module.LATENCY_S, module.LONGEST_LATENCY_S]
 
 
 async def test_a_device_that_runs_smoothly_again_is_given_less_to_hold(
@@ -368,7 +374,7 @@ async def test_a_device_that_runs_smoothly_again_is_given_less_to_hold(
 ) -> None:
     monkeypatch.setattr(module, "SMOOTH_S", 0.3)
     await speaker.play(tone(), nothing)
-    binding.streams[0].dry = True
+    binding.streams[0].dry = 4
     for _ in range(6):
         await speaker.play(tone(), nothing)
         await speaker.close()  # it rests between two of them
