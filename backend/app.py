@@ -209,7 +209,7 @@ class Backend:
             Doctor(self.bus, is_wanted=self._live_path_wanted, about=VERSION),
             self._live_parts(),
         )
-        self.clients = Door(settings.data_dir / "backgrounds")
+        self.clients = Door(settings.data_dir / "backgrounds", self._tell_service)
         self.config = SettingsStore(loaded, on_saved=self._settings_saved)
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 from uuid import uuid4
+
+from backend.contracts.entities import ServiceInfo
 
 MOST_CLIENTS = 64
 MOST_MEMBERS = 16
@@ -89,10 +92,14 @@ class Door:
 
     Args:
         backgrounds: Folder of the pictures that clients may show behind the character.
+        on_change: Told when a client came or left.
     """
 
-    def __init__(self, backgrounds: Path) -> None:
+    def __init__(
+        self, backgrounds: Path, on_change: Callable[[ServiceInfo], None] = lambda service: None
+    ) -> None:
         self.backgrounds = backgrounds
+        self._on_change = on_change
         self._clients: dict[str, Member] = {}
         self._groups: dict[Member, Group] = {}
         self.in_use: dict[str, Member] = {}
@@ -107,16 +114,32 @@ class Door:
             self.leave(known)
             known.dismiss(4009, "this client has connected again")
         self._clients[client.identity.uid] = client
+        self._on_change(self.health())
         return True
 
     def leave(self, client: Member) -> None:
         """Forget it."""
         if self._clients.get(client.identity.uid) is client:
             del self._clients[client.identity.uid]
+            self._on_change(self.health())
         self.ungroup(client)
         for conversation_id, user in list(self.in_use.items()):
             if user is client:
                 del self.in_use[conversation_id]
+
+    def health(self) -> ServiceInfo:
+        """How many are connected, and what their users may wonder about."""
+        count = len(self._clients)
+        return ServiceInfo(
+            name="client-ws",
+            title="Open-LLM-VTuber clients",
+            kind="system",
+            enabled=count > 0,
+            state="ready" if count else "off",
+            detail=f"{count} connected; their web page is silent without a Live2D model"
+            if count
+            else "none connected",
+        )
 
     def dismiss_untrusted(self) -> None:
         """Have those leave that came without the token: it is needed now."""

@@ -81,6 +81,7 @@ async def status(request: Request, running: Running) -> Status:
             *running.modules.list(),
             *await running.engines.health(),
             *await running.monitor.advice(),
+            *([clients] if (clients := running.clients.health()).enabled else []),
         ],
         load=running.monitor.latest,
         notices=list(running.database.notices),

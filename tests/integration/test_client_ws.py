@@ -22,6 +22,7 @@ from backend.audio.wav import read_wav
 from tests.integration.conftest import Served, serve
 from tests.integration.vtuber import Message, Vtuber, kinds, shown, vtuber
 from tests.servers.llm import LlmServer
+from tests.servers.speech import SpeechServer
 from tests.servers.thread import ServerThread
 
 SESSION = Path(__file__).parent.parent / "fixtures" / "open_llm_vtuber_session.jsonl"
@@ -475,6 +476,41 @@ async def test_speaking_over_her_makes_the_client_fall_silent(served: Served) ->
             "user-input-transcription",
             *TURN[2:],
         ]
+
+
+async def test_utterances_that_come_in_a_row_are_all_read_and_every_turn_is_closed(
+    served: Served,
+) -> None:
+    async with vtuber(served) as client:
+        for _ in range(3):
+            await client.say("mic-audio-data", audio=[0.0] * 16_000)
+            await client.speak(0.5)
+            await client.say("mic-audio-end")
+        while kinds(client.seen).count("user-input-transcription") < 3:
+            await client.next()
+        turn = await client.turn()
+        assert "audio" in kinds(turn), "the last one is answered; those before it were spoken over"
+        found = kinds(client.seen)
+        assert found.count(CHAIN_START) == found.count(CHAIN_END)
+
+
+async def test_an_interrupt_while_speech_is_read_ends_the_thinking(tmp_path: Path) -> None:
+    server = SpeechServer()
+    server.how = "hang"
+    with ServerThread(server):
+        for served in serve(
+            tmp_path,
+            stt_chain=("openai_compatible",),
+            stt_openai_url=f"{server.url}/v1",
+            asr_vad="energy",
+        ):
+            async with vtuber(served) as client:
+                await client.speak(0.6)
+                await client.say("mic-audio-end")
+                await client.until("full-text")
+                await client.say("interrupt-signal", text="")
+                assert kinds(await client.turn()) == [CHAIN_END]
+                assert once(kinds(await client.ask("hello"))) == TURN
 
 
 # --- the seven defects of the original ---

@@ -228,6 +228,15 @@ async def test_more_clients_than_may_be_are_shown_out(
     assert closed.value.rcvd.code == 1013
 
 
+async def test_the_status_says_who_is_connected(open_door: Served) -> None:
+    with open_door.client() as api:
+        async with vtuber(open_door):
+            services = api.get("/api/status").json()["services"]
+            found = next(each for each in services if each["name"] == "client-ws")
+            assert found["detail"].startswith("1 connected")
+            assert "Live2D" in found["detail"]
+
+
 def test_a_foreign_page_cannot_even_show_a_picture(tmp_path: Path) -> None:
     foreign = {"Sec-Fetch-Site": "cross-site"}
     for served in serve(tmp_path, compatible_clients=True, cors_origins=(PAGE,)):

@@ -30,7 +30,13 @@ from backend.api.errors import failure, readable
 from backend.api.state import Services
 from backend.chat.conversations import TurnHandle
 from backend.contracts.entities import STAGE, Character, Conversation
-from backend.contracts.errors import AppError, ConflictError, InvalidInputError, NotFoundError
+from backend.contracts.errors import (
+    AppError,
+    BusyError,
+    ConflictError,
+    InvalidInputError,
+    NotFoundError,
+)
 from backend.contracts.listening import DropReason
 from backend.core.clock import monotonic_s
 from backend.listening.ear import Ear
@@ -40,6 +46,7 @@ logger = logging.getLogger(__name__)
 BEHIND = 4008
 SEND_TIMEOUT_S = 20.0
 MOST_TASKS = 64
+MOST_READINGS = 8
 
 CONNECTED = "Connection established"
 SPEAKS_BY_ITSELF = "AI wants to speak something..."
@@ -104,7 +111,9 @@ class Client:
         self._character_id = ""
         self._microphone: Ear | None = None
         self._stream: Ear | None = None
-        self._is_reading = False
+        self._has_sound = False
+        self._readings = 0
+        self._why_nothing = NOTHING_HEARD
         self._allowance = Allowance(at_s=monotonic_s())
         self._has_told_of_pictures = False
         self._tasks: set[asyncio.Task[None]] = set()
@@ -317,7 +326,7 @@ class Client:
         self._turns.typed.discard(handle.turn_id)
         if turn.outcome == "failed" or turn.error:
             self.tell(messages.error(NOT_ANSWERED))
-        self._turns.stored(handle.turn_id, is_reading=self._is_reading)
+        self._turns.stored(handle.turn_id, is_reading=self._readings > 0)
 
     async def _speak_by_itself(self, said: messages.AiSpeak) -> None:
         conversation = await self._own()
@@ -340,7 +349,7 @@ class Client:
         conversation = self._conversation
         if conversation is None:
             return
-        if self._is_reading:
+        if self._readings:
             await self._close_ears()
             self._turns.not_understood()
         if self._turns.is_showing:
@@ -389,7 +398,9 @@ class Client:
     async def _hear(self, sound: bytes) -> None:
         self._allow(sound)
         if self._microphone is None or self._microphone.is_closed:
+            self._readings = 0
             self._microphone = await self._open_ear(auto_end=False)
+        self._has_sound = True
         self._microphone.feed(sound)
 
     def _allow(self, sound: bytes) -> None:
@@ -404,44 +415,51 @@ class Client:
             conversation.id, origin=ORIGIN, rate_hz=RATE_HZ, auto_end=auto_end
         )
         ear.on_message = self._understood
-        ear.on_dropped = self._not_understood if not auto_end else None
+        ear.on_dropped = self._not_understood
         return ear
 
     def _understood(self, handle: TurnHandle) -> None:
         self._spawn(self._follow(handle))
 
     def _not_understood(self, reason: DropReason, detail: str) -> None:
-        if self._is_reading:
-            self._is_reading = False
-            self._turns.give_up(NOT_UNDERSTOOD.get(reason, NOTHING_HEARD))
+        self._why_nothing = NOT_UNDERSTOOD.get(reason, NOTHING_HEARD)
 
     async def _heard_all(self, said: messages.MicEnd) -> None:
         self._look(said)
-        ear, self._microphone = self._microphone, None
-        if ear is None or ear.is_closed:
+        ear = self._microphone
+        if ear is None or ear.is_closed or not self._has_sound:
             if self._stream is None:
                 self._turns.give_up(NOTHING_HEARD)
             # Else where it ended was found out here; the client repeats what it was told.
             return
+        if self._readings >= MOST_READINGS:
+            raise BusyError(f"{MOST_READINGS} utterances are being read already.")
+        self._has_sound = False
+        self._readings += 1
         self._turns.open()
-        self._is_reading = True
         self._spawn(self._understand(ear))
+        await asyncio.sleep(0)  # what is heard from here on belongs to the next utterance
 
     async def _understand(self, ear: Ear) -> None:
-        try:
-            handle = await ear.end()
-            if handle is None and self._is_reading:
-                self._turns.give_up(NOTHING_HEARD)
-        finally:
-            self._is_reading = False
+        handle = await ear.end()
+        if ear is not self._microphone:
+            return  # it was closed meanwhile: nobody waits for this any more
+        self._readings -= 1
+        why, self._why_nothing = self._why_nothing, NOTHING_HEARD
+        if handle is None:
+            self._turns.give_up(why)
+        if not self._readings and not self._has_sound:
+            self._microphone = None  # others may need one
             await ear.close()
 
     async def _close_ears(self) -> None:
-        self._is_reading = False
-        for ear in (self._microphone, self._stream):
+        ears = (self._microphone, self._stream)
+        self._microphone = self._stream = None
+        self._has_sound = False
+        self._readings = 0
+        for ear in ears:
             if ear is not None:
                 await ear.close()
-        self._microphone = self._stream = None
 
     # --- histories ---
 
