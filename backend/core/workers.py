@@ -347,6 +347,8 @@ class _Lane:
             why = why if self._is_ready else "it was still starting"
             call.fail(EngineFailedError(f"{waited}: {why}."))
             return
+        # Told here as well: whoever called may have left.
+        logger.warning("%s and was restarted", waited)
         call.fail(EngineFailedError(f"{waited} and was restarted."))
         self._replace(f"{waited}.", innocent=list(self._calls.values()))
 
