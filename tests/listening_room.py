@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,6 +15,7 @@ from backend.contracts.entities import STAGE, Audio, Transcript
 from backend.contracts.errors import AppError
 from backend.core.bus import EventBus
 from backend.core.workers import EngineHost
+from backend.engines.vad.base import VAD
 from backend.listening.ear import Ear, Parts
 from backend.listening.endpointing import Rules
 from backend.listening.options import ListeningOptions
@@ -127,6 +128,7 @@ class Room:
     reads: Reads
     options: ListeningOptions
     pace: Pace = field(default_factory=Pace)
+    detector: Callable[[], VAD] = Loud
     said: str = ""
     ears: list[Ear] = field(default_factory=list)
 
@@ -151,7 +153,7 @@ class Room:
                 player=self.player,
                 host=self.host,
                 recogniser=lambda: self.reads,
-                detector=Loud,
+                detector=self.detector,
                 options=lambda: self.options,
                 pace=self.pace,
                 said=lambda: self.said,

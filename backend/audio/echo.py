@@ -39,7 +39,6 @@ TINY = 1e-12
 ComplexArray: TypeAlias = npt.NDArray[np.complex64]
 
 FIRST = ("numpy",)  # imported before any call, by one thread
-IDLE_S = 600.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,6 +62,8 @@ Outcome: TypeAlias = "asyncio.Future[TurnHandle | None]"
 
 BATCH_FRAMES = 16
 """Frames for one call of the detector when they have piled up: half a second."""
+JUDGED_FRAMES = 4
+"""Frames that the echo guard judges at once: 128 ms, as much as it looks at."""
 WAITING_S = 30.0
 """Sound that may wait for its turn; more means that the machine is far behind, and the newest is dropped."""
 WAITING_UTTERANCES = 8
@@ -393,19 +395,24 @@ class Ear:
             return [0.0] * len(frames)
         if not (self._endpointer.is_open or self._endpointer.is_on):
             return [0.0] * len(frames)
-        sound = b"".join(frames)
-        found = await self._vad.probabilities(sound)
+        found = await self._vad.probabilities(b"".join(frames))
         if self._echo is None:
             return found
         options = self._parts.options()
-        counts = await self._echo.counts(
-            sound,
-            len(frames),
-            self._at_s(self._endpointer.position + len(sound) // 2),
-            options.guard,
-            is_speech=max(found) >= options.rules.threshold - RELEASE,
-        )
-        return found if counts else [0.0] * len(found)
+        for first in range(0, len(frames), JUDGED_FRAMES):
+            stretch = slice(first, first + JUDGED_FRAMES)
+            sound = b"".join(frames[stretch])
+            fed = sum(map(len, frames[: first + JUDGED_FRAMES])) // 2
+            counts = await self._echo.counts(
+                sound,
+                len(frames[stretch]),
+                self._at_s(self._endpointer.position + fed),
+                options.guard,
+                is_speech=max(found[stretch]) >= options.rules.threshold - RELEASE,
+            )
+            if not counts:
+                found[stretch] = [0.0] * len(found[stretch])
+        return found
 
     def _handle(self, signals: list[Signal]) -> None:
         for signal in signals:

@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 HOST = "backend.audio.echo"
 STRETCH_S = 1.5
 """Sound at the microphone that is explained at once."""
+LEAST_S = 0.25
+"""Less sound is explained by anything."""
 MOST_DELAY_S = 0.4
 """From the output to the sound's arrival here: two devices' buffers and a few metres."""
 EARLY_S = 0.05
@@ -54,11 +56,8 @@ class Echo:
         self._sounds = sounds
         self._heard = bytearray()
         self._is_hers = False
+        self._is_warm = False
         self._judged = EVERY_FRAMES
-
-    def warm(self) -> None:
-        """Have what computes loaded soon, in the background."""
-        self._host.warm([f"{HOST}:warm"])
 
     async def counts(
         self, frames: bytes, count: int, end_s: float, guard: EchoGuard, *, is_speech: bool
@@ -86,6 +85,10 @@ class Echo:
             return True
         if guard == "strict":
             return False
+        if not self._is_warm:
+            # She has just begun: half a second until it computes, before anybody can have heard enough to object.
+            self._is_warm = True
+            self._host.warm([f"{HOST}:warm"])
         if not is_speech:
             self._judged += count
             return True
@@ -100,6 +103,8 @@ class Echo:
     async def _is_more(
         self, heard: bytes, sounding: list[Sounding], since_s: float, end_s: float
     ) -> bool:
+        if len(heard) < 2 * RATE_HZ * LEAST_S:
+            return False
         since_s = end_s - len(heard) / 2 / RATE_HZ - MOST_DELAY_S
         stretches: list[list[object]] = []
         for one in sounding:

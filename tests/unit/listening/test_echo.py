@@ -1,0 +1,123 @@
+"""Her voice at the microphone, with the engine host that computes and an ear that acts: nobody is interrupted by an echo."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from backend.audio import espeak
+from backend.audio.levels import from_pcm16, to_pcm16
+from backend.audio.resample import resample
+from backend.core.workers import EngineHost
+from backend.engines.vad import DETECTORS
+from backend.engines.vad.options import SileroOptions
+from backend.listening import ear as ear_module
+from backend.listening import echo
+from backend.listening.echo import Echo, says_the_same
+from backend.outputs.base import Sounding
+from tests.fakes import Watch
+from tests.listening_room import Room, room_in
+
+RATE_HZ = 16_000
+LATE = round(0.12 * RATE_HZ)
+NOW_S = 1000.0
+
+
+def at_16k(text: str, voice: str) -> bytes:
+    made = espeak.synthesize(text, voice)
+    return to_pcm16(resample(from_pcm16(made.pcm), made.rate_hz, RATE_HZ))
+
+
+def mixed(*sounds: tuple[bytes, int, float]) -> bytes:
+    """Sounds laid over each other, each from a sample on and with a gain."""
+    import numpy as np
+
+    length = max(len(pcm) // 2 + at for pcm, at, _ in sounds)
+    total = np.random.default_rng(1).normal(0, 0.0005, length)
+    for pcm, at, gain in sounds:
+        total[at : at + len(pcm) // 2] += from_pcm16(pcm) * gain
+    return to_pcm16(np.clip(total, -1, 1).astype(np.float32))
+
+
+@pytest.fixture(scope="module")
+def hers() -> bytes:
+    return at_16k("I have been thinking about the sea all day, and about the boat.", "en-us+f3")
+
+
+@pytest.fixture
+async def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Room]:
+    monkeypatch.setattr(ear_module, "monotonic_s", lambda: NOW_S)
+    async with room_in(tmp_path) as room:
+        options = SileroOptions(room.host, timeout_s=30)
+        room.detector = lambda: DETECTORS.create("silero", options)
+        yield room
+
+
+async def listen(room: Room, sound: bytes, hers: bytes, hers_at: int) -> Watch:
+    """Have an ear follow a sound that ends now, while hers left the output from a sample of it on."""
+    began_s = NOW_S - len(sound) / 2 / RATE_HZ
+    room.sink.left = [Sounding(hers, RATE_HZ, began_s + hers_at / RATE_HZ)]
+    ear = room.ear(hears_her=True)
+    async with Watch(room.bus) as seen:
+        ear.feed(sound)
+        while ear.waiting_s:
+            await asyncio.sleep(0.01)
+        await seen.settle()
+    return seen
+
+
+async def test_her_own_echo_is_nobody(room: Room, hers: bytes) -> None:
+    sound = mixed((bytes(2 * RATE_HZ), 0, 0.0), (hers, RATE_HZ + LATE, 0.3))
+    seen = await listen(room, sound, hers, RATE_HZ)
+    assert not seen.of("utterance.started")
+
+
+async def test_somebody_who_speaks_over_her_is_heard_and_interrupts(
+    room: Room, hers: bytes
+) -> None:
+    await room.let_her_speak()
+    somebody = at_16k("Wait, I wanted to say something else.", "en-us+m3")
+    sound = mixed((hers, RATE_HZ + LATE, 0.15), (somebody, round(2.5 * RATE_HZ), 0.5))
+    began_s = NOW_S - len(sound) / 2 / RATE_HZ
+    room.sink.left = [Sounding(hers, RATE_HZ, began_s + 1)]
+    ear = room.ear(hears_her=True)
+    async with Watch(room.bus) as seen:
+        ear.feed(sound)
+        await seen.until("turn.finished")
+
+
+async def test_without_a_sound_of_hers_nothing_is_compared(
+    room: Room, hers: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(echo, "HOST", "backend.audio.is_not_there")
+    seen = await listen(room, mixed((hers, RATE_HZ, 0.3)), b"", 0)
+    assert seen.of("utterance.started")
+
+
+async def test_while_nothing_can_be_compared_she_is_not_interrupted(
+    hers: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(echo, "HOST", "backend.audio.is_not_there")
+    host = EngineHost()
+    guard = Echo(host, lambda seconds: [Sounding(hers, RATE_HZ, NOW_S - 1)])
+    counts = await guard.counts(hers[:4096], 4, NOW_S, "guard", is_speech=True)
+    await host.stop()
+    assert not counts
+
+
+@pytest.mark.parametrize(
+    ("heard", "said", "expected"),
+    [
+        ("is a long story about", "This is a long story, about bears.", True),
+        ("this is a wrong story about bears", "This is a long story about bears.", True),
+        ("what is the weather like", "This is a long story about bears.", False),
+        ("a story", "This is a long story.", False),
+        ("", "This is a long story.", False),
+        ("this is a long story", "", False),
+    ],
+)
+def test_her_own_words_are_known(heard: str, said: str, expected: bool) -> None:
+    assert says_the_same(heard, said) is expected
