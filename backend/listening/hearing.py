@@ -174,6 +174,11 @@ class Hearing:
             error=now.problem if self.is_on else "",
         )
 
+    @property
+    def options(self) -> ListeningOptions:
+        """How it is listened now."""
+        return self._options
+
     # --- the microphone ---
 
     def state(self) -> ListeningState:

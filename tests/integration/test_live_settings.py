@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from backend.contracts.events import SystemStatus
+from backend.listening.endpointing import Rules
 from backend.outputs.none import NoSound
 from config import Settings, is_live
 from tests.fakes import WritesText
@@ -176,8 +177,40 @@ def test_the_next_training_is_made_as_was_saved(served: Served, api: httpx.Clien
     assert backend.training.options.on_close == before["training_on_close"]
 
 
+def test_listening_is_as_it_was_saved(served: Served, api: httpx.Client) -> None:
+    backend = served.app.state.backend
+    wanted: dict[str, object] = {
+        "asr_frame_ms": 20,
+        "asr_gain_db": 3.0,
+        "asr_guard": "headphones",
+        "asr_input_device": "Desk",
+        "asr_max_utterance_s": 12.0,
+        "asr_min_speech_ms": 150,
+        "asr_muted": True,
+        "asr_partials": False,
+        "asr_preroll_ms": 500,
+        "asr_silence_ms": 900,
+        "asr_vad": "energy",
+        "asr_vad_threshold": 0.6,
+        "barge_in": False,
+        "barge_in_ms": 500,
+    }
+    before = {name: getattr(backend.engines.settings, name) for name in wanted}
+    change(api, served, **wanted)
+    until(lambda: backend.hearing.options.device == "Desk")
+    now = backend.hearing.options
+    assert (now.frame_ms, now.gain_db, now.guard, now.is_muted) == (20, 3.0, "headphones", True)
+    assert (now.detector, now.reads_along) == ("energy", False)
+    assert (now.barge_in, now.barge_in_ms) == (False, 500)
+    assert now.rules == Rules(0.6, 500, 150, 900, 12.0)
+    change(api, served, duck_volume=0.5, think_ahead=False)
+    assert backend.player.duck_volume == 0.5
+    assert not backend.chat.thinks_ahead
+    change(api, served, **before, duck_volume=0.25, think_ahead=True)
+
+
 def test_every_live_setting_has_somebody_who_reads_it() -> None:
-    """Those that are built into engines, and those of the tests above."""
+    """Those that are built into engines, those of the tests above, and of test_listening and test_client_ws."""
     from backend.wiring import ENGINE_SETTINGS
 
     others = {
@@ -186,15 +219,33 @@ def test_every_live_setting_has_somebody_who_reads_it() -> None:
         if is_live(name) and not name.startswith(ENGINE_SETTINGS)
     }
     assert others == {
+        "asr_frame_ms",
+        "asr_gain_db",
+        "asr_guard",
+        "asr_input_device",
+        "asr_max_utterance_s",
+        "asr_min_speech_ms",
+        "asr_mode",
+        "asr_muted",
+        "asr_partials",
+        "asr_preroll_ms",
+        "asr_silence_ms",
+        "asr_vad",
+        "asr_vad_threshold",
         "audio_sink",
+        "barge_in",
+        "barge_in_ms",
+        "compatible_clients",
         "context_tokens",
         "debug",
+        "duck_volume",
         "gpu_metrics_interval_s",
         "log_level",
         "metrics_interval_s",
         "output_device",
         "output_muted",
         "output_volume",
+        "think_ahead",
         "training_keep_checkpoints",
         "training_minutes",
         "training_on_close",
