@@ -101,22 +101,23 @@ class VirtualSound:
         )
 
     def add_room(self) -> None:
-        """A room to speak in: PortAudio sees the microphone "headset", which hears what is played on "room"."""
+        """A room to speak in: the microphone "headset" hears what is played on "room", "desk" what the loudspeaker plays."""
         self.ask(
             "load-module", "module-null-sink", "sink_name=room", "rate=48000", "channels=1",
             "format=s16le",
         )  # fmt: skip
         with self.alsa.open("a") as config:
-            config.write(
-                f'pcm.headset {{ type pulse server "{self.server}" device room.monitor '
-                f'hint {{ show on description "headset" }} }}\n'
-            )
+            for name, device in (("headset", "room"), ("desk", "stage")):
+                config.write(
+                    f'pcm.{name} {{ type pulse server "{self.server}" device {device}.monitor '
+                    f'hint {{ show on description "{name}" }} }}\n'
+                )
 
     def say(self, pcm: bytes, rate_hz: int, device: str = "room") -> subprocess.Popen[bytes]:
         """Play PCM16 mono on a device; the process ends with the sound."""
         process = subprocess.Popen(
             f"pacat --playback --server {self.server} -d {device} --raw --format=s16le --channels=1"
-            f" --rate={rate_hz} --latency-msec=10 --process-time-msec=5".split(),
+            f" --rate={rate_hz} --latency-msec=500".split(),
             stdin=subprocess.PIPE,
         )
         assert process.stdin is not None
