@@ -1,7 +1,8 @@
 """Watches a Luma that a benchmark has started, from inside: on PYTHONPATH, Python runs this file before the program.
 
 Does nothing unless WATCH_SOCKET names a path and the process is main.py; its engines inherit both. One thread of its own answers
-there, a line of JSON for a word: ``tasks`` (coroutines of the backend's loop by name), ``objects`` (living ones by type), ``traced``
+there, a line of JSON for a word: ``tasks`` (coroutines of the backend's loop by name), ``objects`` (living ones by type), ``pages``
+(bytes that SQLite holds, whose cache of pages is bounded and fills with the database), ``traced``
 (what was allocated since the last time, by line; tracemalloc runs from the first on), ``beat`` (begin to measure the loop) and
 ``beats`` (end it, with what was measured).
 
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes.util
 import gc
 import json
 import os
@@ -204,6 +206,11 @@ class Watch:
                     f"{type(one).__module__}.{type(one).__qualname__}" for one in gc.get_objects()
                 )
                 return dict(kinds.most_common(400))
+            case "pages":
+                name = ctypes.util.find_library("sqlite3")
+                used = ctypes.CDLL(name).sqlite3_memory_used
+                used.restype = ctypes.c_int64
+                return used()
             case "traced":
                 return self._traced()
             case "beat":
