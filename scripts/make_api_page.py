@@ -163,17 +163,13 @@ def page() -> str:
         "Each calls the same service as its route.\n",
     ]
     lines += ["| `do` | Fields | What |", "|---|---|---|"]
-    for name, command in {**COMMANDS, **SOUND_ORDERS}.items():
+    bodies = {name: order.body for name, order in (COMMANDS | SOUND_ORDERS).items()}
+    for name, body in bodies.items():
         fields = ", ".join(
             f"`{field}`" + ("" if info.is_required() else "?")
-            for field, info in command.body.model_fields.items()
+            for field, info in body.model_fields.items()
         )
-        what = (
-            (command.body.__doc__ or "")
-            .strip()
-            .split("\n")[0]
-            .replace(", over the event stream", "")
-        )
+        what = (body.__doc__ or "").strip().split("\n")[0].replace(", over the event stream", "")
         lines.append(f"| `{name}` | {fields} | {what} |")
     lines += [
         "",

@@ -11,7 +11,7 @@ import unicodedata
 
 from backend.contracts.entities import Transcript
 from backend.contracts.listening import DropReason
-from backend.engines.stt import made_up
+from backend.core import made_up
 
 SILENT_DBFS = -62.0
 """Speech close to a microphone lies between -45 and -15; rooms without anybody between -75 and -55."""

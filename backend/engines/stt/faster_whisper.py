@@ -16,8 +16,8 @@ from backend.contracts.entities import Audio, Transcript
 from backend.contracts.errors import AppError, EngineUnavailableError
 from backend.core.workers import Warm, run_in_thread
 from backend.engines.stt.options import FasterWhisperOptions
-from backend.engines.stt.whisper import transcript_of
 from backend.engines.stt.whisper_convert import mark
+from backend.engines.stt.whisper_reading import transcript_of
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from backend.contracts.errors import EngineFailedError, EngineUnavailableError
-from backend.engines.stt.made_up import LEAST_LOGPROB, MOST_COMPRESSION, is_looping
+from backend.core.made_up import LEAST_LOGPROB, MOST_COMPRESSION, is_looping
 from backend.engines.stt.whisper_reading import RATE_HZ, reading
 
 if TYPE_CHECKING:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from backend.contracts.entities import Audio, Transcript, TranscriptSegment
+from backend.contracts.entities import Audio, Transcript
 from backend.contracts.errors import EngineUnavailableError
 from backend.core.workers import Warm, run_in_thread
 from backend.engines.stt.options import WhisperOptions
+from backend.engines.stt.whisper_reading import transcript_of
 
 HOST = "backend.engines.stt.whisper_host"
 
@@ -88,21 +87,3 @@ class Whisper:
             f"The Whisper model {model!r} is not in {folder}{there}. Download it in the model manager, or set "
             "WHISPER_MODEL to a .pt file."
         )
-
-
-def transcript_of(told: Mapping[str, Any], engine: str) -> Transcript:
-    """What `backend.engines.stt.whisper_reading.reading` tells, as a transcript."""
-    segments = tuple(TranscriptSegment(text, start, end) for text, start, end in told["segments"])
-    words = tuple(TranscriptSegment(text, start, end) for text, start, end in told["words"])
-    text = " ".join(segment.text for segment in segments)
-    return Transcript(
-        text,
-        told["language"] if text else "",
-        segments,
-        engine,
-        words,
-        no_speech=told["no_speech"],
-        log_probability=told["log_probability"],
-        compression=told["compression"],
-        withheld=told["withheld"],
-    )

@@ -1,4 +1,4 @@
-"""What both Whisper engines do with sound in their processes: hear speech only, drop what was made up, add up scores.
+"""What both Whisper engines share: in their processes hear speech only, drop what was made up; outside, the transcript.
 
 Whisper writes words into silence ("Thanks for watching!"). So it hears only stretches in which somebody speaks, and a
 segment goes when its own scores or its text say that it was invented.
@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from backend.engines.stt.made_up import kept
+from backend.contracts.entities import Transcript, TranscriptSegment
+from backend.core.made_up import kept
 
 if TYPE_CHECKING:
     from backend.audio.levels import FloatArray
@@ -53,6 +54,24 @@ def reading(pcm: bytes, rate_hz: int, language: str | None, read: Read) -> dict[
     told["log_probability"] = min((float(part["avg_logprob"]) for part in figures), default=None)
     told["compression"] = max((float(part["compression_ratio"]) for part in figures), default=None)
     return told
+
+
+def transcript_of(told: Mapping[str, Any], engine: str) -> Transcript:
+    """What `reading` tells, as a transcript."""
+    segments = tuple(TranscriptSegment(text, start, end) for text, start, end in told["segments"])
+    words = tuple(TranscriptSegment(text, start, end) for text, start, end in told["words"])
+    text = " ".join(segment.text for segment in segments)
+    return Transcript(
+        text,
+        told["language"] if text else "",
+        segments,
+        engine,
+        words,
+        no_speech=told["no_speech"],
+        log_probability=told["log_probability"],
+        compression=told["compression"],
+        withheld=told["withheld"],
+    )
 
 
 def joined(spans: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:

@@ -9,7 +9,7 @@ import pytest
 
 from backend.contracts.entities import Transcript
 from backend.contracts.listening import DropReason
-from backend.engines.stt import made_up
+from backend.core import made_up
 from backend.listening.guards import check
 from voice_trainer.text import prompts
 

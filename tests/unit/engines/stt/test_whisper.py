@@ -10,9 +10,9 @@ import pytest
 
 from backend.contracts.entities import Audio
 from backend.contracts.errors import EngineUnavailableError
+from backend.core.made_up import kept
 from backend.core.workers import EngineHost
 from backend.engines.stt import RECOGNISERS
-from backend.engines.stt.made_up import kept
 from backend.engines.stt.options import WhisperOptions
 from backend.engines.stt.whisper_reading import joined
 
