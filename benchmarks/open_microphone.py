@@ -315,13 +315,22 @@ class Luma:
 
     async def post(self, path: str, body: object) -> None:
         """One request; a refusal is part of the hour."""
-        answer = await self.http.post(path, json=body)
+        try:
+            answer = await self.http.post(path, json=body)
+        except httpx.TransportError:
+            # The server may close a connection that was idle in the moment in which it is used again.
+            assert self.program.process.poll() is None, self.program.said[-4000:]
+            answer = await self.http.post(path, json=body)
         assert answer.status_code < 500, f"{path}: {answer.status_code} {answer.text}"
         self.seen[f"{answer.status_code} {path}"] += 1
 
     async def state(self) -> dict[str, Any]:
         """Of the microphone."""
-        found: dict[str, Any] = (await self.http.get("/api/listening")).json()
+        try:
+            answer = await self.http.get("/api/listening")
+        except httpx.TransportError:  # as in `post`
+            answer = await self.http.get("/api/listening")
+        found: dict[str, Any] = answer.json()
         return found
 
     async def follow(self) -> None:
