@@ -29,11 +29,14 @@ class Sounding:
         pcm: PCM16, mono.
         rate_hz: Its samples a second.
         at_s: Monotonic time at which its first sample left.
+        is_sure: Whether it follows what was before it as these times say; not right after the device ran dry, jumped or was opened
+            anew between two sounds: what the device did then is a guess.
     """
 
     pcm: bytes
     rate_hz: int
     at_s: float
+    is_sure: bool = True
 
     @property
     def end_s(self) -> float:

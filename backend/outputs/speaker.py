@@ -74,6 +74,11 @@ MOST_HANGING = 3
 """Threads left behind in hanging devices before no more are tried."""
 
 
+ASKED_WITHIN_S = 0.002
+ASKED_AGAIN = 3
+"""What a device holds means nothing when the thread was put aside while it asked: it asks again."""
+
+
 @dataclass(slots=True)
 class _Job:
     """A sound on its way.
@@ -405,9 +410,11 @@ class _Line:
             self.drain()
             self.close()
             self._stream = _open(*wanted)
+            self._recent.rested(reopened=True)
             self._opened = wanted
             self.written = 0
         if not self._stream.is_running:
+            self._recent.rested()
             self._stream.start()
             self._stream.write(bytes(2 * round(self._stream.rate_hz * RUN_IN_S)))
             self.written += round(self._stream.rate_hz * RUN_IN_S)
@@ -422,8 +429,8 @@ class _Line:
         is_dry = stream.write(pcm) and self._pieces > 0
         self.written += len(pcm)
         self._silent = 0
-        ends_s = monotonic_s() + stream.held() / stream.rate_hz
-        self._recent.add(pcm, stream.rate_hz, ends_s - len(pcm) / stream.rate_hz)
+        leaves_s = self._ends_s() - len(pcm) / stream.rate_hz
+        self._recent.add(pcm, stream.rate_hz, leaves_s, ran_dry=is_dry)
         self._passed()
         return is_dry
 
@@ -435,12 +442,24 @@ class _Line:
         stream.write(bytes(2 * count))
         self.written += count
         self._silent += 1
+        self._recent.silence(count)
         self._passed()
 
     def drain(self) -> None:
         """Wait until all sounds have left."""
         while self.sounds:
             self.silence()
+
+    def _ends_s(self) -> float:
+        """When the last sample that was handed over leaves, by a clock read close enough to the device's answer."""
+        stream = self._stream
+        assert stream is not None
+        for _ in range(ASKED_AGAIN):
+            before_s = monotonic_s()
+            held = stream.held()
+            if monotonic_s() - before_s < ASKED_WITHIN_S:
+                break
+        return before_s + held / stream.rate_hz
 
     def held_s(self) -> float:
         """Seconds that were handed over and have not left."""

@@ -72,3 +72,52 @@ def test_only_the_last_seconds_are_kept_and_only_those_asked_for_given() -> None
     assert len(all_of_it.pcm) / 2 / RATE_HZ == pytest.approx(module.KEPT_S, abs=0.01)
     (last,) = kept.sounding(0.5)
     assert len(last.pcm) / 2 / RATE_HZ == pytest.approx(0.5, abs=0.01)
+
+
+def add(kept: Recent, at_s: list[float], *, dry: int = -1) -> None:
+    for n, leaves_s in enumerate(at_s):
+        kept.add(piece(1), RATE_HZ, leaves_s, ran_dry=n == dry)
+
+
+def test_one_wrong_answer_of_a_busy_device_is_no_gap() -> None:
+    kept = Recent(0.005)
+    add(kept, [99 + n * 0.005 + (0.03 if n == 20 else 0.0) for n in range(40)])
+    (sound,) = kept.sounding()
+    assert sound.end_s == pytest.approx(99.2, abs=0.002)
+
+
+def test_a_step_that_stays_is_one_and_what_follows_it_is_not_sure() -> None:
+    kept = Recent(0.005)
+    add(kept, [99 + n * 0.005 + (0.04 if n >= 20 else 0.0) for n in range(60)])
+    before, after = kept.sounding()
+    assert (before.is_sure, after.is_sure) == (True, False)
+    assert after.end_s == pytest.approx(99.34, abs=0.002)
+
+
+def test_after_running_dry_it_is_not_sure_however_small_the_gap() -> None:
+    kept = Recent(0.005)
+    add(kept, [99 + n * 0.005 + (0.003 if n >= 20 else 0.0) for n in range(40)], dry=20)
+    assert [one.is_sure for one in kept.sounding()] == [True, False]
+
+
+@pytest.mark.parametrize(("pause_s", "is_sure"), [(0.5, False), (2.5, True)])
+def test_a_device_opened_anew_is_sure_when_nothing_sounded_lately(
+    pause_s: float, is_sure: bool
+) -> None:
+    kept = Recent(0.005)
+    add(kept, [97.0, 97.005])
+    kept.rested(reopened=True)
+    add(kept, [97.01 + pause_s])
+    assert kept.sounding()[-1].is_sure is is_sure
+
+
+def test_silence_between_two_sounds_and_a_rest_are_no_faults() -> None:
+    kept = Recent(0.005)
+    add(kept, [99.0, 99.005])
+    kept.silence(round(0.2 * RATE_HZ))
+    add(kept, [99.21, 99.215])
+    kept.rested()
+    add(kept, [99.5])
+    assert [(one.at_s, one.is_sure) for one in kept.sounding()] == [
+        (pytest.approx(at_s), True) for at_s in (99.0, 99.21, 99.5)
+    ]
