@@ -222,7 +222,7 @@ async def watched(luma: Luma, work: Callable[[], Awaitable[None]]) -> Watched:
         found = await luma.asked("beats")
         told, _ = await asyncio.to_thread(asking.communicate, "\n", 20)
     late = [beat[0] * 1000 for beat in found["beats"]]
-    without_queue = [_own_ms(*beat[:4], 0.0) for beat in found["beats"]]
+    without_queue = [_own_ms(beat[0], beat[1], beat[2], beat[3], 0.0) for beat in found["beats"]]
     own = [_own_ms(*beat) for beat in found["beats"]]
     stalls = sorted(found["stalls"], key=_stall_ms, reverse=True)
     return Watched(late, without_queue, own, json.loads(told), stalls)
