@@ -21,6 +21,8 @@ from backend.contracts.errors import NotFoundError
 logger = logging.getLogger(__name__)
 
 KEEP_IN_MEMORY = 64
+KEEP_BYTES = 4 << 20
+"""Of these: 90 s of sound. What is fetched late comes from the disk, where a few long sentences cost nothing."""
 _TURN_ID = re.compile(r"[0-9a-f]{8,64}")
 
 
@@ -38,16 +40,16 @@ class SoundStore:
         self._max_bytes = max_bytes
         self._max_age = timedelta(days=max_age_days)
         self._recent: OrderedDict[tuple[str, int], bytes] = OrderedDict()
-        self._writing: set[asyncio.Task[None]] = set()
+        self._bytes = 0
+        self._writing: dict[asyncio.Task[None], tuple[str, int]] = {}
 
     def put(self, turn_id: str, n: int, audio: Audio) -> str:
         """Keep a sound and return its URL; it is on disk a little later."""
         data = to_wav(audio.pcm, audio.rate_hz)
+        self._bytes += len(data) - len(self._recent.pop((turn_id, n), b""))
         self._recent[turn_id, n] = data
-        while len(self._recent) > KEEP_IN_MEMORY:
-            self._recent.popitem(last=False)
         task = asyncio.create_task(asyncio.to_thread(self._write, turn_id, n, data))
-        self._writing.add(task)
+        self._writing[task] = (turn_id, n)
         task.add_done_callback(self._written)
         return f"/api/audio/{turn_id}/{n}"
 
@@ -86,9 +88,18 @@ class SoundStore:
         part.replace(folder / f"{n}.wav")
 
     def _written(self, task: asyncio.Task[None]) -> None:
-        self._writing.discard(task)
+        del self._writing[task]
+        self._forget_oldest()
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.warning("could not keep a sound on disk: %s", error)
+
+    def _forget_oldest(self) -> None:
+        unwritten = set(self._writing.values())
+        for key in list(self._recent):
+            if len(self._recent) <= KEEP_IN_MEMORY and self._bytes <= KEEP_BYTES:
+                return
+            if key not in unwritten:
+                self._bytes -= len(self._recent.pop(key))
 
     def _prune(self) -> int:
         if not self._folder.is_dir():
