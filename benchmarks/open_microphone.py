@@ -72,6 +72,7 @@ REST_S = 60.0
 STILL_S = 1.5
 """So long nothing has to happen before it counts as a rest."""
 WANTED_MB = 1.0
+MOST_LINES, LONGEST_LINE = 20, 1500
 HOUR_S = 3600.0
 WATCHING = Path(__file__).parent / "watching"
 
@@ -656,7 +657,7 @@ class Result:
     seen: Counter[str]
     sound_s: float
     grown: list[str]
-    log: str
+    troubles: list[dict[str, Any]]
 
 
 async def soak(
@@ -734,7 +735,9 @@ async def soak(
             grown += await luma.asked("traced") if trace else []
             rests = [Counter(dict(one.kinds)) for one in samples if one.is_rest]
             grown += [f"{name} {count:+d} running" for name, count in (rests[-1] - rests[len(rests) // 3]).items()]  # fmt: skip
-    return Result(samples, length_s, luma.seen, luma.sound_s, grown, luma.program.said)
+    lines = (folder / "logs" / "luma.jsonl").read_text().splitlines()
+    troubles = [one for one in map(json.loads, lines) if one["level"] in ("WARNING", "ERROR")]
+    return Result(samples, length_s, luma.seen, luma.sound_s, grown, troubles)
 
 
 def row(sample: Sample) -> str:
@@ -791,13 +794,9 @@ def main() -> int:
         f" threads {verdict.threads:+d}, handles {verdict.handles:+d}, children {verdict.children:+d}"
         f", coroutines {verdict.tasks:+d}"
     )
-    troubles = [
-        line for line in result.log.splitlines() if " WARNING " in line or " ERROR " in line
-    ]
-    print(
-        f"{len(troubles)} warnings in the log"
-        + "".join(f"\n  {line[:200]}" for line in troubles[-60:])
-    )
+    print(f"{len(result.troubles)} warnings and errors in the log")
+    for line in result.troubles[-MOST_LINES:]:
+        print(f"  {line['message'][:LONGEST_LINE]} {line.get('traceback', '')[-LONGEST_LINE:]}")
     faults = [*verdict.faults, *(f"there was no {name}" for name in absent)]
     print("missed: " + "; ".join(faults) if faults else "nothing grows")
     return 1 if faults else 0
