@@ -156,7 +156,7 @@ class Room:
                 detector=self.detector,
                 options=lambda: self.options,
                 pace=self.pace,
-                said=lambda: self.said,
+                said=lambda since_s, until_s: self.said,
             ),
             origin="microphone",
             auto_end=auto_end,

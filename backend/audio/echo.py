@@ -14,6 +14,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from backend.audio import bands
 from backend.audio.levels import FloatArray, from_pcm16
 from backend.audio.resample import resample
 
@@ -34,6 +35,12 @@ LEAST_SHARE, LEAST_DB = 0.35, 8.0
 QUIET_PERCENT = 10
 """Of the frames are pauses, also where somebody speaks all the time: what remains in them is noise."""
 SHORT_S, SHORT_TAPS = 0.5, 4
+BEYOND = 0.6
+"""Of the newest power, more than she can be at any delay: somebody else."""
+LIKE = 0.6
+"""Levels so much like hers are hers, however loud: somebody has turned her up."""
+EXCESS = 0.5
+"""Where the delay seems to jump the filter says nothing by itself: so much must be unexplained by the levels, too."""
 TINY = 1e-12
 
 ComplexArray: TypeAlias = npt.NDArray[np.complex64]
@@ -58,18 +65,53 @@ class Remainder:
 
 def warm() -> None:
     """Load what computes."""
-    is_more(np.zeros(RATE_HZ, np.float32), np.zeros(2 * RATE_HZ, np.float32), 100)
+    judge(bytes(2 * RATE_HZ), [], RATE_HZ // 2, 100, None, is_sure=True)
 
 
-def hears_more(heard: bytes, played: list[list[object]], extra: int, newest_ms: int) -> bool:
-    """`is_more` for the engine host.
+def judge(
+    heard: bytes,
+    played: list[list[object]],
+    extra: int,
+    newest_ms: int,
+    known: list[float] | None,
+    *,
+    is_sure: bool,
+) -> bool:
+    """Whether a microphone certainly hears more than what was played; for the engine host.
 
     Args:
         heard: PCM16 mono at 16 kHz.
         played: What was played: PCM16, its rate, and where it begins, in samples at 16 kHz from ``extra`` before ``heard``.
         extra: Samples of the most delay that is looked for.
         newest_ms: How much of the end is judged.
+        known: How much of what is played arrives, from earlier times; see `observe`.
+        is_sure: Whether the times of both are known to some ms, and nothing is missing.
     """
+    y, x = _both(heard, played, extra)
+    newest = newest_ms * bands.RATE_HZ // 1000 // bands.HOP
+    found = bands.explained(bands.levels(y), bands.levels(x), newest, known)
+    if found.beyond >= BEYOND and found.likeness < LIKE:
+        return _is_loud(y, newest_ms)
+    if not is_sure or (found.jumps and found.excess < EXCESS):
+        return False
+    return is_more(y, x, newest_ms)
+
+
+def observe(
+    heard: bytes, played: list[list[object]], extra: int
+) -> tuple[list[float] | None, float]:
+    """How much of what is played can arrive at most, and how much it is like what is heard (0-1); for the engine host."""
+    heard_levels, played_levels = (bands.levels(one) for one in _both(heard, played, extra))
+    found = bands.explained(heard_levels, played_levels, 1, None)
+    return bands.arrives(heard_levels, played_levels), found.likeness
+
+
+def _is_loud(y: FloatArray, newest_ms: int) -> bool:
+    newest = y[-newest_ms * RATE_HZ // 1000 :]
+    return float(np.mean(newest**2)) > 10 ** (QUIETEST_DBFS / 10)
+
+
+def _both(heard: bytes, played: list[list[object]], extra: int) -> tuple[FloatArray, FloatArray]:
     y = from_pcm16(heard)
     x = np.zeros(y.size + extra, np.float32)
     for pcm, rate_hz, at in played:
@@ -80,7 +122,7 @@ def hears_more(heard: bytes, played: list[list[object]], extra: int, newest_ms: 
         at = max(at, 0)
         sound = sound[: max(x.size - at, 0)]
         x[at : at + sound.size] = sound
-    return is_more(y, x, newest_ms)
+    return y, x
 
 
 def is_more(y: FloatArray, x: FloatArray, newest_ms: int) -> bool:

@@ -31,8 +31,9 @@ from backend.contracts.listening import DropReason
 from backend.core.bus import EventBus
 from backend.core.clock import monotonic_s
 from backend.listening import guards
+from backend.listening.arrival import Arrival
 from backend.listening.barge_in import BargeIn
-from backend.listening.echo import Echo, says_the_same
+from backend.listening.echo import Echo, Verdict, says_the_same
 from backend.listening.endpointing import (
     RATE_HZ,
     RELEASE,
@@ -67,10 +68,14 @@ JUDGED_FRAMES = 4
 WAITING_S = 30.0
 """Sound that may wait for its turn; more means that the machine is far behind, and the newest is dropped."""
 WAITING_UTTERANCES = 8
-KEPT_FRAMES = 4
+LATE_FRAMES = 14
+"""What was speech and not yet certain to be somebody's belongs to the utterance it turns out to begin: 450 ms."""
+KEPT_FRAMES = 4 + LATE_FRAMES
 """Frames kept besides the pre-roll: speech is noticed with its second or third one."""
-DRIFT = 0.05
-"""Share of a later arrival by which the stream's beginning is moved."""
+ECHOES_S = 1.0
+"""Her words that sounded so long before an utterance may be in it."""
+ECHO_MS = 250
+"""Speech that it takes in addition to BARGE_IN_MS to interrupt her where her own voice comes back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +90,8 @@ class Parts:
     detector: Callable[[], VAD]
     options: Callable[[], ListeningOptions]
     pace: Pace
-    said: Callable[[], str]
-    """What she said in the last seconds."""
+    said: Callable[[float, float], str]
+    """Which of her words sounded between two monotonic times."""
 
 
 @dataclass(slots=True)
@@ -105,6 +110,7 @@ class _Utterance:
 
     n: int
     id: str
+    start: int
     began_s: float
     over_speech: bool
     draft: _Reading | None = None
@@ -118,6 +124,14 @@ class _Utterance:
     dropped: bool = False
     ahead: asyncio.Task[Prepared | None] | None = None
     outcomes: list[Outcome] = field(default_factory=list)
+    hers: int = 0
+    """Frames of speech in it that were taken for hers."""
+    theirs: int = 0
+
+    @property
+    def is_mostly_hers(self) -> bool:
+        """Whether it is rather an echo than somebody."""
+        return self.over_speech and self.hers > self.theirs
 
 
 _Order = Literal["hold", "release", "end"]
@@ -175,7 +189,10 @@ class Ear:
         self._sound = bytearray()
         self._sound_from = 0
         self._fed = 0
-        self._began_s: float | None = None
+        self._arrival = Arrival(RATE_HZ)
+        self._streams = 0
+        self._unsure = 0
+        """Frames of speech in a row, up to now, that may turn out to be somebody's."""
         self._now: _Utterance | None = None
         self._ended: deque[_Utterance] = deque()
         self._told = (False, False)
@@ -235,12 +252,7 @@ class Ear:
         self._is_behind = False
         for frame in self._framed(pcm):
             self._put(frame)
-        began_s = monotonic_s() - self._fed / RATE_HZ
-        if self._began_s is None or began_s < self._began_s:
-            self._began_s = began_s
-        else:
-            # Pieces come late, never early; a stream that stalls shifts all that follows.
-            self._began_s += DRIFT * (began_s - self._began_s)
+        self._arrival.note(self._fed, monotonic_s())
         self._wake.set()
 
     async def end(self) -> TurnHandle | None:
@@ -358,17 +370,25 @@ class Ear:
         self._waiting_bytes -= sum(map(len, frames))
         if not self._auto_end and not self._endpointer.is_held and not self._is_deaf:
             self._handle(self._endpointer.hold())
-        probabilities = await self._probabilities(frames)
+        probabilities, verdicts = await self._probabilities(frames)
         self._endpointer.rules = self._parts.options().rules
-        for frame, probability in zip(frames, probabilities, strict=True):
+        for frame, probability, verdict in zip(frames, probabilities, verdicts, strict=True):
             self._sound += frame
             if self._is_deaf:
                 self._endpointer.cancel()  # what is said now is no pre-roll of what is said later either
                 probability = 0.0
-            self.speech = probability
-            self._handle(self._endpointer.feed(probability, level_dbfs(frame)))
+            is_speech = probability >= self._endpointer.rules.threshold
+            counts = verdict in ("free", "somebody")
+            self._endpointer.reach = self._unsure * self._endpointer.rules.frame_samples
+            self.speech = probability if counts else 0.0
+            self._handle(self._endpointer.feed(self.speech, level_dbfs(frame)))
+            may_be_theirs = is_speech and verdict in ("maybe", "late", "somebody")
+            self._unsure = min(self._unsure + 1, LATE_FRAMES) if may_be_theirs else 0
+            if self._now is not None and is_speech:
+                self._now.theirs += counts
+                self._now.hers += verdict == "hers"
         if self._endpointer.is_on:
-            self._barge_in.speech(self._endpointer.speech_ms)
+            self._hear_over_her()
             self._read_along()
         self._trim()
 
@@ -389,30 +409,42 @@ class Ear:
         utterance.outcomes.append(outcome)
         self._handle(self._endpointer.end())
 
-    async def _probabilities(self, frames: list[bytes]) -> list[float]:
-        """Of speech that counts, frame by frame."""
-        if self._is_deaf:
-            return [0.0] * len(frames)
-        if not (self._endpointer.is_open or self._endpointer.is_on):
-            return [0.0] * len(frames)
+    async def _probabilities(self, frames: list[bytes]) -> tuple[list[float], list[Verdict]]:
+        """Of speech, frame by frame, and whose it is."""
+        free: list[Verdict] = ["free"] * len(frames)
+        if self._is_deaf or not (self._endpointer.is_open or self._endpointer.is_on):
+            return [0.0] * len(frames), free
         found = await self._vad.probabilities(b"".join(frames))
         if self._echo is None:
-            return found
+            return found, free
         options = self._parts.options()
+        if self._streams != self._arrival.streams:
+            self._streams = self._arrival.streams
+            self._echo.forget()
+        verdicts: list[Verdict] = []
         for first in range(0, len(frames), JUDGED_FRAMES):
             stretch = slice(first, first + JUDGED_FRAMES)
             sound = b"".join(frames[stretch])
             fed = sum(map(len, frames[: first + JUDGED_FRAMES])) // 2
-            counts = await self._echo.counts(
+            verdict = await self._echo.judge(
                 sound,
                 len(frames[stretch]),
                 self._at_s(self._endpointer.position + fed),
                 options.guard,
                 is_speech=max(found[stretch]) >= options.rules.threshold - RELEASE,
+                is_sure=self._arrival.is_sure(monotonic_s()),
             )
-            if not counts:
-                found[stretch] = [0.0] * len(found[stretch])
-        return found
+            verdicts += [verdict] * len(frames[stretch])
+        return found, verdicts
+
+    def _hear_over_her(self) -> None:
+        """Have speech interrupt her once there is enough of it; more is needed where she may hear herself."""
+        utterance = self._now
+        if utterance is None or utterance.is_mostly_hers:
+            return
+        hears_herself = self._echo is not None and self._echo.is_found and utterance.over_speech
+        speech_ms = self._endpointer.speech_ms - (ECHO_MS if hears_herself else 0)
+        self._barge_in.speech(speech_ms)
 
     def _handle(self, signals: list[Signal]) -> None:
         for signal in signals:
@@ -430,7 +462,7 @@ class Ear:
 
     def _begin(self, began: Began) -> None:
         over_speech = self._barge_in.is_over_speech
-        self._now = _Utterance(began.n, uuid4().hex, monotonic_s(), over_speech)
+        self._now = _Utterance(began.n, uuid4().hex, began.start, monotonic_s(), over_speech)
         self._parts.bus.publish(
             UtteranceStarted(
                 utterance_id=self._now.id,
@@ -516,8 +548,8 @@ class Ear:
 
     def _at_s(self, sample: int) -> float:
         """Monotonic time at which a sample of the stream was heard."""
-        now_s = monotonic_s()
-        return now_s if self._began_s is None else min(now_s, self._began_s + sample / RATE_HZ)
+        now_s, at_s = monotonic_s(), self._arrival.at_s(sample)
+        return now_s if at_s is None else min(now_s, at_s)
 
     def _tell(self) -> None:
         now = (self.is_hearing, self.is_reading)
@@ -574,7 +606,8 @@ class Ear:
         if utterance is self._now:
             if draft is not None:
                 self._endpointer.read(utterance.n, text, reading.transcript.language)
-            self._barge_in.words(text)
+            if not utterance.is_mostly_hers:
+                self._barge_in.words(text)
         is_current = draft is not None and self._is_still(utterance, draft[0])
         if is_current and ending(text, reading.transcript.language) in ("finished", "open"):
             _throw_away(utterance)
@@ -690,9 +723,14 @@ class Ear:
             speech_s=speech_ms / 1000,
             level_dbfs=level,
         )
-        if refused is not None or self._echo is None or not utterance.over_speech:
+        if refused is not None or self._echo is None:
             return refused
-        if says_the_same(transcript.text, self._parts.said()):
+        is_meant = utterance.ended is not None and utterance.ended.by in ("key", "client")
+        if utterance.is_mostly_hers and not is_meant:
+            return "echo", "most of it is her own voice"
+        since_s = self._at_s(utterance.start) - ECHOES_S
+        until_s = self._at_s(utterance.ended.end if utterance.ended else self._endpointer.position)
+        if says_the_same(transcript.text, self._parts.said(since_s, until_s)):
             return "echo", "they are her own words"
         return None
 

@@ -139,6 +139,8 @@ class Endpointer:
         self.is_open = is_open
         self.position = 0
         """Samples followed so far."""
+        self.reach = 0
+        """Samples before the frame that is fed next that belong to an utterance which begins with it, besides the pre-roll."""
         self._free_from = 0
         self._recent: deque[bool] = deque(maxlen=ONSET_OF)
         self._n = 0
@@ -258,7 +260,7 @@ class Endpointer:
         self._is_on = True
         self._is_paused = False
         self._patience = 1.0
-        self._start = max(self._free_from, at - self.rules.preroll_ms * PER_MS, 0)
+        self._start = max(self._free_from, at - self.reach - self.rules.preroll_ms * PER_MS, 0)
         self._voiced = sum(self._recent) if probability else 0
         self._first_frame = self.position - self.rules.frame_samples * (1 if probability else 0)
         self._frames = [(probability, level_dbfs, True)] if probability else []

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
@@ -20,6 +19,7 @@ from backend.contracts.errors import AppError, BusyError, ConflictError, Invalid
 from backend.contracts.events import (
     ListeningChanged,
     ListeningLevel,
+    PlaybackFinished,
     PlaybackStarted,
     UtteranceDropped,
     UtterancePartial,
@@ -33,6 +33,7 @@ from backend.contracts.listening import (
     ListeningStateName,
 )
 from backend.core.bus import EventBus
+from backend.core.clock import monotonic_s
 from backend.core.workers import EngineHost, run_in_thread
 from backend.engines.stt.base import STT
 from backend.engines.vad import DETECTORS
@@ -42,6 +43,7 @@ from backend.listening.barge_in import BargeIn
 from backend.listening.ear import Ear, Parts
 from backend.listening.options import ListeningOptions
 from backend.listening.pace import Pace
+from backend.listening.spoken import Spoken
 from backend.playback.player import Player, SpokenPiece
 from backend.playback.sounds import SoundStore
 from backend.sources.base import SoundLevel, SoundSource, SourceState
@@ -60,8 +62,6 @@ AFTER_TEST_S = 1.0
 """What a room and a sound card still give when a sound has ended."""
 LONGEST_HOLD_S = 120.0
 """A key that is held longer was forgotten, or whoever held it has gone."""
-SAID_SENTENCES = 4
-"""Of hers that her own echo is known by."""
 FORGET_INGESTED = 64
 """Utterances of outside programs of which the beginning is remembered."""
 
@@ -115,6 +115,7 @@ class Hearing:
         self._keep = keep
         self._in_words = in_words
         self._pace = Pace()
+        self._spoken = Spoken()
         self._parts = Parts(
             bus=bus,
             chat=chat,
@@ -124,7 +125,7 @@ class Hearing:
             detector=self.detector,
             options=lambda: self._options,
             pace=self._pace,
-            said=lambda: " ".join(self._said),
+            said=self._spoken.between,
         )
         self._ear: Ear | None = None
         self._ears: set[Ear] = set()
@@ -132,7 +133,6 @@ class Hearing:
         self._tests = 0
         self._hold_ends: asyncio.TimerHandle | None = None
         self._told = ListeningState()
-        self._said: deque[str] = deque(maxlen=SAID_SENTENCES)
         self._follows: asyncio.Task[None] | None = None
         self._outside: dict[str, tuple[str, BargeIn]] = {}
 
@@ -474,10 +474,13 @@ class Hearing:
     # --- inside ---
 
     async def _follow_her(self) -> None:
-        with self._bus.subscribe(wanted=lambda event: isinstance(event, PlaybackStarted)) as heard:
+        wanted = PlaybackStarted | PlaybackFinished
+        with self._bus.subscribe(wanted=lambda event: isinstance(event, wanted)) as heard:
             async for event in heard:
                 if isinstance(event, PlaybackStarted):
-                    self._said.append(event.text)
+                    self._spoken.began(event.text, event.duration_s, monotonic_s())
+                elif isinstance(event, PlaybackFinished):
+                    self._spoken.stopped(monotonic_s())
 
     def _all_ears(self) -> list[Ear]:
         return [*self._ears, *([self._ear] if self._ear is not None else [])]

@@ -154,6 +154,8 @@ def test_what_was_played_may_come_in_pieces_at_another_rate() -> None:
         [to_pcm16(second), 22_050, 2 * RATE_HZ - begins],
     ]
     stretch = to_pcm16(microphone[end - STRETCH : end])
-    assert not echo.hears_more(stretch, pieces, EXTRA, 128)
-    assert echo.hears_more(stretch, [], EXTRA, 128)
-    assert echo.hears_more(stretch, [[to_pcm16(first), 22_050, 10**6]], EXTRA, 128)
+    far = [[to_pcm16(first), 22_050, 10**6]]
+    assert not echo.judge(stretch, pieces, EXTRA, 128, None, is_sure=True)
+    assert echo.judge(stretch, [], EXTRA, 128, None, is_sure=True)
+    assert echo.judge(stretch, far, EXTRA, 128, None, is_sure=True)
+    assert not echo.judge(stretch, far, EXTRA, 128, None, is_sure=False)

@@ -103,9 +103,9 @@ async def test_while_nothing_can_be_compared_she_is_not_interrupted(
     monkeypatch.setattr(echo, "HOST", "backend.audio.is_not_there")
     host = EngineHost()
     guard = Echo(host, lambda seconds: [Sounding(hers, RATE_HZ, NOW_S - 1)])
-    counts = await guard.counts(hers[:4096], 4, NOW_S, "guard", is_speech=True)
+    verdict = await guard.judge(hers[:16384], 16, NOW_S, "guard", is_speech=True)
     await host.stop()
-    assert not counts
+    assert verdict == "late"
 
 
 @pytest.mark.parametrize(
