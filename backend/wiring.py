@@ -37,6 +37,11 @@ logger = logging.getLogger(__name__)
 ENGINE_SETTINGS = ("llm_", "tts_", "stt_", "piper_", "whisper_", "voice_", *llm_options.REMOTE)
 """Settings that begin like this are built into the engines."""
 
+UNUSABLE = ("off", "failed")
+"""States of an engine that answers nothing."""
+
+MODULE_ENGINES = {"hear": "stt", "speak": "tts"}
+"""Modules that can do nothing without an engine of a kind."""
 
 ENGINE_TITLES = {
     "llm": "Language model",
@@ -155,7 +160,21 @@ class Engines:
                 problem = self.problems.get(f"{kind}/{name}", "")
                 found.append(_engine_info(kind, name, rest, problem, absent))
         processes = {info.name.removeprefix("engine/"): info for info in self._host.health()}
-        return [_with_process(info, processes) for info in found]
+        return [_with_process(info, processes) for info in _nobody_else(found)]
+
+    @staticmethod
+    def seen_in(modules: list[ServiceInfo], engines: list[ServiceInfo]) -> list[ServiceInfo]:
+        """The rows of modules, where one whose engines are all unusable says so: alone it knows only its device."""
+        found = []
+        for module in modules:
+            kind = MODULE_ENGINES.get(module.name, "")
+            own = [row for row in engines if row.name.partition("/")[0] == kind]
+            is_lost = bool(own) and all(row.state in UNUSABLE for row in own)
+            if is_lost and module.state == "ready":
+                trouble = {"state": "degraded", "error": own[0].error, "fix": own[0].fix}
+                module = module.model_copy(update=trouble)
+            found.append(module)
+        return found
 
     # --- thinking ---
 
@@ -433,6 +452,24 @@ def _engine_info(kind: str, name: str, trouble: str, problem: str, absent: str =
         error=what,
         fix="The next engine answers meanwhile." if trouble and not problem else "",
     )
+
+
+def _nobody_else(rows: list[ServiceInfo]) -> list[ServiceInfo]:
+    """The rows, where one that lacks a file is broken when no engine of its kind is left to answer."""
+    left = {row.name.partition("/")[0] for row in rows if row.state not in UNUSABLE}
+    return [
+        row.model_copy(
+            update={
+                "state": "failed",
+                "detail": "nothing answers instead",
+                "error": row.fix,
+                "fix": "",
+            }
+        )
+        if row.state == "off" and row.name.partition("/")[0] not in left
+        else row
+        for row in rows
+    ]
 
 
 def _with_process(info: ServiceInfo, processes: dict[str, ServiceInfo]) -> ServiceInfo:

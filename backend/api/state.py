@@ -57,6 +57,10 @@ class EnginesInUse(Protocol):
         """Every engine, with what is wrong and what to do."""
         ...
 
+    def seen_in(self, modules: list[ServiceInfo], engines: list[ServiceInfo]) -> list[ServiceInfo]:
+        """The modules, where one without an engine that can be used says so."""
+        ...
+
 
 class Access(Protocol):
     """The credentials that routes hand out; `backend.guard.Access` does it."""

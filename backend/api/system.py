@@ -68,6 +68,7 @@ async def health() -> Health:
 async def status(request: Request, running: Running) -> Status:
     """Services, modules and engines with their state, last error and a fix."""
     stage = await running.chat.conversation(STAGE)
+    engines = await running.engines.health()
     return Status(
         version=request.app.version,
         epoch=running.database.epoch,
@@ -78,8 +79,8 @@ async def status(request: Request, running: Running) -> Status:
         stage_queue=running.chat.queue_length(STAGE),
         speech=running.engines.speech.name,
         services=[
-            *running.modules.list(),
-            *await running.engines.health(),
+            *running.engines.seen_in(running.modules.list(), engines),
+            *engines,
             *await running.monitor.advice(),
             *([clients] if (clients := running.clients.health()).enabled else []),
         ],
