@@ -37,8 +37,8 @@ ICONS = {
     "Logging": "logs",
     "Thinking": "spark",
     "Providers": "key",
-    "Speaking": "voice",
-    "Hearing": "volume",
+    "Speaking": "volume",
+    "Hearing": "voice",
     "Modules": "filter",
 }
 ROLES = {

@@ -114,7 +114,7 @@ class MicChip(Control):
             Choice(
                 "push_to_talk",
                 MODE_TITLES["push_to_talk"],
-                f"Heard while you hold {microphone.key} or the microphone beside the message.",
+                f"Heard while you hold {microphone.key} or the microphone below.",
                 "mic_on",
             ),
             Choice("open", MODE_TITLES["open"], "Heard whenever you speak.", "mic_live"),
@@ -149,7 +149,9 @@ class MicChip(Control):
         self.resize(36 + widest + ARROW + (BARS * BAR + 6 if self._has_meter else 0))
         look = self._microphone.look
         self.label = f"Microphone: {look.word}"
-        key = f"   {MUTE_KEY}" if MUTE_KEY not in look.sentence else ""
+        now = self._microphone.now
+        can_mute = now.mode != "off" and not now.problem and not now.muted
+        key = f"   {MUTE_KEY} mutes" if can_mute and self._microphone.is_known else ""
         self.tooltip.text = f"{look.sentence}{key}"
         self.redraw_soon()
 

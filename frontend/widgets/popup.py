@@ -53,7 +53,7 @@ class Picker(tk.Frame):
         theme: The window's theme.
         choices: Its rows.
         command: Called with the chosen value after the list has closed.
-        value: Marked with a check mark.
+        value: Marked with a check mark; None = no row is.
         search: Words of an empty search field; empty = no field.
         width: Design pixels; 0 = as wide as the owner or the longest row.
         at: "owner", or "top" for the upper middle of the window.
@@ -66,7 +66,7 @@ class Picker(tk.Frame):
         choices: Sequence[Choice],
         command: Callable[[str], object],
         *,
-        value: str = "",
+        value: str | None = None,
         search: str = "",
         width: float = 0,
         at: Literal["owner", "top"] = "owner",
@@ -261,7 +261,7 @@ class Picker(tk.Frame):
         if choice.hint:
             p.text(right, middle, choice.hint, "cap", "text3", "e")
             right -= p.text_width(choice.hint, "cap") + 10
-        if choice.value == self._value and self._value:
+        if choice.value == self._value:
             p.icon(right - 7, middle, "check", 14, "accent", 2)
             right -= 24
         if choice.detail:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tkinter as tk
+from typing import ClassVar
 
 from frontend.theme import Theme
 
@@ -10,15 +11,20 @@ DELAY_MS = 500
 FOCUS_MS = 4_000
 """How long it stays beside a control that has only the keyboard: unlike the pointer, that does not go away by itself."""
 
+LONGEST = 600
+
 
 class Tooltip:
     """Shows ``text`` for one widget; change `text` at any time, empty shows nothing.
 
-    It is a label placed in the same window, so it needs no window manager and shows up in screenshots.
+    It is a label placed in the same window, so it needs no window manager and shows up in screenshots. One is shown at
+    a time: where the pointer rests while the keyboard is elsewhere, the newer one counts.
     """
 
+    _shown: ClassVar[Tooltip | None] = None
+
     def __init__(self, widget: tk.Misc, theme: Theme, text: str = "", wrap: float = 420) -> None:
-        self.text = text
+        self._text = text
         self._widget = widget
         self._theme = theme
         self._wrap = wrap
@@ -28,6 +34,21 @@ class Tooltip:
         widget.bind("<FocusIn>", lambda _: self._later(stays_ms=FOCUS_MS), add="+")
         for sequence in ("<Leave>", "<FocusOut>", "<ButtonPress>", "<Key>", "<Destroy>", "<Unmap>"):
             widget.bind(sequence, self._hide, add="+")
+
+    @property
+    def text(self) -> str:
+        """What it says."""
+        return self._text
+
+    @text.setter
+    def text(self, text: str) -> None:
+        if text == self._text:
+            return
+        self._text = text
+        if self._label is not None and text:
+            self._label.configure(text=text[:LONGEST])
+        elif not text:
+            self._hide()
 
     def show_at(self, x: int, y: int) -> None:
         """Show the text near a point of the screen now; for canvases with many spots."""
@@ -55,9 +76,12 @@ class Tooltip:
         t = self._theme
         if not self.text or not top.winfo_viewable():
             return
+        if Tooltip._shown is not None:
+            Tooltip._shown.hide()
+        Tooltip._shown = self
         label = self._label = tk.Label(
             top,
-            text=self.text[:600],
+            text=self.text[:LONGEST],
             font=t.font("cap"),
             background=t.color("raised"),
             foreground=t.color("text"),
@@ -87,3 +111,5 @@ class Tooltip:
         if self._label is not None:
             self._label.destroy()
             self._label = None
+        if Tooltip._shown is self:
+            Tooltip._shown = None

@@ -105,6 +105,30 @@ def test_a_problem_is_in_the_tooltip_with_its_fix(s: Scene) -> None:
     assert "Close the other program" in s.window.header.microphone.tooltip.text
 
 
+def test_the_tooltip_names_the_mute_key_only_where_it_mutes(s: Scene) -> None:
+    tip = s.window.header.microphone.tooltip
+    listens(s)
+    assert tip.text.endswith("Ctrl+Shift+M mutes")
+    listens(s, muted=True)
+    assert tip.text.endswith("Ctrl+Shift+M unmutes")
+    for changes in (
+        {"mode": "off", "state": "off"},
+        {"state": "problem", "problem": "It is busy."},
+    ):
+        listens(s, **changes)
+        assert "Ctrl" not in tip.text
+
+
+def test_the_ways_to_listen_are_explained_in_full(s: Scene) -> None:
+    listens(s)
+    s.window.header.microphone.open()
+    s.settle()
+    (found,) = pickers(s)
+    room = found.winfo_width() - s.window.theme.px(40 + 14 + 24 + 10)
+    for choice in found.choices:
+        assert s.window.theme.measure(choice.detail, "cap") <= room, choice.detail
+
+
 def test_the_header_does_not_move_when_somebody_begins_to_speak(s: Scene) -> None:
     listens(s)
     wide = s.window.header.microphone.winfo_reqwidth()

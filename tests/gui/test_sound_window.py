@@ -97,6 +97,22 @@ def test_without_a_microphone_it_says_what_to_do(tmp_path: Path) -> None:
         assert "No microphone was found. Plug one in" in words(opened(s))
 
 
+def test_the_system_s_microphone_is_marked_as_chosen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with scene(tmp_path, {"GET /api/devices": devices([InputDeviceInfo(name="Yeti")])}) as s:
+        window = opened(s)
+        window.device.open()
+        s.settle()
+        (found,) = [child for child in window.winfo_children() if isinstance(child, Picker)]
+        marks: list[str] = []
+        monkeypatch.setattr(found._painter, "icon", lambda x, y, name, *rest: marks.append(name))
+        for choice in found.choices:
+            found._draw_row(choice, False, 0, 40, 400)
+        assert [name for name in marks if name == "check"] == ["check"]
+        found.close()
+
+
 def test_fifty_microphones_with_long_names_fit(tmp_path: Path) -> None:
     names = [
         f"Microphone {n} \U0001f3a4 \u30de\u30a4\u30af " + "very long " * 20 for n in range(50)

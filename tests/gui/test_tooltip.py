@@ -63,3 +63,30 @@ def test_pointer_and_keyboard_together_leave_nothing_behind(root: tk.Tk) -> None
         assert labels(root) in ([], ["Save and end"])
     frame.event_generate("<Leave>")
     run(root, [])
+
+
+def test_words_that_change_while_they_are_shown_are_shown_anew(root: tk.Tk) -> None:
+    frame = tk.Frame(root, width=80, height=30)
+    frame.pack()
+    tip = Tooltip(frame, Theme(root, "dark", 1.0), "The microphone is closed.")
+    root.update()
+    frame.event_generate("<Enter>")
+    run(root, ["The microphone is closed."])
+    tip.text = "Listening."
+    assert labels(root) == ["Listening."]
+    tip.text = ""
+    assert labels(root) == []
+
+
+def test_only_one_is_shown_at_a_time(root: tk.Tk) -> None:
+    theme = Theme(root, "dark", 1.0)
+    for words in ("first", "second"):
+        frame = tk.Frame(root, width=80, height=30)
+        frame.pack()
+        Tooltip(frame, theme, words)
+    root.update()
+    first, second = (one for one in root.winfo_children() if isinstance(one, tk.Frame))
+    first.event_generate("<FocusIn>")
+    run(root, ["first"])
+    second.event_generate("<Enter>")
+    run(root, ["second"])
