@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,9 +19,6 @@ FIRST = ("numpy",)  # imported before any call, by one thread
 FULL_S = 30
 FRAMES_PER_S = 100
 ROOM_S = 2.5  # of silence after the speech, without which the decoder does not know where to stop
-MOST_THREADS = (
-    4  # more than four gain nothing for one utterance, and the rest of the machine has work too
-)
 TEMPERATURES = (0.0, 0.4, 0.8)
 
 _lock = threading.Lock()
@@ -89,8 +85,8 @@ class _Model:
     def __init__(self, folder: Path, device: str) -> None:
         from faster_whisper import WhisperModel
 
-        threads = min(MOST_THREADS, os.cpu_count() or 1)
-        arguments: dict[str, Any] = {"cpu_threads": threads, "local_files_only": True}
+        # 0: as many as OMP_NUM_THREADS says, else at most four, which is the most one utterance gains from
+        arguments: dict[str, Any] = {"cpu_threads": 0, "local_files_only": True}
         if device == "auto":
             import ctranslate2
 
