@@ -177,6 +177,7 @@ def test_clips_that_cannot_be_learnt_from_are_left_out_with_words(tmp_path: Path
             ClipSpec("broken", str(broken), "Hello.", 1),
             ClipSpec("mute", clips[0].path, "...", 1),
             ClipSpec("hasty", clips[0].path, " ".join(SENTENCES), 1),
+            ClipSpec("figures", clips[0].path, "777777777777", 1),  # few signs, many sounds
         ],
     )
     data = training(folder)._job.data
@@ -185,6 +186,7 @@ def test_clips_that_cannot_be_learnt_from_are_left_out_with_words(tmp_path: Path
     assert "s, more than 15; split it in the Voice tab" in said
     assert "broken.wav is no sound file" in said
     assert "nothing that is spoken" in said
+    assert "nobody speaks so fast" in said
     assert "more than anybody speaks" in said
 
 
