@@ -97,6 +97,8 @@ class TrainPage(tk.Frame):
         }
         """The card of each step: table of clips, chosen clip ("record"), doctor, training, checkpoints, the voice."""
         self.is_form_open = False
+        self._form_beside = ""
+        """The speaker who was chosen when that card was opened."""
         self._record_after = False
         """The card was opened on the way to a recording."""
         self._dropped: list[Path] = []
@@ -229,6 +231,7 @@ class TrainPage(tk.Frame):
     def edit_speaker(self, speaker: Speaker | None) -> None:
         """Open the card that adds a speaker, or changes one."""
         self.is_form_open = True
+        self._form_beside = self.cockpit.speaker_id
         self.form.open(speaker)
         self.scroll.arrange_soon()
 
@@ -343,6 +346,10 @@ class TrainPage(tk.Frame):
         cockpit = self.cockpit
         if cockpit.is_loaded and not cockpit.speakers and not self.is_form_open:
             self.edit_speaker(None)
+        elif (
+            self.is_form_open and not self.form.is_busy and cockpit.speaker_id != self._form_beside
+        ):
+            self.close_form()  # another speaker was chosen, here or by another program
         self.scroll.arrange_soon()
         if cockpit.focus != self._seen:
             self._seen = cockpit.focus

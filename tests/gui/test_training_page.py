@@ -15,7 +15,7 @@ from backend.contracts.events import (
     PlaybackPosition,
     RecordingLevel,
 )
-from backend.contracts.training import Job, Upload
+from backend.contracts.training import Job, Speaker, Upload
 from frontend.record_window import RecordWindow
 from frontend.tabs.train import TrainPage
 from frontend.tabs.voice import VoiceTab
@@ -95,6 +95,30 @@ def test_the_first_look_asks_whose_voice_it_is_and_keeps_what_was_agreed_to(
     )
     assert desk.page.cockpit.may_use
     assert desk.page.wizard.plan.action == "record"
+
+
+def test_a_speaker_that_another_program_made_ends_the_question_for_one(
+    make: Callable[..., Desk],
+) -> None:
+    desk = make(0, speaker=False)
+    assert desk.page.form.winfo_ismapped()
+    desk.world.speakers.append(Speaker(id="robo", name="Robo", synthetic=True))
+    desk.page.cockpit.load_speakers()
+    desk.until(lambda: not desk.page.form.winfo_ismapped())
+    assert desk.page.table.winfo_ismapped()
+
+
+def test_whoever_chooses_a_speaker_has_left_the_card_of_a_new_one(
+    make: Callable[..., Desk],
+) -> None:
+    desk = make(4)
+    desk.world.speakers.append(Speaker(id="robo", name="Robo", synthetic=True))
+    desk.page.cockpit.load_speakers()
+    desk.until(lambda: len(desk.page.cockpit.speakers) == 2)
+    desk.page.edit_speaker(None)
+    desk.until(desk.page.form.winfo_ismapped)
+    desk.page.cockpit.choose_speaker("robo")
+    desk.until(lambda: not desk.page.form.winfo_ismapped())
 
 
 def test_a_machines_voice_needs_nobodys_consent(make: Callable[..., Desk]) -> None:
