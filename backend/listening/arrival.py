@@ -57,9 +57,9 @@ class Arrival:
         """Monotonic time at which a sample was heard; None before anything was."""
         return None if self._began_s is None else self._began_s + sample / self._rate_hz
 
-    def is_sure(self, now_s: float) -> bool:
-        """Whether these times may be relied on to some ms."""
-        return now_s - self._shaken_s > SHAKEN_S and self._late_s < LATE_S
+    def is_sure(self, at_s: float) -> bool:
+        """Whether the time of what was heard then, and a little before, may be relied on to some ms."""
+        return at_s - self._shaken_s > SHAKEN_S and self._late_s < LATE_S
 
     def _move(self, began_s: float, now_s: float) -> None:
         assert self._began_s is not None

@@ -190,7 +190,7 @@ class Ear:
         self._sound_from = 0
         self._fed = 0
         self._arrival = Arrival(RATE_HZ)
-        self._streams = 0
+        self._where = (0, "")
         self._unsure = 0
         """Frames of speech in a row, up to now, that may turn out to be somebody's."""
         self._now: _Utterance | None = None
@@ -290,6 +290,11 @@ class Ear:
     def renew_detector(self) -> None:
         """Use the voice detector that is chosen now."""
         self._vad = self._parts.detector()
+
+    def is_elsewhere(self) -> None:
+        """It is another microphone, or her voice comes out of another output: nothing is known of the way between them."""
+        if self._echo is not None:
+            self._echo.forget()
 
     def forget(self, reason: DropReason, detail: str) -> None:
         """Let go of what is being said and read right now."""
@@ -418,21 +423,24 @@ class Ear:
         if self._echo is None:
             return found, free
         options = self._parts.options()
-        if self._streams != self._arrival.streams:
-            self._streams = self._arrival.streams
-            self._echo.forget()
+        where = (self._arrival.streams, self._parts.player.device)
+        if self._where != where:
+            self._where = where
+            self.is_elsewhere()
         verdicts: list[Verdict] = []
         for first in range(0, len(frames), JUDGED_FRAMES):
             stretch = slice(first, first + JUDGED_FRAMES)
             sound = b"".join(frames[stretch])
             fed = sum(map(len, frames[: first + JUDGED_FRAMES])) // 2
+            end_s = self._at_s(self._endpointer.position + fed)
             verdict = await self._echo.judge(
                 sound,
                 len(frames[stretch]),
-                self._at_s(self._endpointer.position + fed),
+                end_s,
                 options.guard,
                 is_speech=max(found[stretch]) >= options.rules.threshold - RELEASE,
-                is_sure=self._arrival.is_sure(monotonic_s()),
+                is_sure=self._arrival.is_sure(end_s),
+                late_s=monotonic_s() - end_s,
             )
             verdicts += [verdict] * len(frames[stretch])
         return found, verdicts

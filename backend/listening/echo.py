@@ -20,7 +20,7 @@ from backend.contracts.errors import AppError
 from backend.contracts.listening import EchoGuard
 from backend.core.workers import EngineHost
 from backend.listening.endpointing import RATE_HZ
-from backend.outputs.base import Sounding
+from backend.outputs.base import KEPT_S, Sounding
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +43,10 @@ IN_A_ROW = 2
 QUIET_FRAMES = 8
 """Such a pause between two of them, and they are not in a row."""
 CALL_S = 1.0
+BEHIND_S = 0.8
+"""Sound that is followed so late is not compared where she may be heard in it: it is hers."""
+FORGOTTEN_S = KEPT_S - STRETCH_S - MOST_DELAY_S - ROOM_S
+"""What was played before is not known any more."""
 SHAKEN_S = 2.0
 """So long after the output ran dry or jumped a filter that is fitted to both sides of that says nothing."""
 
@@ -108,6 +112,7 @@ class Echo:
         *,
         is_speech: bool,
         is_sure: bool = True,
+        late_s: float = 0.0,
     ) -> Verdict:
         """Whose voice it is; called with all sound, in order.
 
@@ -118,6 +123,7 @@ class Echo:
             guard: What is wanted.
             is_speech: Whether it sounds like speech; if not, nothing is compared.
             is_sure: Whether that time is known to some ms, now and in the last seconds, and nothing of the sound is missing.
+            late_s: How long ago that time is.
         """
         self._heard += frames
         keep = 2 * round(STRETCH_S * RATE_HZ)
@@ -127,7 +133,10 @@ class Echo:
             return "free"
         since_s = end_s - STRETCH_S - MOST_DELAY_S
         first_s = end_s - len(frames) / 2 / RATE_HZ - MOST_DELAY_S - ROOM_S
-        sounding = [one for one in self._sounds(STRETCH_S + 1.5) if one.end_s > since_s]
+        if late_s > FORGOTTEN_S:
+            return "late"
+        asked_s = max(0.0, late_s) + STRETCH_S + MOST_DELAY_S + ROOM_S
+        sounding = [one for one in self._sounds(asked_s) if one.end_s > since_s]
         if not any(one.end_s > first_s and one.at_s < end_s for one in sounding):
             self._judged = EVERY_FRAMES
             self._row = 0
@@ -138,6 +147,10 @@ class Echo:
             # She has just begun: half a second until it computes, before anybody can have heard enough to object.
             self._is_warm = True
             self._host.warm([f"{HOST}:warm"])
+        if late_s > BEHIND_S and self.is_found:
+            # What is behind would get further behind.
+            self._row = 0
+            return "late" if is_speech else "free"
         heard = bytes(self._heard[-keep:])
         self._unobserved += count
         if self._unobserved >= OBSERVE_FRAMES and len(heard) == keep:

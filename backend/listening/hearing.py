@@ -499,9 +499,14 @@ class Hearing:
                     STAGE, self._parts, origin="microphone", is_open=False, hears_her=True
                 )
                 self._ear.on_change = self._tell
-                self._source.start(self._ear.feed, self._level, lambda state: self._tell())
+                self._source.start(self._ear.feed, self._level, self._source_is)
                 self.warm()
             self._update_ear()
+        self._tell()
+
+    def _source_is(self, state: SourceState) -> None:
+        if self._ear is not None and state.device != self._told.device_now:
+            self._ear.is_elsewhere()
         self._tell()
 
     def _update_ear(self) -> None:

@@ -8,6 +8,9 @@ from typing import Protocol
 
 from backend.contracts.entities import Audio
 
+KEPT_S = 12.0
+"""What left a sink is known for so long: a busy computer hears its echo seconds later."""
+
 Progress = Callable[[float, float], None]
 """Called in the backend's loop with the position (s) that has left the sink and the level (dBFS) there."""
 
@@ -80,7 +83,7 @@ class Sink(Protocol):
         ...
 
     def sounding(self, last_s: float = 3.0) -> list[Sounding]:
-        """What left the sink in the last seconds (3 are kept) and what is about to, oldest first; pauses are between them."""
+        """What left the sink in the last seconds (`KEPT_S` are kept) and what is about to, oldest first; pauses are between them."""
         ...
 
     async def set_device(self, name: str) -> None:

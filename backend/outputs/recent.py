@@ -10,9 +10,7 @@ from itertools import islice
 from typing import Any
 
 from backend.core.clock import monotonic_s
-from backend.outputs.base import Sounding
-
-KEPT_S = 3.0
+from backend.outputs.base import KEPT_S, Sounding
 
 JUMP_S = 0.012
 """What a device says about when a sound leaves it jitters by some ms; only a larger step is one, and only when it stays:"""
@@ -88,7 +86,7 @@ class Recent:
                 self._pieces.append((at_s, rate_hz, sound[: 2 * kept], is_sure))
             self._end_s = at_s + kept / rate_hz
 
-    def sounding(self, last_s: float = KEPT_S) -> list[Sounding]:
+    def sounding(self, last_s: float = 3.0) -> list[Sounding]:
         """What left in the last seconds, what follows each other without a pause joined."""
         since_s = monotonic_s() - last_s
         pieces = list(self._pieces)

@@ -48,8 +48,15 @@ def hers() -> bytes:
 
 
 @pytest.fixture
-async def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Room]:
-    monkeypatch.setattr(ear_module, "monotonic_s", lambda: NOW_S)
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """One number: what time it is for an ear."""
+    now = [NOW_S]
+    monkeypatch.setattr(ear_module, "monotonic_s", lambda: now[0])
+    return now
+
+
+@pytest.fixture
+async def room(tmp_path: Path, clock: list[float]) -> AsyncIterator[Room]:
     async with room_in(tmp_path) as room:
         options = SileroOptions(room.host, timeout_s=30)
         room.detector = lambda: DETECTORS.create("silero", options)
@@ -76,16 +83,19 @@ async def test_her_own_echo_is_nobody(room: Room, hers: bytes) -> None:
 
 
 async def test_somebody_who_speaks_over_her_is_heard_and_interrupts(
-    room: Room, hers: bytes
+    room: Room, hers: bytes, clock: list[float]
 ) -> None:
     await room.let_her_speak()
     somebody = at_16k("Wait, I wanted to say something else.", "en-us+m3")
     sound = mixed((hers, RATE_HZ + LATE, 0.15), (somebody, round(2.5 * RATE_HZ), 0.5))
-    began_s = NOW_S - len(sound) / 2 / RATE_HZ
-    room.sink.left = [Sounding(hers, RATE_HZ, began_s + 1)]
+    room.sink.left = [Sounding(hers, RATE_HZ, NOW_S + 1)]
     ear = room.ear(hears_her=True)
     async with Watch(room.bus) as seen:
-        ear.feed(sound)
+        for end in range(2048, len(sound), 2048):
+            clock[0] = NOW_S + end / 2 / RATE_HZ
+            ear.feed(sound[end - 2048 : end])
+            while ear.waiting_s:
+                await asyncio.sleep(0.001)
         await seen.until("turn.finished")
 
 
@@ -121,3 +131,98 @@ async def test_while_nothing_can_be_compared_she_is_not_interrupted(
 )
 def test_her_own_words_are_known(heard: str, said: str, expected: bool) -> None:
     assert says_the_same(heard, said) is expected
+
+
+async def judged(
+    guard: Echo, sound: bytes, *, is_sure: bool = True, late_s: float = 0.0
+) -> list[str]:
+    """A sound that ends at `NOW_S`, judged as it comes: what was found each 64 ms."""
+    step = 2048
+    ends = range(step, len(sound) + 1, step)
+    return [
+        await guard.judge(
+            sound[end - step : end],
+            2,
+            NOW_S - (len(sound) - end) / 2 / RATE_HZ,
+            "guard",
+            is_speech=True,
+            is_sure=is_sure,
+            late_s=late_s,
+        )
+        for end in ends
+    ]
+
+
+@pytest.fixture
+async def host() -> AsyncIterator[EngineHost]:
+    running = EngineHost()
+    yield running
+    await running.stop()
+
+
+def left(hers: bytes, sound: bytes, at: int, *, is_sure: bool = True) -> Sounding:
+    """Her sentence, as it left the output at a sample of what is heard."""
+    return Sounding(hers, RATE_HZ, NOW_S - len(sound) / 2 / RATE_HZ + at / RATE_HZ, is_sure)
+
+
+@pytest.mark.parametrize("is_known_by", ["microphone", "output"])
+async def test_a_stuttering_output_or_microphone_makes_nobody_of_her(
+    host: EngineHost, hers: bytes, is_known_by: str
+) -> None:
+    piece = RATE_HZ // 4
+    late = (0, 60, 20, 80, 10, 45)  # ms, another gap every quarter of a second
+    cuts = [hers[2 * at : 2 * (at + piece)] for at in range(0, len(hers) // 2, piece)]
+    sound = mixed(
+        *(
+            (cut, LATE + n * piece + late[n % len(late)] * RATE_HZ // 1000, 0.3)
+            for n, cut in enumerate(cuts)
+        )
+    )
+    began_s = NOW_S - len(sound) / 2 / RATE_HZ
+    pieces = [
+        Sounding(cut, RATE_HZ, began_s + n * piece / RATE_HZ, is_known_by == "microphone")
+        for n, cut in enumerate(cuts)
+    ]
+    guard = Echo(host, lambda seconds: pieces)
+    found = await judged(guard, sound, is_sure=is_known_by == "output")
+    assert set(found) <= {"hers"}
+
+
+async def test_with_headphones_somebody_is_heard_though_times_are_a_guess(
+    host: EngineHost, hers: bytes
+) -> None:
+    somebody = at_16k("Wait, I wanted to say something else.", "en-us+m3")
+    sound = mixed((hers, 0, 0.0), (somebody, 3 * RATE_HZ, 0.3))
+    one = left(hers, sound, 0)
+    guard = Echo(host, lambda seconds: [one])
+    found = await judged(guard, sound, is_sure=False)
+    begins = 3 * RATE_HZ // 1024
+    assert "somebody" not in found[:begins]
+    assert found[begins : begins + 20].count("somebody") >= 10
+    assert not guard.is_found
+
+
+async def test_her_voice_is_found_in_a_microphone_that_hears_it_and_forgotten_with_it(
+    host: EngineHost, hers: bytes
+) -> None:
+    sound = mixed((hers, LATE, 0.3))
+    one = left(hers, sound, 0)
+    guard = Echo(host, lambda seconds: [one])
+    found = await judged(guard, sound)
+    assert "somebody" not in found
+    assert guard.is_found
+
+
+async def test_what_is_judged_seconds_late_is_compared_with_what_was_played_then(
+    host: EngineHost, hers: bytes
+) -> None:
+    asked: list[float] = []
+
+    def sounds(seconds: float) -> list[Sounding]:
+        asked.append(seconds)
+        return [left(hers, hers, 0)]
+
+    found = await judged(Echo(host, sounds), hers, late_s=3.0)
+    assert set(found) == {"late"}
+    assert min(asked) > 3 + echo.STRETCH_S + echo.MOST_DELAY_S
+    assert set(await judged(Echo(host, sounds), hers, late_s=60.0)) == {"late"}

@@ -7,6 +7,7 @@ from array import array
 import pytest
 
 from backend.outputs import recent as module
+from backend.outputs.base import KEPT_S
 from backend.outputs.recent import Recent
 
 RATE_HZ = 16_000
@@ -66,10 +67,10 @@ def test_what_a_device_threw_away_never_sounded() -> None:
 
 def test_only_the_last_seconds_are_kept_and_only_those_asked_for_given() -> None:
     kept = Recent(0.005)
-    for n in range(2000):
-        kept.add(piece(1), RATE_HZ, 90.0 + n * 0.005)
-    (all_of_it,) = kept.sounding()
-    assert len(all_of_it.pcm) / 2 / RATE_HZ == pytest.approx(module.KEPT_S, abs=0.01)
+    for n in range(4000):
+        kept.add(piece(1), RATE_HZ, 80.0 + n * 0.005)
+    (all_of_it,) = kept.sounding(100)
+    assert len(all_of_it.pcm) / 2 / RATE_HZ == pytest.approx(KEPT_S, abs=0.01)
     (last,) = kept.sounding(0.5)
     assert len(last.pcm) / 2 / RATE_HZ == pytest.approx(0.5, abs=0.01)
 
