@@ -364,7 +364,8 @@ class Luma:
             return json.loads(await reader.readline())
         finally:
             writer.close()
-            await writer.wait_closed()
+            with suppress(OSError):  # the answer may still be on its way to nobody
+                await writer.wait_closed()
 
 
 def environment_for(
@@ -703,6 +704,9 @@ async def soak(
                 )
             )
             tell(samples[-1])
+            if watch and is_rest:
+                heap = await luma.asked("heap")
+                grown.append(f"{at_s:.0f} s: " + ", ".join(f"{name} {value:,.1f}" for name, value in heap.items()))  # fmt: skip
 
         async def take_all() -> None:
             while True:
@@ -731,7 +735,7 @@ async def soak(
         if watch:
             after = await luma.asked("objects")
             more = {name: count - before.get(name, 0) for name, count in after.items()}
-            grown = [f"{name} {count:+d}" for name, count in sorted(more.items(), key=lambda one: -one[1])[:25]]  # fmt: skip
+            grown += [f"{name} {count:+d}" for name, count in sorted(more.items(), key=lambda one: -one[1])[:25]]  # fmt: skip
             grown += await luma.asked("traced") if trace else []
             rests = [Counter(dict(one.kinds)) for one in samples if one.is_rest]
             grown += [f"{name} {count:+d} running" for name, count in (rests[-1] - rests[len(rests) // 3]).items()]  # fmt: skip

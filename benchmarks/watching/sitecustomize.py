@@ -2,7 +2,7 @@
 
 Does nothing unless WATCH_SOCKET names a path and the process is main.py; its engines inherit both. One thread of its own answers
 there, a line of JSON for a word: ``tasks`` (coroutines of the backend's loop by name), ``objects`` (living ones by type), ``pages``
-(bytes that SQLite holds, whose cache of pages is bounded and fills with the database), ``traced``
+(bytes that SQLite holds, whose cache of pages is bounded and fills with the database), ``heap`` (what malloc has given out and what it keeps free, MB, and Python's blocks), ``traced``
 (what was allocated since the last time, by line; tracemalloc runs from the first on), ``beat`` (begin to measure the loop) and
 ``beats`` (end it, with what was measured).
 
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import ctypes.util
 import gc
 import json
@@ -158,6 +159,22 @@ class Beat:
                 }
 
 
+class _Mallinfo2(ctypes.Structure):
+    _fields_ = [
+        (name, ctypes.c_size_t)
+        for name in ("arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost")
+    ]  # fmt: skip
+
+
+def _malloc_mb() -> dict[str, float]:
+    asked = getattr(ctypes.CDLL(None), "mallinfo2", None)  # glibc 2.33
+    if asked is None:
+        return {}
+    asked.restype = _Mallinfo2
+    found = asked()
+    return {"used": (found.uordblks + found.hblkhd) / 2**20, "free": found.fordblks / 2**20}
+
+
 def _queued_s(file: int) -> float:
     try:
         return int(os.pread(file, 64, 0).split()[1]) / 1e9
@@ -211,6 +228,8 @@ class Watch:
                 used = ctypes.CDLL(name).sqlite3_memory_used
                 used.restype = ctypes.c_int64
                 return used()
+            case "heap":
+                return {**_malloc_mb(), "blocks": sys.getallocatedblocks()}
             case "traced":
                 return self._traced()
             case "beat":
