@@ -993,7 +993,12 @@ class MainWindow:
             for number, group in enumerate(groups):
                 if str(focus).startswith(str(group)):
                     at = number
-        stops[(at + 1) % len(stops)].focus_set()
+        for stop in stops[at + 1 :] + stops[: at + 1]:
+            if (
+                stop.winfo_viewable()
+            ):  # one that is not would keep the focus where it is, and F6 with it
+                stop.focus_set()
+                return
 
     def _first_stop(self, frame: tk.Misc) -> tk.Misc:
         found = frame.tk_focusNext()

@@ -439,6 +439,16 @@ def test_f6_walks_through_the_parts_of_the_window(s: Scene) -> None:
     assert seen == [rail, header, s.chat.view.text, s.chat.composer.text]
 
 
+def test_f6_goes_past_a_pane_that_is_not_shown(s: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    hidden = tk.Frame(s.window.root, takefocus=1)
+    composer = s.chat.composer.text
+    monkeypatch.setattr(s.chat, "panes", lambda: [s.chat.view.text, hidden, composer])
+    s.chat.view.text.focus_force()
+    s.settle()
+    s.press("<F6>")
+    assert s.window.root.focus_get() is composer
+
+
 def test_every_focus_stop_has_a_name(s: Scene) -> None:
     for name in ("chat", "logs", "status", "voice"):
         s.window.show_tab(name)
