@@ -139,7 +139,7 @@ class ComputersMicrophones:
                 raise
             except Exception as error:
                 raise EngineUnavailableError(
-                    f"{_title(name)} cannot be listened to ({error}). Another program may hold it, or the system may forbid"
+                    f"{_title(name)} cannot be listened to{portaudio.why(error)}. Another program may hold it, or the system may forbid"
                     " it: close the other program, allow Luma in the system's privacy settings, or choose another"
                     " microphone."
                 ) from error

@@ -11,6 +11,7 @@ import contextlib
 import ctypes
 import json
 import logging
+import re
 import subprocess
 import sys
 import threading
@@ -31,6 +32,9 @@ _INVALID_CHANNELS = -9998
 INPUT_LATENCY_S = 0.06
 """Sound a microphone's system keeps for us: it comes in pieces of a quarter of it (ALSA), the rest is for a busy computer.
 The binding's own choice is from 35 to 180 ms."""
+
+_OF_THE_SYSTEM = re.compile(r"Unanticipated host error \[PaErrorCode -?\d+\]: '(.*?)' \[")
+_OF_PORTAUDIO = re.compile(r"Error \w+ \w*Stream: (.*?)(?: \[PaErrorCode -?\d+\])?$")
 
 LOCK_PATIENCE_S = 5.0
 """Another thread is inside PortAudio for so long only when a device hangs there; the first start takes up to two."""
@@ -471,6 +475,16 @@ def _takes(binding: Any, device: Device, rate_hz: int) -> bool:
 def _code(error: Exception) -> int:
     code = error.args[1] if len(error.args) > 1 else 0
     return code if isinstance(code, int) else 0
+
+
+def why(error: Exception) -> str:
+    """What an error says to a person, in brackets after a space; empty when it names only PortAudio's own parts."""
+    said = str(error)
+    if host := _OF_THE_SYSTEM.search(said):
+        said = host[1]
+    elif own := _OF_PORTAUDIO.match(said):
+        said = own[1]
+    return f" ({said})" if said.strip() else ""
 
 
 def _doubled(pcm: Any) -> bytes:

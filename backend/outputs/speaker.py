@@ -603,7 +603,7 @@ def _unavailable(device: str, error: Exception) -> Exception:
         return error
     name = f"The sound output {device!r}" if device else "The system's sound output"
     return EngineUnavailableError(
-        f"{name} cannot be played on ({error}). Choose another one in the Chat tab, or set AUDIO_SINK=none."
+        f"{name} cannot be played on{portaudio.why(error)}. Choose another one in the Chat tab, or set AUDIO_SINK=none."
     )
 
 

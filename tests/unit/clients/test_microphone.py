@@ -350,3 +350,28 @@ async def test_somebody_is_told_while_a_microphone_is_open(binding: Binding) -> 
     with pytest.raises(EngineUnavailableError):
         await microphones.open("Studio", ear.sound, ear.problem)
     assert told == ["opened", "closed"] * 2
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        (
+            "Error opening RawInputStream: Unanticipated host error [PaErrorCode -9999]: "
+            "'Input/output error' [ALSA error -5]",
+            " (Input/output error)",
+        ),
+        (
+            "Error opening RawInputStream: Unanticipated host error [PaErrorCode -9999]: "
+            "'' [<host API not found> error 0]",
+            "",
+        ),
+        (
+            "Error starting RawOutputStream: Device unavailable [PaErrorCode -9985]",
+            " (Device unavailable)",
+        ),
+        ("Permission denied", " (Permission denied)"),
+        ("", ""),
+    ],
+)
+def test_what_portaudio_says_is_shown_without_the_names_of_its_parts(said: str, shown: str) -> None:
+    assert portaudio.why(PortAudioError(said)) == shown
