@@ -130,6 +130,8 @@ class Room:
     pace: Pace = field(default_factory=Pace)
     detector: Callable[[], VAD] = Loud
     said: str = ""
+    words: Callable[[float, float], str] | None = None
+    """Which of her words sounded when; None = all that was `said`."""
     ears: list[Ear] = field(default_factory=list)
 
     def use(self, **changes: object) -> None:
@@ -156,7 +158,7 @@ class Room:
                 detector=self.detector,
                 options=lambda: self.options,
                 pace=self.pace,
-                said=lambda since_s, until_s: self.said,
+                said=self.words or (lambda since_s, until_s: self.said),
             ),
             origin="microphone",
             auto_end=auto_end,

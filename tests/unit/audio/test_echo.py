@@ -12,12 +12,12 @@ from functools import cache
 import numpy as np
 import pytest
 
-from backend.audio import echo, espeak
+from backend.audio import bands, echo, espeak
 from backend.audio.levels import FloatArray, from_pcm16, to_pcm16
 from backend.audio.resample import resample
 
 RATE_HZ = 16_000
-STRETCH, EXTRA = round(1.5 * RATE_HZ), round(0.45 * RATE_HZ)
+STRETCH, EXTRA = round(1.5 * RATE_HZ), round(0.65 * RATE_HZ)
 STEP = 2048  # 128 ms: every second verdict of the real thing
 LONG_ENOUGH = 3
 """Verdicts in a row: about BARGE_IN_MS."""
@@ -104,6 +104,104 @@ def verdicts(played: FloatArray, microphone: FloatArray, from_s: float = 0.5) ->
     ]
 
 
+def broken(
+    played: FloatArray, microphone: FloatArray, seed: int, lost: float = 0.0
+) -> tuple[FloatArray, FloatArray]:
+    """The same with an output that runs dry (5-80 ms, four times a second; told of up to 0.15 s too early or too late), and with a
+    microphone that loses 10-60 ms so many times a second."""
+    rng = np.random.default_rng(seed)
+    size = played.size
+    at_s = 0.7
+    while at_s < size / RATE_HZ - 0.3:
+        gap = round(rng.uniform(0.005, 0.08) * RATE_HZ)
+        at = round(at_s * RATE_HZ)
+        microphone = np.concatenate((microphone[:at], rng.normal(0, 1e-3, gap), microphone[at:]))[
+            :size
+        ]
+        told = max(at + round(rng.uniform(-0.1, 0.15) * RATE_HZ), 0)
+        played = np.concatenate((played[:told], np.zeros(gap, np.float32), played[told:]))[:size]
+        at_s += rng.exponential(0.25) + 0.05
+    at_s = 0.8
+    while lost and at_s < size / RATE_HZ - 0.3:
+        gap, at = round(rng.uniform(0.01, 0.06) * RATE_HZ), round(at_s * RATE_HZ)
+        silence = np.zeros(gap, np.float32)
+        microphone = np.concatenate((microphone[:at], microphone[at + gap :], silence))
+        at_s += rng.exponential(1 / lost) + 0.05
+    return played, microphone
+
+
+def judged(
+    played: FloatArray,
+    microphone: FloatArray,
+    known: list[float] | None = None,
+    *,
+    is_sure: bool,
+    from_s: float = 0.55,
+    count: int = 100,
+) -> list[bool]:
+    """As `verdicts`, by all that is known."""
+    pieces: list[list[object]] = [[to_pcm16(played), RATE_HZ, 0]]
+    found = []
+    for end in range(round(from_s * RATE_HZ), microphone.size, STEP)[:count]:
+        first = max(0, end - STRETCH)
+        pieces[0][2] = EXTRA - first
+        stretch = to_pcm16(microphone[first:end])
+        found.append(echo.judge(stretch, pieces, EXTRA, 128, known, is_sure=is_sure))
+    return found
+
+
+def arriving(played: FloatArray, microphone: FloatArray) -> list[float]:
+    """How much of her arrives, as it is known after some sentences of hers."""
+    found, _ = echo.observe(
+        to_pcm16(microphone[2 * RATE_HZ : 2 * RATE_HZ + STRETCH]),
+        [[to_pcm16(played), RATE_HZ, EXTRA - 2 * RATE_HZ]],
+        EXTRA,
+    )
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize(
+    ("place", "lost"), [(place, n % 2 * 3.0) for n, place in enumerate(PLACES)]
+)
+def test_she_is_nobody_else_on_a_computer_that_stutters(place: Place, lost: float) -> None:
+    played, microphone = heard(place)
+    known = arriving(played, microphone)
+    stuttering = broken(played, microphone, round(place.delay_s * 100), lost)
+    assert not any(judged(*stuttering, known, is_sure=False))
+
+
+@pytest.mark.parametrize("place", [PLACES[5], Place(0.1, -30, noise_dbfs=-62)])
+def test_somebody_louder_than_her_echo_is_heard_on_a_computer_that_stutters(place: Place) -> None:
+    played, microphone = heard(place)
+    known = arriving(played, microphone)
+    found = judged(*heard(place, -20), known, is_sure=False, from_s=2.0, count=10)
+    assert longest(found) >= LONG_ENOUGH
+
+
+def test_nothing_of_her_arrives_in_a_microphone_that_does_not_hear_her() -> None:
+    played, _ = heard(PLACES[0])
+    quiet = np.random.default_rng(1).normal(0, 1e-3, played.size).astype(np.float32)
+    assert max(arriving(played, quiet)) < 0.01
+    _, likeness = echo.observe(
+        to_pcm16(quiet[:STRETCH]), [[to_pcm16(played), RATE_HZ, EXTRA]], EXTRA
+    )
+    assert likeness < 0.5
+
+
+def test_her_turned_up_voice_is_hers_though_less_of_it_used_to_arrive() -> None:
+    played, microphone = heard(PLACES[0])
+    known = [one / 1000 for one in arriving(played, microphone)]
+    assert longest(judged(played, microphone, known, is_sure=True, from_s=1.5)) < 2
+
+
+def test_a_short_stretch_can_be_judged() -> None:
+    y, x = np.zeros((5, bands.BANDS)), np.zeros((70, bands.BANDS))
+    found = bands.explained(y, x, 12, None)
+    assert (found.excess, found.beyond) == (0, 0)
+    assert bands.arrives(y, x) is None
+
+
 def longest(found: list[bool]) -> int:
     """Most verdicts in a row for somebody."""
     best = now = 0
@@ -122,6 +220,8 @@ def test_her_own_voice_is_nobody(place: Place) -> None:
 def test_somebody_who_speaks_with_her_is_heard(place: Place) -> None:
     found = verdicts(*heard(place, person_dbfs=-20), from_s=2.0)
     assert longest(found[:10]) >= LONG_ENOUGH
+    sure = judged(*heard(place, person_dbfs=-20), is_sure=True, from_s=2.0, count=10)
+    assert sum(sure) >= LONG_ENOUGH
 
 
 def test_a_voice_much_quieter_than_hers_is_heard_in_a_calm_room() -> None:

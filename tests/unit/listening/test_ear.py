@@ -23,6 +23,8 @@ from backend.contracts.events import (
 )
 from backend.core.clock import monotonic_s
 from backend.listening import ear as ear_module
+from backend.listening.echo import Verdict
+from backend.listening.spoken import Spoken
 from backend.outputs.base import Sounding
 from tests.fakes import Watch
 from tests.listening_room import FRAME, LOUD, Room, room_in, silence, speech
@@ -466,6 +468,91 @@ async def test_her_own_words_are_not_answered(room: Room) -> None:
     async with Watch(room.bus) as seen:
         ear.feed(speech(1.5) + silence(1))
         assert (await dropped(seen)).reason == "echo"
+
+
+async def test_words_that_she_said_before_may_be_said_to_her(room: Room) -> None:
+    spoken = Spoken()
+    spoken.began("Please read the last message again.", 2.0, monotonic_s() - 8)
+    spoken.began("This is a long story about bears.", 2.0, monotonic_s() - 1)
+    room.words = spoken.between
+    room.use(guard="headphones", barge_in=False)
+    room.reads.texts = ["please read the last message again"]
+    ear = room.ear(hears_her=True)
+    async with Watch(room.bus) as seen:
+        ear.feed(speech(1.5) + silence(1))
+        await seen.until("chat.message")
+    assert not seen.of("utterance.dropped")
+
+
+class Says:
+    """An echo guard that finds what the test says, frame by frame; its last finding stays."""
+
+    is_found = True
+
+    def __init__(self, *runs: tuple[Verdict, int]) -> None:
+        self.left = [verdict for verdict, count in runs for _ in range(count)]
+
+    async def judge(self, frames: bytes, *_: object, **__: object) -> Verdict:
+        count = len(frames) // 2 // FRAME
+        found = self.left[:count]
+        del self.left[: min(count, len(self.left) - 1)]
+        return found[-1]
+
+    def forget(self) -> None:
+        """Nothing is remembered."""
+
+
+async def hears_over_her(room: Room, says: Says, sound: bytes) -> Watch:
+    """Have an ear follow a sound in pieces of one frame while she speaks."""
+    await room.let_her_speak()
+    ear = room.ear(hears_her=True)
+    ear._echo = says  # type: ignore[assignment]  # the same methods
+    async with Watch(room.bus) as seen:
+        for at in range(0, len(sound), 2 * FRAME):
+            ear.feed(sound[at : at + 2 * FRAME])
+            while ear.waiting_s:
+                await asyncio.sleep(0)
+        await seen.settle()
+        if seen.of("utterance.started"):
+            await seen.until("utterance.ended")
+            while ear.is_reading:
+                await asyncio.sleep(0)
+        await seen.settle()
+    return seen
+
+
+async def test_an_utterance_that_is_mostly_hers_is_an_echo_and_interrupts_nobody(
+    room: Room,
+) -> None:
+    room.reads.texts = ["get on"]
+    says = Says(("hers", 10), ("somebody", 12), ("hers", 20), ("free", 1))
+    seen = await hears_over_her(room, says, speech(42 * 0.032) + silence(1))
+    assert (await dropped(seen)).reason == "echo"
+    assert room.player.is_speaking(STAGE)
+    assert not seen.of("chat.message")
+
+
+@pytest.mark.parametrize(("frames", "interrupts"), [(14, False), (24, True)])
+async def test_more_speech_is_needed_where_she_hears_herself(
+    room: Room, frames: int, interrupts: bool
+) -> None:
+    says = Says(("somebody", frames), ("free", 1))
+    room.reads.texts = ["..."]
+    await hears_over_her(room, says, speech(frames * 0.032) + silence(1))
+    if interrupts:
+        async with asyncio.timeout(5):
+            while room.player.is_speaking(STAGE):
+                await asyncio.sleep(0)
+    assert room.player.is_speaking(STAGE) is not interrupts
+
+
+async def test_what_was_judged_late_is_the_beginning_of_what_it_turns_out_to_be(
+    room: Room,
+) -> None:
+    says = Says(("hers", 20), ("maybe", 8), ("somebody", 30), ("free", 1))
+    await hears_over_her(room, says, speech(58 * 0.032) + silence(1))
+    # The pre-roll, 8 frames that were not certain, 30 that were, and what is left on.
+    assert room.reads.heard[-1] == pytest.approx(0.32 + 38 * 0.032 + 0.2, abs=0.07)
 
 
 async def test_a_reply_is_begun_in_the_pause_and_taken_over(room: Room) -> None:
