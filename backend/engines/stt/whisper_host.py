@@ -101,9 +101,10 @@ def _model(path: Path, device: str) -> Any:
 
 
 def _encode_once(model: Any) -> None:
-    """Keep the last encoding: finding the language and every further temperature ask for the same one again.
+    """Keep the last encoding: every further temperature asks for the same one again.
 
     The encoder is most of the work for a short utterance: it always sees 30 s, and whisper has no option for less.
+    Finding the language still costs one of its own: whisper pads the sound for it with silence, for reading with zeros.
     """
     import torch
 

@@ -8,13 +8,15 @@ from typing import Any
 
 import pytest
 
+from backend.audio import espeak
 from backend.contracts.entities import Audio
 from backend.contracts.errors import EngineUnavailableError
 from backend.core.made_up import kept
 from backend.core.workers import EngineHost
-from backend.engines.stt import RECOGNISERS
+from backend.engines.stt import RECOGNISERS, whisper_host
 from backend.engines.stt.options import WhisperOptions
 from backend.engines.stt.whisper_reading import joined
+from tests import tiny_models
 
 SURE: dict[str, Any] = {
     "text": " Open the door.",
@@ -43,6 +45,26 @@ def test_a_segment_is_kept_when_it_was_said(
     change: dict[str, Any], speech_s: float, is_kept: bool
 ) -> None:
     assert bool(kept([{**SURE, **change}], speech_s)) is is_kept
+
+
+def test_a_doubtful_reading_is_tried_again_without_encoding_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nonsense is read at all three temperatures; the encoder is most of the work."""
+    from whisper.model import AudioEncoder
+
+    encode, encoded = AudioEncoder.forward, []
+
+    def counted(self: AudioEncoder, mel: Any) -> Any:
+        encoded.append(mel)
+        return encode(self, mel)
+
+    monkeypatch.setattr(AudioEncoder, "forward", counted)
+    said = espeak.synthesize("Open the door.", "en-us")
+    path = tiny_models.whisper_model(tmp_path / "random.pt")
+    told = whisper_host.transcribe(said.pcm, said.rate_hz, str(path), language="en", device="cpu")
+    assert told["log_probability"] < -1.0
+    assert len(encoded) == 1
 
 
 def test_short_pauses_do_not_tear_speech_apart() -> None:
