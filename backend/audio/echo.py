@@ -37,7 +37,7 @@ QUIET_PERCENT = 10
 SHORT_S, SHORT_TAPS = 0.5, 4
 BEYOND = 0.6
 """Of the newest power, more than she can be at any delay: somebody else."""
-LIKE = 0.6
+LIKE = 0.7
 """Levels so much like hers are hers, however loud: somebody has turned her up."""
 EXCESS = 0.5
 """Where the delay seems to jump the filter says nothing by itself: so much must be unexplained by the levels, too."""

@@ -14,6 +14,7 @@ import re
 from collections import deque
 from collections.abc import Callable
 from difflib import SequenceMatcher
+from itertools import pairwise
 from typing import Literal
 
 from backend.contracts.errors import AppError
@@ -42,7 +43,8 @@ IN_A_ROW = 2
 """Verdicts for somebody before one counts."""
 QUIET_FRAMES = 8
 """Such a pause between two of them, and they are not in a row."""
-CALL_S = 1.0
+CALL_S = 3.0
+"""Longer than it ever takes: who waits too briefly restarts what is only slow. What is behind is not compared, see `BEHIND_S`."""
 BEHIND_S = 0.8
 """Sound that is followed so late is not compared where she may be heard in it: it is hers."""
 FORGOTTEN_S = KEPT_S - STRETCH_S - MOST_DELAY_S - ROOM_S
@@ -95,7 +97,8 @@ class Echo:
         """Whether her voice was lately found in this microphone, or may be for all that is known."""
         if len(self._observed) < CLEAR_OBSERVATIONS:
             return True
-        return any(likeness >= FOUND for _, likeness in self._observed)
+        alike = [likeness >= FOUND for _, likeness in self._observed]
+        return any(map(all, pairwise(alike)))  # one alone may be chance
 
     def forget(self) -> None:
         """It is another microphone."""

@@ -115,9 +115,8 @@ def broken(
     while at_s < size / RATE_HZ - 0.3:
         gap = round(rng.uniform(0.005, 0.08) * RATE_HZ)
         at = round(at_s * RATE_HZ)
-        microphone = np.concatenate((microphone[:at], rng.normal(0, 1e-3, gap), microphone[at:]))[
-            :size
-        ]
+        noise = rng.normal(0, 1e-3, gap).astype(np.float32)
+        microphone = np.concatenate((microphone[:at], noise, microphone[at:]))[:size]
         told = max(at + round(rng.uniform(-0.1, 0.15) * RATE_HZ), 0)
         played = np.concatenate((played[:told], np.zeros(gap, np.float32), played[told:]))[:size]
         at_s += rng.exponential(0.25) + 0.05
