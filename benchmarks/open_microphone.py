@@ -713,6 +713,8 @@ async def soak(
                 await asyncio.sleep(SAMPLE_EVERY_S)
                 await take()
 
+        if trace:
+            await luma.asked("traced")
         hour = Hour(luma, sound, talk)
         before: dict[str, int] = {}
         number = 0
@@ -729,7 +731,7 @@ async def soak(
             number += 1
             if watch and not before and time.monotonic() - began_s > length_s / 3:
                 before = await luma.asked("objects")
-                for _ in range(2 if trace else 0):
+                if trace:
                     await luma.asked("traced")
         length_s = time.monotonic() - began_s
         if watch:
