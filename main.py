@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import TYPE_CHECKING, TextIO
 from urllib.parse import urlsplit
@@ -490,12 +491,33 @@ def _why_no_window() -> str:
     return ""
 
 
-class _Stop(threading.Event):
-    """Set when the program should end: by Ctrl-C, a request to terminate, or the end of a part of it."""
+class _Stop:
+    """Set when the program should end: by Ctrl-C, a request to terminate, or the end of a part of it.
+
+    No `threading.Event`: a signal handler runs on the thread that waits, and would wait for ever for the event's lock
+    when that thread holds it at the moment.
+    """
 
     def __init__(self) -> None:
-        super().__init__()
+        self._is_set = False
+        self._wake: SimpleQueue[None] = SimpleQueue()  # may be put into from a signal handler
         self._also: Callable[[], object] | None = None
+
+    def is_set(self) -> bool:
+        """Whether the program should end."""
+        return self._is_set
+
+    def set(self) -> None:
+        """End the waiting, and nothing more."""
+        self._is_set = True
+        self._wake.put(None)
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait until it is set or the time is over, on one thread only; whether it is set."""
+        if not self._is_set:
+            with contextlib.suppress(Empty):
+                self._wake.get(timeout=timeout_s)
+        return self._is_set
 
     def ask(self) -> None:
         """End the program soon; from any thread and from a signal handler."""
