@@ -241,12 +241,18 @@ class Prepared:
         words = speakable(sentence)
         if self._voice is None or not self.speak or not words:
             return
-        task = asyncio.create_task(self._voice.synthesize(words, self._choice))
+        task = asyncio.create_task(self._speak_first(self._voice, words))
         task.add_done_callback(self._spoken)
         self._made = _Made(words, task, monotonic_s())
 
+    async def _speak_first(self, voice: Voice, words: str) -> Speech:
+        try:
+            return await voice.synthesize(words, self._choice)
+        finally:
+            # Not in a callback: whoever waits for the task may be there before it.
+            self._times.first_speech_s = monotonic_s()
+
     def _spoken(self, task: asyncio.Task[Speech]) -> None:
-        self._times.first_speech_s = monotonic_s()
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.debug("speaking ahead failed: %s", error)
 

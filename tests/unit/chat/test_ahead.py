@@ -178,6 +178,19 @@ async def test_what_still_comes_is_waited_for(house: House) -> None:
     assert house.voice.said == ["Hello there.", "I am here."]
 
 
+async def test_a_first_sentence_is_taken_in_the_very_moment_in_which_it_is_made(
+    house: House,
+) -> None:
+    house.voice.gate.clear()
+    prepared = await house.prepare()
+    await house.first_spoken()
+    house.voice.gate.set()
+    await until(lambda: prepared._made is not None and prepared._made.task.done())
+    found = await prepared.speech("Hello there.", house.voice)
+    assert found is not None
+    assert found[1] > 0
+
+
 async def test_another_message_throws_it_away(house: House) -> None:
     house.llm.gate = asyncio.Semaphore(1)
     house.voice.gate.clear()
