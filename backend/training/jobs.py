@@ -449,7 +449,7 @@ class Run:
             result = ending.get("result")
             return result if isinstance(result, dict) else {}
         code = process.exit_code if process is not None else None
-        resume = f" Resume goes on from step {self.job.step:,}." if self.job.step else ""
+        resume = " Resume goes on from the last checkpoint." if self.job.step else ""
         if self.memory.pop("_closing", False) and self._last_state in ("cancelled", "interrupted"):
             raise JobEndsError("interrupted", "closed", f"It was stopped when Luma closed.{resume}")
         if self.is_stopping or self._last_state == "cancelled":

@@ -802,7 +802,7 @@ class Trainings:
         found = next(one for one in history.wire() if one.id == checkpoint_id)
         if self.jobs.running(job.id) is not None:
             raise ConflictError(
-                f"{job.name} is {job.state}: its checkpoints are the trainer's until it has ended."
+                f"{job.name} is still being trained: its checkpoints are the trainer's until it has ended."
             )
         if job.state != "done" and (found.is_last or found.is_best):
             raise ConflictError(

@@ -78,7 +78,8 @@ def test_words_that_change_while_they_are_shown_are_shown_anew(root: tk.Tk) -> N
     assert labels(root) == []
 
 
-def test_only_one_is_shown_at_a_time(root: tk.Tk) -> None:
+def test_only_one_is_shown_at_a_time(root: tk.Tk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tooltip, "FOCUS_MS", 60_000)
     theme = Theme(root, "dark", 1.0)
     for words in ("first", "second"):
         frame = tk.Frame(root, width=80, height=30)

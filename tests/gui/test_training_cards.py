@@ -125,6 +125,25 @@ def test_pause_and_stop_are_asked_of_the_job(stand: WireStand) -> None:
     stand.settle(lambda: page(stand).cockpit.training.state == "cancelled")
 
 
+@pytest.mark.parametrize(
+    ("state", "button", "can_resume"),
+    [("paused", "resume", False), ("interrupted", "resume", True)],
+)
+def test_a_long_name_ends_before_the_buttons(
+    stand: WireStand, state: str, button: str, can_resume: bool
+) -> None:
+    one = become(stand, state, name="a-voice-with-a-long-name-" * 8, can_resume=can_resume)
+    train = one.training
+    train.repaint()
+    (name,) = [
+        item
+        for item in train.find_all()
+        if train.type(item) == "text" and train.itemcget(item, "text").startswith("a-voice")
+    ]
+    zone = train._zones[button]
+    assert train.bbox(name)[2] <= train.theme.px(zone.x)
+
+
 def test_a_failure_says_why_and_offers_to_resume(stand: WireStand, world: World) -> None:
     one = become(
         stand, "failed", message="The disk is full: make room, then Resume.", can_resume=True

@@ -192,7 +192,7 @@ class TrainCard(Panel):
             top = self._paint_job(job, width, height)
             body = self._shown
         else:
-            self._paint_head("Train a voice" if view == "form" else "Jobs", "", width)
+            self._paint_head("Train a voice" if view == "form" else "Jobs", width)
         low = height - (40.0 if view == "job" else 8.0)
         for name, widget in parts.items():
             if name == body and low - top >= LEAST_PLOT:
@@ -204,7 +204,7 @@ class TrainCard(Panel):
         if body == "log":
             self._paint_log(top, low, width)
 
-    def _paint_head(self, title: str, sub: str, width: float) -> float:
+    def _paint_head(self, title: str, width: float) -> float:
         """Title and the buttons that are always there; returns where the free room ends."""
         p, cockpit = self.painter, self.cockpit
         right = width - 14
@@ -214,14 +214,12 @@ class TrainCard(Panel):
                 tip="Earlier jobs", on=self._is_history,
             ) + 6  # fmt: skip
         p.text(16, 21, title, "bodyb")
-        start = 26 + p.text_width(title, "bodyb")
-        p.text(start, 21.5, sub, "small", "text3", clip=max(10.0, right - start - 150))
         return right
 
     def _paint_job(self, job: Job, width: float, height: float) -> float:
         p, cockpit = self.painter, self.cockpit
         rate = "full training" if job.trainer == "vits" else quick_or_full(job)
-        right = self._paint_head("Training", f"{job.name}  \u00b7  {rate}", width)
+        right = self._paint_head("Training", width)
         ask = cockpit.job_asks
         if is_running(job) or job.state == "paused":
             right -= self.button(
@@ -229,23 +227,26 @@ class TrainCard(Panel):
                 tip="Save and end; it can be resumed",
             ) + 6  # fmt: skip
             if job.state == "paused":
-                self.button("resume", right, 8, "Resume", partial(ask, job.id, "resume"), icon="play",
-                            kind="soft", height=26, anchor="e")  # fmt: skip
+                right -= self.button("resume", right, 8, "Resume", partial(ask, job.id, "resume"), icon="play",
+                                     kind="soft", height=26, anchor="e")  # fmt: skip
             elif job.state == "train":
-                self.button("pause", right, 8, "Pause", partial(ask, job.id, "pause"), icon="pause",
-                            height=26, anchor="e")  # fmt: skip
+                right -= self.button("pause", right, 8, "Pause", partial(ask, job.id, "pause"), icon="pause",
+                                     height=26, anchor="e")  # fmt: skip
         else:
             if not cockpit.running("train"):
                 right -= self.button("new", right, 8, "New training", self.show_form, icon="plus", height=26,
                                      anchor="e") + 6  # fmt: skip
             if job.code == "base.confirm":
-                self.button(
+                right -= self.button(
                     "trust", right, 8, "Trust this file", partial(self.form.trust, job), icon="shield", kind="soft",
                     height=26, anchor="e", tip="Convert exactly this file, in a process without network, keys or your files",
                 )  # fmt: skip
             elif job.can_resume:
-                self.button("resume", right, 8, "Resume", partial(ask, job.id, "resume"), icon="play",
-                            kind="soft", height=26, anchor="e")  # fmt: skip
+                right -= self.button("resume", right, 8, "Resume", partial(ask, job.id, "resume"), icon="play",
+                                     kind="soft", height=26, anchor="e")  # fmt: skip
+        start = 26 + p.text_width("Training", "bodyb")
+        sub = f"{job.name}  \u00b7  {rate}"
+        p.text(start, 21.5, sub, "small", "text3", clip=max(10.0, right - start - 10))
         share = 1.0 if job.state == "done" else job.progress
         if is_running(job):
             self.working(16, HEAD + 2, width - 32, share)

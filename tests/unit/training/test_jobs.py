@@ -400,7 +400,7 @@ async def test_a_job_whose_trainer_is_gone_at_the_next_start_is_interrupted(
     async with bench(tmp_path) as later:
         found = await later.ended(job)
         assert (found.state, found.can_resume) == ("interrupted", True)
-        assert "Resume goes on from step" in found.message
+        assert "Resume goes on from the last checkpoint" in found.message
         assert (await later.ended(waiting)).state == "done"
 
 
