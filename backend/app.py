@@ -462,7 +462,7 @@ class Backend:
                 except EngineUnavailableError as error:
                     logger.debug("%s does not score samples: %s", name, error.message)
         raise EngineUnavailableError(
-            f"No recogniser of this machine reads {language!r}. Download a Whisper model in the model manager."
+            f"No recogniser of this machine reads {language!r}. Download a Whisper model on the page Voices (Voice tab)."
         )
 
     async def _speak_with(self, voice: VoiceChoice, text: str) -> None:

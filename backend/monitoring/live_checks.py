@@ -206,14 +206,14 @@ async def recogniser(stt: STT) -> Outcome:
         return Outcome(
             "red",
             f"{words}; “{' '.join(CLIP_WORDS)}” was said.",
-            "Choose another recogniser with STT_CHAIN, or download a Whisper model in the model manager (Voice tab).",
+            "Choose another recogniser with STT_CHAIN, or download a Whisper model on the page Voices (Voice tab).",
             "STT_CHAIN",
         )
     if right < len(CLIP_WORDS) - 1:
         return Outcome(
             "amber",
             f"{words}; {right} of {len(CLIP_WORDS)} words are right.",
-            "A larger Whisper model reads better: download one in the model manager (Voice tab) and set WHISPER_MODEL.",
+            "A larger Whisper model reads better: download one on the page Voices (Voice tab) and set WHISPER_MODEL.",
             "WHISPER_MODEL",
         )
     if notes:

@@ -145,8 +145,8 @@ class FasterWhisper:
                 f"The model in {folder} is not complete: it lacks {lacks}. Copy it there again."
             )
         raise EngineUnavailableError(
-            f"The Whisper model {name!r} is neither in {options.whisper_folder} nor in {options.folder}. Download it in "
-            "the model manager, or set WHISPER_MODEL."
+            f"The Whisper model {name!r} is neither in {options.whisper_folder} nor in {options.folder}. Download it on "
+            "the page Voices (Voice tab), or set WHISPER_MODEL."
         )
 
 

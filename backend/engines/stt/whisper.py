@@ -84,6 +84,6 @@ class Whisper:
             return present[model].absolute()
         there = f" (there are: {', '.join(present)})" if present else ""
         raise EngineUnavailableError(
-            f"The Whisper model {model!r} is not in {folder}{there}. Download it in the model manager, or set "
+            f"The Whisper model {model!r} is not in {folder}{there}. Download it on the page Voices (Voice tab), or set "
             "WHISPER_MODEL to a .pt file."
         )
