@@ -278,7 +278,9 @@ async def test_devices_have_names_and_can_be_chosen(
     await speaker.set_device("other")
     await speaker.play(tone(0.2), nothing)
     await asyncio.to_thread(other.wait_for_silence)
-    assert len(other.sound) / RATE_HZ == pytest.approx(0.2, abs=0.005)
+    # Without the pauses of a sound server that a busy machine kept waiting.
+    heard = len(other.sound) - sum(silences(other.sound))
+    assert heard / RATE_HZ == pytest.approx(0.2, abs=0.005)
     assert len(stage.sound) == 0
 
 
