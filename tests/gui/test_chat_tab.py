@@ -500,7 +500,7 @@ def test_reading_back_pauses_and_counts_what_is_new(s: Scene) -> None:
     assert not view._newest.winfo_manager()
 
 
-@pytest.mark.parametrize("turns", [400, pytest.param(1500, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("turns", [200, pytest.param(1500, marks=pytest.mark.slow)])
 def test_thousands_of_messages_stay_fluent(s: Scene, turns: int) -> None:
     for number in range(turns):
         s.backend.say(*whole_turn(f"t{number}", number, f"question {number}", ["Yes.", "No."]))
