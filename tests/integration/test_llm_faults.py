@@ -69,10 +69,12 @@ class Stage:
             assert time.monotonic() < until_s
 
     def say_next(self, seed: int) -> None:
-        """Choose what the model says; a number in each sentence keeps the voice's cache from knowing it."""
+        """Choose what the model says; a number in each clause keeps the voice's cache from knowing it."""
         dice = random.Random(seed)
-        chosen = dice.sample(SENTENCES, 3)
-        self.llm.reply = " ".join(f"Number {dice.randrange(10**9)}, {text}" for text in chosen)
+        chosen = [(text, dice.randrange(10**9)) for text in dice.sample(SENTENCES, 3)]
+        self.llm.reply = " ".join(
+            f"Number {number}, {text[:-1]} {number}{text[-1]}" for text, number in chosen
+        )
 
     def ask(self) -> tuple[dict[str, Any], list[dict[str, Any]], float]:
         """One turn: the answer of /api/chat, the turn's stored events, and the seconds it took."""
