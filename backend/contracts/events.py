@@ -15,9 +15,11 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from backend.contracts.avatar import AvatarShown, CueEntry, MouthTime
 from backend.contracts.checkup import CheckLine, CheckupReport
 from backend.contracts.entities import ServiceInfo, Span, TurnOutcome
 from backend.contracts.listening import DropReason, ListeningState
+from backend.contracts.modes import ModeChange, ModeState
 
 Severity = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 
@@ -419,6 +421,8 @@ class SpeechReady(Event):
     voice: str
     elapsed_ms: float
     cached: bool = False
+    mouth: tuple[MouthTime, ...] = ()
+    """Shapes of the mouth in the time of its sound; empty when nobody knows them."""
     conversation_id: str
 
     def sentence(self) -> str:
@@ -436,6 +440,8 @@ class PlaybackStarted(Event):
     url: str
     duration_s: float
     sink: str
+    mouth: tuple[MouthTime, ...] = ()
+    """Shapes of the mouth in the time of its sound: an overlay knows no other event that has them."""
     conversation_id: str
 
     def sentence(self) -> str:
@@ -511,9 +517,38 @@ class AvatarChanged(Event):
     motion: str = ""
     owner: str = ""
     character_id: str
+    shown: AvatarShown | None = None
+    """All of it, for whoever draws it."""
 
     def sentence(self) -> str:
         return f"expression {self.expression}" + (f", motion {self.motion}" if self.motion else "")
+
+
+class AvatarCue(LiveEvent):
+    """Something became of a request for an expression or motion: a line of the conflict timeline."""
+
+    type: Literal["avatar.cue"] = "avatar.cue"
+    source: str = "avatar"
+    severity: Severity = "DEBUG"
+    entry: CueEntry
+
+    def sentence(self) -> str:
+        entry = self.entry
+        by = f" by {entry.by}" if entry.by else ""
+        return f"{entry.kind} {entry.name} of {entry.owner}: {entry.outcome}{by}"
+
+
+class ModeChanged(Event):
+    """Somebody else answers from now on, by choice or because the one before failed."""
+
+    type: Literal["mode.changed"] = "mode.changed"
+    source: str = "modes"
+    change: ModeChange
+    state: ModeState
+
+    def sentence(self) -> str:
+        change = self.change
+        return f"mode {change.before} → {change.after}: {change.reason}"
 
 
 # --- voice training -----------------------------------------------------------------------------------------------
@@ -974,6 +1009,7 @@ AnyEvent = Annotated[
     | PlaybackDucked
     | AudioProcessed
     | AvatarChanged
+    | AvatarCue
     | ClipsChanged
     | SpeakerChanged
     | DoctorReported
@@ -996,6 +1032,7 @@ AnyEvent = Annotated[
     | SystemStatus
     | ServiceChanged
     | ConfigChanged
+    | ModeChanged
     | CheckupStarted
     | CheckupLine
     | CheckupFinished

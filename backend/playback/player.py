@@ -13,6 +13,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from backend.contracts.avatar import MouthTime
 from backend.contracts.entities import STAGE, Audio, Cue, PhonemeTime
 from backend.contracts.errors import AppError, ConflictError, EngineFailedError
 from backend.contracts.events import (
@@ -55,6 +56,7 @@ class SpokenPiece:
         url: Where its sound can be fetched.
         cues: Expressions and motions that begin with it.
         phonemes: What is said when, where the voice tells it.
+        mouth: Shapes of the mouth in the time of its sound.
     """
 
     n: int
@@ -63,6 +65,7 @@ class SpokenPiece:
     url: str
     cues: tuple[Cue, ...] = ()
     phonemes: tuple[PhonemeTime, ...] = ()
+    mouth: tuple[MouthTime, ...] = ()
 
 
 @dataclass(slots=True)
@@ -344,6 +347,7 @@ class Player:
                     url=piece.url,
                     duration_s=round(audio.duration_s, 3),
                     sink=self.sink.name,
+                    mouth=piece.mouth,
                     turn_id=performance.turn_id,
                     conversation_id=performance.conversation_id,
                 )

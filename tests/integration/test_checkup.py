@@ -319,7 +319,11 @@ def test_a_turn_that_begins_meanwhile_silences_the_test_sound(
 
     class Long(Heard):
         async def play(self, audio: Any, progress: Progress) -> float:
-            if self.playing.is_set():  # the turn's own sentences
+            if (
+                self.playing.is_set()
+            ):  # the turn's own sentences, which last longer than the test sound
+                while not self.stopped:
+                    await asyncio.sleep(0.001)
                 return await super().play(audio, progress)
             self.playing.set()
             await asyncio.Event().wait()
