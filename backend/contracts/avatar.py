@@ -73,7 +73,9 @@ class Rig(Wire):
 
     Attributes:
         id: Stable name, a folder's.
-        url: Where a page loads it from; below `/api/rigs/`.
+        url: What a page loads: rig.json of a puppet, the model of a VRM or Live2D rig; of pictures the folder, ending
+            in "/", with one `<expression>.png` each.
+        settings_url: Its rig.json, where it has one.
         expressions: Names, in the order of their numbers; "neutral" is always known.
         visemes: Mouth shapes it has; empty = the mouth only opens and closes, or not at all.
         problem: Why it cannot be shown, and what to do.
@@ -83,6 +85,7 @@ class Rig(Wire):
     kind: RigKind
     title: str
     url: str = ""
+    settings_url: str = ""
     expressions: tuple[str, ...] = ()
     motions: tuple[Motion, ...] = ()
     visemes: tuple[Viseme, ...] = ()
