@@ -1,0 +1,45 @@
+"""What each mode needs to know, made from plain values. Importable without importing any mode."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from backend.engines.llm.base import LLM
+from backend.modes.base import Body
+
+
+@dataclass(frozen=True, slots=True)
+class ExternalApiOptions:
+    """Options of the mode that asks a provider of language models.
+
+    Attributes:
+        llm: Who writes: the chain of language models, asked for every reply so that a changed setting takes effect.
+        who: Its first engine in words ("openrouter, model x").
+        problem: Why it is not set up, and what to do; empty = it is.
+        body: The avatars.
+    """
+
+    llm: Callable[[], LLM]
+    who: Callable[[], str]
+    problem: Callable[[], str]
+    body: Body
+
+
+@dataclass(frozen=True, slots=True)
+class AutonomousOptions:
+    """Options of the mode that needs no network.
+
+    Attributes:
+        persona: The built-in persona engine.
+        local: Language models on this machine, in the order they are asked; empty = only the persona answers.
+        personality: Word for how she is when nobody else decides; empty = the character's own.
+        cache_replies: Replies of a language model that are kept; 0 = none.
+        body: The avatars.
+    """
+
+    persona: LLM
+    local: Sequence[LLM]
+    body: Body
+    personality: str = ""
+    cache_replies: int = 256
