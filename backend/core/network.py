@@ -165,23 +165,13 @@ class Connections:
 
     async def _open(self, origin: Origin, connect_s: float) -> _Connection:
         scheme, host, port = origin
-        try:
-            async with asyncio.timeout(connect_s):
-                addresses = await self._addresses(host, port)
-        except TimeoutError:
-            raise ConnectError(f"the name {host!r} was not resolved in time") from None
-        except (OSError, ValueError) as error:  # a name that cannot be encoded is a ValueError
-            raise ConnectError(f"the name {host!r} does not exist or DNS is down") from error
-        for address in addresses:
-            reach = reach_of(address)
-            if reach == "forbidden":
-                raise AddressRefusedError(
-                    f"{host} is {address}, a link-local or metadata address, which is never contacted"
-                )
-            if reach == "private" and not self._may_be_private(host, port):
-                raise AddressRefusedError(
-                    f"{host} is {address}, inside this network, and no setting names that host"
-                )
+        addresses = await checked_addresses(
+            host,
+            port,
+            may_be_private=self._may_be_private(host, port),
+            connect_s=connect_s,
+            resolve=self._resolve,
+        )
         tls: dict[str, Any] = {}
         if scheme == "https":
             tls = {"ssl": await self._context(), "server_hostname": _ascii(host)}
@@ -198,11 +188,8 @@ class Connections:
             except TimeoutError:
                 failure = ConnectError(f"{address} did not answer within {connect_s:.3g} s")
             except OSError as error:  # among them ssl.SSLError
-                failure = ConnectError(_reason(error))
+                failure = ConnectError(reason_of(error))
         raise failure
-
-    async def _addresses(self, host: str, port: int) -> list[str]:
-        return await self._resolve(_ascii(host), port)
 
     async def _context(self) -> ssl.SSLContext:
         async with self._tls_lock:
@@ -431,6 +418,45 @@ class _Connection(asyncio.Protocol):
         self._wake()
 
 
+async def checked_addresses(
+    host: str,
+    port: int,
+    *,
+    may_be_private: bool,
+    connect_s: float,
+    resolve: Resolve | None = None,
+) -> list[str]:
+    """The addresses of a name, none of which is one that must not be contacted; connect to these, not to the name.
+
+    Args:
+        host, port: Where to.
+        may_be_private: Whether the operator has named this host, so that it may be on this network.
+        connect_s: Longest wait for the name.
+        resolve: Name lookup; None uses the system's.
+
+    Raises:
+        AddressRefusedError, ConnectError: As they say.
+    """
+    try:
+        async with asyncio.timeout(connect_s):
+            addresses = await (resolve or _system_resolve)(_ascii(host), port)
+    except TimeoutError:
+        raise ConnectError(f"the name {host!r} was not resolved in time") from None
+    except (OSError, ValueError) as error:  # a name that cannot be encoded is a ValueError
+        raise ConnectError(f"the name {host!r} does not exist or DNS is down") from error
+    for address in addresses:
+        reach = reach_of(address)
+        if reach == "forbidden":
+            raise AddressRefusedError(
+                f"{host} is {address}, a link-local or metadata address, which is never contacted"
+            )
+        if reach == "private" and not may_be_private:
+            raise AddressRefusedError(
+                f"{host} is {address}, inside this network, and no setting names that host"
+            )
+    return addresses
+
+
 def _request(
     method: str, url: str, origin: Origin, headers: Mapping[str, str], body: bytes | None
 ) -> bytes:
@@ -461,7 +487,7 @@ def _ascii(host: str) -> str:
     return name
 
 
-def _reason(error: OSError) -> str:
+def reason_of(error: OSError) -> str:
     """Words for a failed connection."""
     if isinstance(error, ConnectionRefusedError):
         return "connection refused"
