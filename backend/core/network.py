@@ -429,7 +429,8 @@ async def checked_addresses(
     """The addresses of a name, none of which is one that must not be contacted; connect to these, not to the name.
 
     Args:
-        host, port: Where to.
+        host: Name or address.
+        port: Where it is connected to.
         may_be_private: Whether the operator has named this host, so that it may be on this network.
         connect_s: Longest wait for the name.
         resolve: Name lookup; None uses the system's.
