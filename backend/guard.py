@@ -38,8 +38,9 @@ LOGIN_PATH = "/login"
 SOCKET_PATHS = ("/ws", "/client-ws")
 OVERLAY_PAGES = ("/overlay", "/captions")
 OVERLAY_SOUND = re.compile(r"/api/audio/[^/]+/[^/]+")
-OVERLAY_FILES = ("/web/", "/api/avatars/")
-"""Prefixes of the scripts, styles and pictures that an overlay page is made of."""
+OVERLAY_STATE = "/overlay/state"
+OVERLAY_FILES = ("/web/", "/api/avatars/", "/api/rigs/")
+"""Prefixes of the scripts, styles, pictures and avatars that an overlay page is made of."""
 
 CLIENT_SOCKET = "/client-ws"
 CLIENT_SOUND = "/asr"
@@ -71,9 +72,9 @@ NOTE_AGAIN_S = 60.0
 PREFLIGHT_LIFE_S = 600
 
 PAGE_CSP = (
-    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
-    "media-src 'self' blob:; font-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
+    "media-src 'self' blob:; font-src 'self' data:; connect-src 'self' blob:; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'"
 )
 DATA_CSP = "default-src 'none'; frame-ancestors 'none'"
 
@@ -241,11 +242,12 @@ class _Session:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """Who came in, and the subprotocol that carried the token, to be echoed."""
+    """Who came in, the subprotocol that carried the token, to be echoed, and a cookie for what the page loads."""
 
     caller: Caller
     subprotocol: str | None = None
     overlay_generation: int = 0
+    cookie: str = ""
 
 
 class Access:
@@ -346,12 +348,16 @@ class Access:
                 "overlay",
                 offered[0] if offered else None,
                 overlay_generation=self.overlay_generation,
+                cookie=_overlay_cookie(head, in_query[0]) if head.path in OVERLAY_PAGES else "",
             )
         if shown:
             return Entry("operator", offered[0] if offered else None)
         if self._has_session(head):
             _check_cookie_use(head)
             return Entry("page")
+        if _is_for_overlay(head) and self._has_overlay_cookie(head):
+            _check_cookie_use(head)
+            return Entry("overlay", overlay_generation=self.overlay_generation)
         raise _unauthorized("This needs the API token: send Authorization: Bearer <token>.")
 
     def _is_token(self, presented: str) -> bool:
@@ -362,13 +368,7 @@ class Access:
 
     def _has_session(self, head: Head) -> bool:
         self._forget_old()
-        name = cookie_name(head.port)
-        digests = [
-            _digest(value)
-            for header in head.values("cookie")
-            for key, _, value in (part.strip().partition("=") for part in header.split(";"))
-            if key == name
-        ]
+        digests = _cookie_digests(head, cookie_name(head.port))
         # Each pair is compared: how long it takes says nothing about which one fits.
         fits = [
             hmac.compare_digest(session.digest, digest)
@@ -376,6 +376,10 @@ class Access:
             for digest in digests[:4]
         ]
         return any(fits)
+
+    def _has_overlay_cookie(self, head: Head) -> bool:
+        digests = _cookie_digests(head, overlay_cookie_name(head.port))
+        return any([hmac.compare_digest(digest, self._overlay) for digest in digests[:4]])
 
     def _forget_old(self) -> None:
         now_s = self._now_s()
@@ -388,6 +392,31 @@ def cookie_name(port: int | None) -> str:
     return f"luma_session_{port or 0}"
 
 
+def overlay_cookie_name(port: int | None) -> str:
+    """Name of the cookie that carries the overlay token to the scripts and pictures of an overlay page."""
+    return f"luma_overlay_{port or 0}"
+
+
+def _overlay_cookie(head: Head, token: str) -> str:
+    """What an overlay page is given besides itself.
+
+    A module's own imports and a model's textures are addresses without the token, so for these the browser has to bring it
+    along. It opens what the token in the address opens, nothing else.
+    """
+    secure = "; Secure" if head.scheme == "https" else ""
+    name = overlay_cookie_name(head.port)
+    return f"{name}={token}; Path=/; HttpOnly; SameSite=Strict{secure}"
+
+
+def _cookie_digests(head: Head, name: str) -> list[bytes]:
+    return [
+        _digest(value)
+        for header in head.values("cookie")
+        for key, _, value in (part.strip().partition("=") for part in header.split(";"))
+        if key == name
+    ]
+
+
 def _digest(secret: str) -> bytes:
     # Equal lengths whatever was presented, so that the comparison's time shows nothing about the secret.
     return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).digest()
@@ -397,16 +426,19 @@ def _unauthorized(message: str) -> Refusal:
     return Refusal(401, "auth.required", message, ((b"www-authenticate", b"Bearer"),))
 
 
-def _check_overlay(head: Head) -> None:
+def _is_for_overlay(head: Head) -> bool:
     if head.kind == "websocket":
-        allowed = head.path == "/ws"
-    else:
-        allowed = head.method in ("GET", "HEAD") and (
-            head.path in OVERLAY_PAGES
-            or head.path.startswith(OVERLAY_FILES)
-            or OVERLAY_SOUND.fullmatch(head.path) is not None
-        )
-    if not allowed:
+        return head.path == "/ws"
+    return head.method in ("GET", "HEAD") and (
+        head.path in OVERLAY_PAGES
+        or head.path == OVERLAY_STATE
+        or head.path.startswith(OVERLAY_FILES)
+        or OVERLAY_SOUND.fullmatch(head.path) is not None
+    )
+
+
+def _check_overlay(head: Head) -> None:
+    if not _is_for_overlay(head):
         raise Refusal(
             403,
             "auth.forbidden",
@@ -555,7 +587,7 @@ class Guard:
             if is_socket:
                 await self._run_socket(inner, entry, receive, send)
             else:
-                await self._run_request(inner, head, receive, send)
+                await self._run_request(inner, head, entry, receive, send)
         finally:
             if entry.caller != "nobody":
                 opened.leave(head.client)
@@ -790,7 +822,9 @@ class Guard:
         else:
             await send({"type": "websocket.close", "code": TOO_MANY_MESSAGES})
 
-    async def _run_request(self, scope: Scope, head: Head, receive: Receive, send: Send) -> None:
+    async def _run_request(
+        self, scope: Scope, head: Head, entry: Entry, receive: Receive, send: Send
+    ) -> None:
         limit = self._body_limit(head)
         seen = 0
         complete = started = False
@@ -826,10 +860,10 @@ class Guard:
                 return  # the route's view of a body that was cut off; ours follows below
             if message["type"] == "http.response.start":
                 started = True
-                message = {
-                    **message,
-                    "headers": self._headers(head, list(message.get("headers", []))),
-                }
+                headers = self._headers(head, list(message.get("headers", [])))
+                if entry.cookie:
+                    headers.append((b"set-cookie", entry.cookie.encode("latin-1")))
+                message = {**message, "headers": headers}
             await send(message)
 
         await self.app(scope, limited_receive, guarded_send)

@@ -1,18 +1,41 @@
-"""The API's own page: Swagger UI from files that ship with the program, no network."""
+"""The web pages and what they are made of, from files that ship with the program; no network.
+
+A page is `web/<name>.html` without a script or style inside: the guard's content policy lets scripts come from `/web/` only.
+Who may open which page is the guard's business.
+"""
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Annotated
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Header, Path, Response
 from fastapi.responses import FileResponse, HTMLResponse
 
 from backend.contracts.errors import NotFoundError
+from backend.core.workers import run_in_thread
 
 router = APIRouter(include_in_schema=False)
 
-VENDOR = FilePath(__file__).parent / "web" / "vendor"
+WEB = FilePath(__file__).parent / "web"
+VENDOR = WEB / "vendor"
+TYPES = {
+    ".css": "text/css",
+    ".html": "text/html",
+    ".js": "text/javascript",
+    ".json": "application/json",
+    ".mjs": "text/javascript",
+    ".png": "image/png",
+    ".svg": "image/svg+xml",
+    ".vrm": "model/gltf-binary",
+    ".wasm": "application/wasm",
+    ".webp": "image/webp",
+    ".woff2": "font/woff2",
+}
+"""What is served, by ending; anything else does not exist here (a vendored licence is read on disk)."""
+
 DOCS_FILES = {
     "swagger-ui.css": "text/css",
     "swagger-ui-bundle.js": "text/javascript",
@@ -53,3 +76,69 @@ async def docs_file(name: Annotated[str, Path(max_length=64)]) -> FileResponse:
         media_type=DOCS_FILES[name],
         headers={"Cache-Control": "private, max-age=3600"},
     )
+
+
+@router.get("/overlay", response_class=HTMLResponse)
+async def overlay(if_none_match: Annotated[str, Header()] = "") -> Response:
+    """The stage's character, for OBS; takes the overlay token in its address."""
+    return await page("overlay", if_none_match)
+
+
+@router.get("/captions", response_class=HTMLResponse)
+async def captions(if_none_match: Annotated[str, Header()] = "") -> Response:
+    """The line that is spoken, word by word, for OBS; takes the overlay token in its address."""
+    return await page("captions", if_none_match)
+
+
+@router.get("/web/{path:path}")
+async def web_file(
+    path: Annotated[str, Path(max_length=256)], if_none_match: Annotated[str, Header()] = ""
+) -> Response:
+    """A script, style or picture of a page."""
+    if path.endswith(".html"):
+        raise NotFoundError("A page is opened by its own address, like /overlay.")
+    return await _answer(path, if_none_match)
+
+
+async def page(name: str, if_none_match: str = "") -> Response:
+    """The page `web/<name>.html`."""
+    return await _answer(f"{name}.html", if_none_match)
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """A file as it was read, and how to know that it is still the same."""
+
+    stamp: tuple[int, int]
+    content: bytes
+    tag: str
+
+
+_kept: dict[FilePath, _Kept] = {}
+
+
+async def _answer(path: str, if_none_match: str) -> Response:
+    found = await run_in_thread(_read, path)
+    # Asked for at every load and answered by its tag: a page never runs with the scripts of another version.
+    headers = {"ETag": found.tag, "Cache-Control": "private, no-cache"}
+    if found.tag in if_none_match:
+        return Response(status_code=304, headers=headers)
+    return Response(found.content, media_type=TYPES[FilePath(path).suffix.lower()], headers=headers)
+
+
+def _read(path: str) -> _Kept:
+    wanted = (WEB / path).resolve() if "\0" not in path else WEB
+    if (
+        wanted.suffix.lower() not in TYPES
+        or not wanted.is_relative_to(WEB.resolve())
+        or not wanted.is_file()
+    ):
+        raise NotFoundError(f"There is no file {path[:100]!r} here.")
+    state = wanted.stat()
+    stamp = (state.st_mtime_ns, state.st_size)
+    known = _kept.get(wanted)
+    if known is None or known.stamp != stamp:
+        content = wanted.read_bytes()
+        tag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
+        known = _kept[wanted] = _Kept(stamp, content, tag)
+    return known
