@@ -21,9 +21,10 @@ from backend import guard
 from backend.api import ROUTERS, errors
 from backend.api.client_door import Door
 from backend.api.state import Services
-from backend.avatar.state import AvatarState
+from backend.avatar.state import NEUTRAL, AvatarState
 from backend.chat.characters import Characters
 from backend.chat.conversations import Chat
+from backend.chat.panic import Panic
 from backend.chat.trace import Trace
 from backend.chat.turn import Answer, Request, SpeechEngine, TurnRunner
 from backend.clients.microphone import (
@@ -169,6 +170,7 @@ class Backend:
             keep=self._keep_settings,
             in_words=self._hearing_in_words,
         )
+        self.panic = Panic(self.bus, self.chat, self.player, self.hearing, self._calm)
         self.modules = Modules(
             self.bus,
             (self.hearing, self.speaking, self.remembering, self.showing),
@@ -545,6 +547,11 @@ class Backend:
     def _tell_service(self, service: ServiceInfo) -> None:
         self.bus.publish(ServiceChanged(service=service))
 
+    def _calm(self, is_calm: bool) -> None:
+        """The face on stage neutral; the ones of replies come back with the next reply."""
+        if is_calm:
+            self.avatar.show(self.chat.active_character(STAGE), NEUTRAL, owner="panic")
+
     def _show_cue(self, cue: Cue, turn_id: str, conversation_id: str) -> None:
         if cue.kind != "expression" or not self.showing.is_on:
             return
@@ -658,6 +665,7 @@ def create_app(loaded: LoadedSettings, *, trainer: Sequence[str] = PROGRAM) -> F
             host=backend.host,
             access=access,
             clients=backend.clients,
+            panic=backend.panic,
         )
         try:
             await backend.start()

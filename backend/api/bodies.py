@@ -175,6 +175,14 @@ class InputBody(Body):
     )
 
 
+class PanicBody(Body):
+    """Who stops everything, or lets it go on."""
+
+    by: Annotated[Text, StringConstraints(min_length=1, max_length=40)] = Field(
+        "api", description="As it is shown beside it.", examples=["control"]
+    )
+
+
 class InputTestBody(Body):
     """Record from the microphone, then play it back."""
 

@@ -18,6 +18,7 @@ from backend.api.bodies import (
     ListenEndBody,
     ListenStopBody,
     ModuleCommand,
+    PanicBody,
     SwitchBody,
     TalkBody,
     VolumeBody,
@@ -40,6 +41,8 @@ class Command:
 
     body: type[Body]
     run: Callable[[Services, Any], Awaitable[Reply]]
+    is_urgent: bool = False
+    """It does not wait for the commands before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +92,14 @@ async def _talk(running: Services, body: TalkBody) -> Reply:
     return (await talk(body, running)).model_dump(mode="json")
 
 
+async def _panic(running: Services, body: PanicBody) -> Reply:
+    return {"panic": (await running.panic.begin(body.by)).model_dump(mode="json")}
+
+
+async def _resume(running: Services, body: PanicBody) -> Reply:
+    return {"panic": running.panic.end(body.by).model_dump(mode="json")}
+
+
 async def _listen(sound: SocketSound, body: ListenBody) -> Reply:
     return await sound.listen(body)
 
@@ -116,6 +127,8 @@ COMMANDS: dict[str, Command] = {
     "microphone": Command(InputBody, _microphone),
     "talk": Command(TalkBody, _talk),
     "module": Command(ModuleCommand, _module),
+    "panic": Command(PanicBody, _panic, is_urgent=True),
+    "resume": Command(PanicBody, _resume),
 }
 
 SOUND_ORDERS: dict[str, SoundOrder] = {

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from backend.avatar.state import AvatarState
     from backend.chat.characters import Characters
     from backend.chat.conversations import Chat
+    from backend.chat.panic import Panic
     from backend.contracts.entities import ServiceInfo
     from backend.core.bus import EventBus
     from backend.core.modules import Modules
@@ -111,6 +112,7 @@ class Services:
     user_name: Callable[[], str]
     """What the operator is called now."""
     clients: Door
+    panic: Panic
 
 
 async def services(request: Request) -> Services:

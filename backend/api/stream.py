@@ -162,6 +162,7 @@ class Client:
         self._filter = Filter(None, "DEBUG", self._is_overlay)
         self._commands: asyncio.Queue[dict[str, Any]] = asyncio.Queue(MOST_WAITING_COMMANDS)
         self._replies: set[asyncio.Task[None]] = set()
+        self._urgent: asyncio.Task[None] | None = None
         self._sound = SocketSound(services)
         self._sound_fault_s = -SOUND_FAULT_EVERY_S
 
@@ -379,6 +380,9 @@ class Client:
             error: AppError = ForbiddenError("The overlay token reads only; it gives no commands.")
             await self._fail(command, error)
             return
+        if _is_urgent(command) and self._urgent is None:
+            self._urgent = asyncio.create_task(self._obey_now(command))
+            return
         try:
             self._commands.put_nowait(command)
         except asyncio.QueueFull:
@@ -393,29 +397,40 @@ class Client:
     async def _obey(self) -> None:
         """Carry commands out in the order in which they came."""
         while True:
-            command = await self._commands.get()
-            is_about_sound = _is_about_sound(command)
-            try:
-                if is_about_sound:
-                    self._sound.begin_order()
-                reply = await self._carry_out(command)
-            except AppError as error:
-                await self._fail(command, error)
-            except Exception:
-                # A bug in one command must not take the stream down.
-                logger.exception("command %r failed", str(command.get("do"))[:40])
-                await self._send_json(
-                    {
-                        "failed": command.get("id"),
-                        "code": "internal",
-                        "message": "Something went wrong inside Luma; the log says what.",
-                    }
-                )
-            else:
-                await self._reply(command, reply)
-            finally:
-                if is_about_sound:
-                    self._sound.end_order()
+            await self._obey_one(await self._commands.get())
+
+    async def _obey_now(self, command: dict[str, Any]) -> None:
+        """Carry one out beside those that wait."""
+        try:
+            await self._obey_one(command)
+        except _Over:
+            return  # the reader sees it too, and ends the socket
+        finally:
+            self._urgent = None
+
+    async def _obey_one(self, command: dict[str, Any]) -> None:
+        is_about_sound = _is_about_sound(command)
+        try:
+            if is_about_sound:
+                self._sound.begin_order()
+            reply = await self._carry_out(command)
+        except AppError as error:
+            await self._fail(command, error)
+        except Exception:
+            # A bug in one command must not take the stream down.
+            logger.exception("command %r failed", str(command.get("do"))[:40])
+            await self._send_json(
+                {
+                    "failed": command.get("id"),
+                    "code": "internal",
+                    "message": "Something went wrong inside Luma; the log says what.",
+                }
+            )
+        else:
+            await self._reply(command, reply)
+        finally:
+            if is_about_sound:
+                self._sound.end_order()
 
     async def _carry_out(self, command: dict[str, Any]) -> Reply:
         name = command["do"]
@@ -459,6 +474,11 @@ def _request(body: type[Body], command: dict[str, Any]) -> Body:
         return body.model_validate(given)
     except ValidationError as error:
         raise InvalidInputError(readable(error.errors(include_url=False))) from None
+
+
+def _is_urgent(command: dict[str, Any]) -> bool:
+    name = command["do"]
+    return isinstance(name, str) and name in COMMANDS and COMMANDS[name].is_urgent
 
 
 def _is_about_sound(command: dict[str, Any]) -> bool:

@@ -50,6 +50,10 @@ from backend.storage.database import Database
 
 logger = logging.getLogger(__name__)
 
+HELD = (
+    "Everything is stopped by the panic, and nothing is answered. Press Resume, and say it again."
+)
+
 LONGEST_MESSAGE_CHARS = 8_000
 LONGEST_AUTHOR_CHARS = 100
 QUEUE_LIMIT = 32
@@ -60,6 +64,12 @@ UNSTORED_KEPT = 500
 
 OPEN_LANES = 256
 """Conversations kept in memory; older idle ones are read again when somebody speaks."""
+
+
+class HeldError(ConflictError):
+    """Nothing is answered until somebody says to go on."""
+
+    code = "panic.on"
 
 
 @dataclass(slots=True)
@@ -133,6 +143,7 @@ class Chat:
         self._unstored: OrderedDict[str, Turn] = OrderedDict()
         self._audiences: dict[str, Audience] = {}
         self._closing = False
+        self._is_held = False
         self.thinks_ahead = True
 
     # --- talking ---
@@ -188,7 +199,7 @@ class Chat:
     def _is_engaged(self, lane: _Lane) -> bool:
         """Whether a reply there would not be the next thing that happens."""
         busy = lane.current is not None or bool(lane.waiting) or lane.still.locked()
-        return busy or lane.is_deleted or self._closing
+        return busy or lane.is_deleted or self._closing or self._is_held
 
     async def send(
         self,
@@ -241,6 +252,8 @@ class Chat:
             lane = await self._lane(lane.conversation.id)
         if self._closing:
             raise ConflictError("Luma is stopping; nothing new is answered.")
+        if self._is_held:
+            raise HeldError(HELD)
         conversation = lane.conversation
         if len(lane.waiting) >= QUEUE_LIMIT:
             turn_id = uuid4().hex
@@ -335,6 +348,23 @@ class Chat:
         # A turn that has ended already is still being stored: what follows may rely on it.
         await asyncio.wait([item.done], timeout=2)
         return runs
+
+    async def hold(self) -> int:
+        """Stop every turn, drop what waits, and take nothing until `let_go`; gives how many turns were stopped."""
+        self._is_held = True
+        lanes = list(self._lanes.values())
+        for lane in lanes:
+            if lane.prepared is not None:
+                lane.prepared.cancel()
+                lane.prepared = None
+        stopped = await asyncio.gather(
+            *(self.interrupt(lane.conversation.id, waiting_too=True) for lane in lanes)
+        )
+        return sum(stopped)
+
+    def let_go(self) -> None:
+        """Answer again."""
+        self._is_held = False
 
     def attend(self, conversation_id: str, audience: Audience) -> None:
         """Have ``audience`` hear the replies of a conversation off stage from the next turn on, in place of who did."""

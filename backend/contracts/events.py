@@ -20,6 +20,7 @@ from backend.contracts.checkup import CheckLine, CheckupReport
 from backend.contracts.entities import ServiceInfo, Span, TurnOutcome
 from backend.contracts.listening import DropReason, ListeningState
 from backend.contracts.modes import ModeChange, ModeState
+from backend.contracts.panic import PanicState
 
 Severity = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 
@@ -430,8 +431,23 @@ class SpeechReady(Event):
         return f"sentence {self.n}: {self.duration_s:.1f} s by {self.engine}/{self.voice} ({how})"
 
 
+class PlaybackUpcoming(LiveEvent):
+    """What will be spoken right after the sentence that sounds: time to fetch it, and to let it follow without a gap."""
+
+    type: Literal["playback.upcoming"] = "playback.upcoming"
+    source: str = "playback"
+    severity: Severity = "DEBUG"
+    n: int
+    url: str
+    duration_s: float
+    conversation_id: str
+
+    def sentence(self) -> str:
+        return f"sentence {self.n} follows"
+
+
 class PlaybackStarted(Event):
-    """A sentence began to leave the sink."""
+    """A sentence began to leave the sink, or is about to."""
 
     type: Literal["playback.started"] = "playback.started"
     source: str = "playback"
@@ -442,6 +458,10 @@ class PlaybackStarted(Event):
     sink: str
     mouth: tuple[MouthTime, ...] = ()
     """Shapes of the mouth in the time of its sound: an overlay knows no other event that has them."""
+    starts_in_s: float = 0.0
+    """Seconds from `at` until the first sample sounds; negative when it has begun already."""
+    volume: float = Field(1.0, ge=0, le=1)
+    """How loud it is to be played by a page that plays it; 0 = muted."""
     conversation_id: str
 
     def sentence(self) -> str:
@@ -490,6 +510,18 @@ class PlaybackDucked(LiveEvent):
 
     def sentence(self) -> str:
         return "quieter: somebody speaks" if self.is_ducked else "loud again"
+
+
+class PlaybackVolume(LiveEvent):
+    """The stage is louder or quieter from now on: the volume as set, muting, ducking and panic together."""
+
+    type: Literal["playback.volume"] = "playback.volume"
+    source: str = "playback"
+    severity: Severity = "DEBUG"
+    volume: float = Field(ge=0, le=1)
+
+    def sentence(self) -> str:
+        return f"volume {self.volume:.0%}"
 
 
 class AudioProcessed(Event):
@@ -549,6 +581,21 @@ class ModeChanged(Event):
     def sentence(self) -> str:
         change = self.change
         return f"mode {change.before} → {change.after}: {change.reason}"
+
+
+class PanicChanged(Event):
+    """Everything stops at once, or goes on; whoever plays sounds himself falls silent."""
+
+    type: Literal["panic.changed"] = "panic.changed"
+    source: str = "panic"
+    panic: PanicState
+
+    def sentence(self) -> str:
+        now = self.panic
+        if not now.is_on:
+            return f"{now.by} says to go on"
+        turns = f", {now.stopped} turn{'s'[: now.stopped != 1]} stopped" if now.stopped else ""
+        return f"panic by {now.by}{turns}"
 
 
 # --- voice training -----------------------------------------------------------------------------------------------
@@ -1003,10 +1050,12 @@ AnyEvent = Annotated[
     | UtteranceTranscribed
     | UtteranceDropped
     | SpeechReady
+    | PlaybackUpcoming
     | PlaybackStarted
     | PlaybackPosition
     | PlaybackFinished
     | PlaybackDucked
+    | PlaybackVolume
     | AudioProcessed
     | AvatarChanged
     | AvatarCue
@@ -1033,6 +1082,7 @@ AnyEvent = Annotated[
     | ServiceChanged
     | ConfigChanged
     | ModeChanged
+    | PanicChanged
     | CheckupStarted
     | CheckupLine
     | CheckupFinished

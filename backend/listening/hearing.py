@@ -131,6 +131,7 @@ class Hearing:
         self._ears: set[Ear] = set()
         self._is_talking = False
         self._tests = 0
+        self._is_held = False
         self._hold_ends: asyncio.TimerHandle | None = None
         self._told = ListeningState()
         self._follows: asyncio.Task[None] | None = None
@@ -189,7 +190,7 @@ class Hearing:
             state=self._state_name(source) if is_wanted else "off",
             mode=options.mode,
             is_talking=self._is_talking,
-            muted=options.is_muted,
+            muted=options.is_muted or self._is_held,
             device=options.device,
             device_now=source.device if is_wanted else "",
             rate_hz=source.rate_hz if is_wanted else 0,
@@ -258,6 +259,8 @@ class Hearing:
             raise ConflictError(
                 "The microphone is off. Choose push-to-talk or open microphone, and talk again."
             )
+        if down and self._is_held:
+            raise ConflictError("Everything is stopped by the panic. Resume, and talk again.")
         if down and self._options.is_muted:
             raise ConflictError("The microphone is muted. Unmute it and talk again.")
         if down != self._is_talking:
@@ -332,6 +335,14 @@ class Hearing:
         """What is heard counts again, unless another `pause` lasts."""
         self._end_test()
 
+    def hold(self, is_held: bool) -> None:
+        """Whether nothing that anybody says counts, on no stream and whatever the microphone is set to."""
+        self._is_held = is_held
+        self._update_ear()
+        for ear in self._ears:
+            ear.set_deaf(is_held)
+        self._tell()
+
     # --- everything else that is listened to ---
 
     async def open_ear(
@@ -368,6 +379,7 @@ class Hearing:
             hears_her=conversation_id == STAGE,
             intake=intake,
         )
+        ear.set_deaf(self._is_held)
         self._ears.add(ear)
         self.warm()
         return ear
@@ -512,7 +524,7 @@ class Hearing:
     def _update_ear(self) -> None:
         if self._ear is not None:
             self._ear.set_open(self._options.mode == "open")
-            self._ear.set_deaf(self._options.is_muted or self._tests > 0)
+            self._ear.set_deaf(self._options.is_muted or self._is_held or self._tests > 0)
 
     async def _close_microphone(self) -> None:
         ear, self._ear = self._ear, None

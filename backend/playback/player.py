@@ -111,6 +111,7 @@ class Player:
         self._on_cue = on_cue
         self._volume = 1.0
         self._is_muted = False
+        self._is_silenced = False
         self._ducked_for: Performance | None = None
         self.duck_volume = 0.25
         self._failed_at_s: float | None = None
@@ -144,7 +145,17 @@ class Player:
         if muted is not None:
             self._is_muted = muted
         share = 1.0 if self._ducked_for is None else self.duck_volume
-        self.sink.set_volume(0.0 if self._is_muted else self._volume * share)
+        is_silent = self._is_muted or self._is_silenced
+        self.sink.set_volume(0.0 if is_silent else self._volume * share)
+
+    def silence(self, is_silenced: bool) -> None:
+        """Let nothing be heard, whatever volume and muting say, until it is taken back; what sounds fades now."""
+        self._is_silenced = is_silenced
+        self.set_volume()
+        if is_silenced:
+            self.stop_playing_again()
+            if self._live is not None:
+                self.hush(self._live.turn_id)
 
     def duck(self, is_ducked: bool) -> None:
         """Go down to the share ``duck_volume`` of the volume because somebody speaks, or up again; heard within 50 ms.

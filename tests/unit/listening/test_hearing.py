@@ -431,3 +431,23 @@ async def test_it_stops_in_time_whatever_is_under_way(studio: Studio) -> None:
     assert monotonic_s() - began_s < 1
     assert not studio.device.is_started
     assert studio.hearing.state().state == "off"
+
+
+async def test_held_it_hears_nobody_on_no_stream_and_shows_as_muted(studio: Studio) -> None:
+    await studio.open()
+    before = await studio.hearing.open_ear(STAGE, origin="ws", rate_hz=16_000)
+    studio.hearing.hold(True)
+    meanwhile = await studio.hearing.open_ear(STAGE, origin="ws", rate_hz=16_000)
+    assert studio.hearing.state().muted
+    with pytest.raises(ConflictError, match="Resume"):
+        studio.hearing.talk(True)
+    async with Watch(studio.room.bus) as seen:
+        for hear in (studio.device.hear, before.feed, meanwhile.feed):
+            hear(speech(1) + silence(1))
+        await seen.settle()
+        assert not seen.of("utterance.started")
+        studio.hearing.hold(False)
+        studio.device.hear(speech(1) + silence(1))
+        await seen.until("chat.message")
+    assert not studio.hearing.state().muted
+    assert studio.kept == {"asr_mode": "open"}
