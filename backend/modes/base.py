@@ -118,8 +118,15 @@ class BackendAdapter(Protocol):
         """
         ...
 
-    def generate_text(self, prompt: Prompt) -> AsyncGenerator[str, None]:
-        """The reply's text alone, piece by piece; as `respond` otherwise."""
+    def generate_text(self, prompt: Prompt) -> AsyncGenerator[Delta, None]:
+        """Text alone, piece by piece, that belongs to no conversation; its errors are those of `respond`.
+
+        Pieces say who wrote them and what it took, where that is known.
+        """
+        ...
+
+    async def played(self, prompt: Prompt) -> None:
+        """All of the reply to this prompt has been heard, or nobody listens. Never raises `AppError`."""
         ...
 
     async def interrupted(self, prompt: Prompt, heard: str) -> None:
@@ -192,9 +199,12 @@ class InHouse(ABC):
     def respond(self, prompt: Prompt) -> AsyncGenerator[Part, None]:
         """See `BackendAdapter`."""
 
-    def generate_text(self, prompt: Prompt) -> AsyncGenerator[str, None]:
+    def generate_text(self, prompt: Prompt) -> AsyncGenerator[Delta, None]:
         """See `BackendAdapter`."""
         return text_of(self.respond(prompt))
+
+    async def played(self, prompt: Prompt) -> None:
+        """Nothing to tell: nobody waits for it."""
 
     async def interrupted(self, prompt: Prompt, heard: str) -> None:
         """Nothing to tell: the history that counts is ours."""
@@ -221,11 +231,11 @@ class InHouse(ABC):
         """Nothing is held."""
 
 
-async def text_of(parts: AsyncGenerator[Part, None]) -> AsyncGenerator[str, None]:
-    """The text of a reply's parts, piece by piece; closes them."""
+async def text_of(parts: AsyncGenerator[Part, None]) -> AsyncGenerator[Delta, None]:
+    """The text of a reply's parts, piece by piece, with what is known of its writer; closes them."""
     async with aclosing(parts):
         async for part in parts:
             if isinstance(part, SpokenPart):
-                yield part.text + " "
-            elif isinstance(part, Delta) and part.text:
-                yield part.text
+                yield Delta(part.text + " ", by=part.by)
+            elif isinstance(part, Delta):
+                yield part
