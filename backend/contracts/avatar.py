@@ -52,6 +52,18 @@ class MouthTime(Wire):
     weight: float = Field(1.0, ge=0, le=1)
 
 
+class WordTime(Wire):
+    """Where a word of a spoken sentence ends, in its text and in its sound.
+
+    Attributes:
+        end: Characters (code points) of the text up to its end.
+        end_s: Seconds from the start of the sound.
+    """
+
+    end: int = Field(ge=0)
+    end_s: float = Field(ge=0)
+
+
 class Motion(Wire):
     """One animation of a rig.
 
@@ -139,6 +151,7 @@ class CueEntry(Wire):
         reason: In words, where the outcome does not say it all.
         sentence: Number of the sentence it came with; None = none.
         playing_s: Position in the sound that was playing; None = silence.
+        is_final: Nothing more becomes of the request. A motion that had to yield is not taken up again unless it loops.
     """
 
     id: int
@@ -154,3 +167,4 @@ class CueEntry(Wire):
     turn_id: str | None = None
     sentence: int | None = None
     playing_s: float | None = None
+    is_final: bool = False

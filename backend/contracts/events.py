@@ -15,7 +15,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from backend.contracts.avatar import AvatarShown, CueEntry, MouthTime
+from backend.contracts.avatar import AvatarShown, CueEntry, MouthTime, WordTime
 from backend.contracts.checkup import CheckLine, CheckupReport
 from backend.contracts.entities import ServiceInfo, Span, TurnOutcome
 from backend.contracts.listening import DropReason, ListeningState
@@ -458,6 +458,8 @@ class PlaybackStarted(Event):
     sink: str
     mouth: tuple[MouthTime, ...] = ()
     """Shapes of the mouth in the time of its sound: an overlay knows no other event that has them."""
+    words: tuple[WordTime, ...] = ()
+    """Its words in the time of its sound, for captions."""
     starts_in_s: float = 0.0
     """Seconds from `at` until the first sample sounds; negative when it has begun already."""
     volume: float = Field(1.0, ge=0, le=1)
@@ -498,6 +500,21 @@ class PlaybackFinished(Event):
 
     def sentence(self) -> str:
         return "interrupted" if self.interrupted else "finished speaking"
+
+
+class PlaybackNext(LiveEvent):
+    """The sentence that follows the one that sounds is ready: whoever plays it can fetch it now."""
+
+    type: Literal["playback.next"] = "playback.next"
+    source: str = "playback"
+    severity: Severity = "DEBUG"
+    n: int
+    url: str
+    duration_s: float
+    conversation_id: str
+
+    def sentence(self) -> str:
+        return f"sentence {self.n} is next"
 
 
 class PlaybackDucked(LiveEvent):
@@ -554,6 +571,18 @@ class AvatarChanged(Event):
 
     def sentence(self) -> str:
         return f"expression {self.expression}" + (f", motion {self.motion}" if self.motion else "")
+
+
+class AvatarStaged(Event):
+    """Somebody else is on stage, or who is there was edited: overlays load the avatar again."""
+
+    type: Literal["avatar.staged"] = "avatar.staged"
+    source: str = "avatar"
+    character_id: str
+    name: str
+
+    def sentence(self) -> str:
+        return f"{self.name} is on stage"
 
 
 class AvatarCue(LiveEvent):
@@ -1054,9 +1083,11 @@ AnyEvent = Annotated[
     | PlaybackStarted
     | PlaybackPosition
     | PlaybackFinished
+    | PlaybackNext
     | PlaybackDucked
     | PlaybackVolume
     | AudioProcessed
+    | AvatarStaged
     | AvatarChanged
     | AvatarCue
     | ClipsChanged

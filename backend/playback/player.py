@@ -9,19 +9,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from backend.contracts.avatar import MouthTime
+from backend.contracts.avatar import MouthTime, WordTime
 from backend.contracts.entities import STAGE, Audio, Cue, PhonemeTime
 from backend.contracts.errors import AppError, ConflictError, EngineFailedError
 from backend.contracts.events import (
     ErrorOccurred,
     PlaybackDucked,
     PlaybackFinished,
+    PlaybackNext,
     PlaybackPosition,
     PlaybackStarted,
+    PlaybackVolume,
 )
 from backend.core.bus import EventBus
 from backend.core.clock import monotonic_s
@@ -96,6 +99,19 @@ class Performance:
         return join(self.heard)
 
 
+@dataclass(frozen=True, slots=True)
+class Playing:
+    """The sentence that sounds now.
+
+    Attributes:
+        started: What was told when it began.
+        position_s: How far its sound has come.
+    """
+
+    started: PlaybackStarted
+    position_s: float
+
+
 class Player:
     """Plays one performance at a time on the stage's sink.
 
@@ -112,6 +128,9 @@ class Player:
         self._volume = 1.0
         self._is_muted = False
         self._is_silenced = False
+        self._told_volume = 1.0
+        self._started: PlaybackStarted | None = None
+        self._position_s = self._position_at_s = 0.0
         self._ducked_for: Performance | None = None
         self.duck_volume = 0.25
         self._failed_at_s: float | None = None
@@ -144,9 +163,25 @@ class Player:
             self._volume = min(1.0, max(0.0, volume))
         if muted is not None:
             self._is_muted = muted
+        heard = self.heard_volume
+        self.sink.set_volume(heard)
+        if heard != self._told_volume:
+            self._told_volume = heard
+            self._bus.publish(PlaybackVolume(volume=round(heard, 3)))
+
+    @property
+    def heard_volume(self) -> float:
+        """0-1 as it is heard: muting, ducking and panic included."""
         share = 1.0 if self._ducked_for is None else self.duck_volume
-        is_silent = self._is_muted or self._is_silenced
-        self.sink.set_volume(0.0 if is_silent else self._volume * share)
+        return 0.0 if self._is_muted or self._is_silenced else self._volume * share
+
+    def now_playing(self, conversation_id: str = STAGE) -> Playing | None:
+        """The sentence of a conversation that sounds now, and how far it is; None in silence."""
+        started = self._started
+        if started is None or started.conversation_id != conversation_id:
+            return None
+        position_s = self._position_s + monotonic_s() - self._position_at_s
+        return Playing(started, min(started.duration_s, position_s))
 
     def silence(self, is_silenced: bool) -> None:
         """Let nothing be heard, whatever volume and muting say, until it is taken back; what sounds fades now."""
@@ -326,6 +361,15 @@ class Player:
         piece = await performance.pieces.get()
         if piece is not None and piece.audio is not None and self._device_works():
             await performance.has_begun.wait()
+            self._bus.publish(
+                PlaybackNext(
+                    n=piece.n,
+                    url=piece.url,
+                    duration_s=round(piece.audio.duration_s, 3),
+                    turn_id=performance.turn_id,
+                    conversation_id=performance.conversation_id,
+                )
+            )
             with contextlib.suppress(AppError):  # then it is played when its turn has come
                 await self.sink.follow(piece.audio)
         return piece
@@ -351,18 +395,20 @@ class Player:
             performance.has_begun.set()
             if performance.first_sound_s is None:
                 performance.first_sound_s = monotonic_s()
-            self._bus.publish(
-                PlaybackStarted(
-                    n=piece.n,
-                    text=piece.text,
-                    url=piece.url,
-                    duration_s=round(audio.duration_s, 3),
-                    sink=self.sink.name,
-                    mouth=piece.mouth,
-                    turn_id=performance.turn_id,
-                    conversation_id=performance.conversation_id,
-                )
+            started = PlaybackStarted(
+                n=piece.n,
+                text=piece.text,
+                url=piece.url,
+                duration_s=round(audio.duration_s, 3),
+                sink=self.sink.name,
+                mouth=piece.mouth,
+                words=word_times(piece.text, audio.duration_s, piece.phonemes),
+                turn_id=performance.turn_id,
+                conversation_id=performance.conversation_id,
             )
+            self._started = started
+            self._position_s, self._position_at_s = 0.0, monotonic_s()
+            self._bus.publish(started)
             self._fire(performance, piece)
 
         def progress(position: float, level: float) -> None:
@@ -370,6 +416,7 @@ class Player:
             if not has_begun:
                 begin()
             heard_s = told_s = position
+            self._position_s, self._position_at_s = position, monotonic_s()
             self._bus.publish(
                 PlaybackPosition(
                     n=piece.n,
@@ -408,6 +455,7 @@ class Player:
                 self._failed(performance, _stuck(self.device))
         finally:
             performance.is_sounding = False
+            self._started = None
             # Also when it failed: whoever waits to announce the next one finds out there.
             performance.has_begun.set()
             said = piece.text
@@ -480,13 +528,30 @@ def heard_words(
         return ""
     if position_s >= duration_s:
         return text
+    times = word_times(text, duration_s, phonemes)
+    count = bisect_right([word.end_s for word in times], position_s + 1e-6)
     # Languages without spaces: cut by characters.
     is_spaced = " " in text.strip()
     words = text.split() if is_spaced else list(text)
+    return (" " if is_spaced else "").join(words[:count])
+
+
+def word_times(
+    text: str, duration_s: float, phonemes: tuple[PhonemeTime, ...] = ()
+) -> tuple[WordTime, ...]:
+    """Where each word of a spoken sentence ends; each character in a text without spaces.
+
+    Without phonemes, words are taken to last as long as they have letters.
+    """
+    is_spaced = " " in text.strip()
+    found = [(m.group(), m.end()) for m in re.finditer(r"\S+" if is_spaced else r"(?s).", text)]
+    words = [word for word, _ in found]
     ends = word_ends(words, phonemes) if phonemes else []
     if not any(ends):
         letters = 0
         total = sum(len(word) + is_spaced for word in words)
         ends = [(letters := letters + len(word) + is_spaced) / total * duration_s for word in words]
-    heard = words[: bisect_right(ends, position_s + 1e-6)]
-    return (" " if is_spaced else "").join(heard)
+    return tuple(
+        WordTime(end=end, end_s=round(max(0.0, end_s), 3))
+        for (_, end), end_s in zip(found, ends, strict=True)
+    )
