@@ -9,5 +9,6 @@ ADAPTERS: Registry[BackendAdapter] = Registry(
     "backend mode",
     {
         "external-api": "backend.modes.external_api:ExternalApi",
+        "autonomous": "backend.modes.autonomous:Autonomous",
     },
 )

@@ -94,6 +94,9 @@ class BackendAdapter(Protocol):
 
     name: ModeName
 
+    setting: str
+    """The setting that decides who answers ("LLM_PROVIDER"), for traces."""
+
     can_think_ahead: bool
     """Whether a reply may be begun and thrown away without a trace; False where a server would remember it."""
 
@@ -180,6 +183,7 @@ class InHouse(ABC):
     """What the modes share whose character is drawn by this program: the avatar calls, and plain answers to the rest."""
 
     name: ModeName
+    setting = "BACKEND_MODE"
     can_think_ahead = True
 
     def __init__(self, body: Body) -> None:
@@ -205,9 +209,11 @@ class InHouse(ABC):
 
     async def played(self, prompt: Prompt) -> None:
         """Nothing to tell: nobody waits for it."""
+        return None
 
     async def interrupted(self, prompt: Prompt, heard: str) -> None:
         """Nothing to tell: the history that counts is ours."""
+        return None
 
     async def trigger_expression(self, character_id: str, request: ExpressionRequest) -> None:
         """See `BackendAdapter`."""
@@ -229,6 +235,7 @@ class InHouse(ABC):
 
     async def close(self) -> None:
         """Nothing is held."""
+        return None
 
 
 async def text_of(parts: AsyncGenerator[Part, None]) -> AsyncGenerator[Delta, None]:
@@ -239,3 +246,42 @@ async def text_of(parts: AsyncGenerator[Part, None]) -> AsyncGenerator[Delta, No
                 yield Delta(part.text + " ", by=part.by)
             elif isinstance(part, Delta):
                 yield part
+
+
+class Mind(Protocol):
+    """Whoever answers one turn: an adapter and those that take over when it fails; see `switch.Modes.mind`."""
+
+    @property
+    def mode(self) -> ModeName:
+        """Whose reply it is, or would be now."""
+        ...
+
+    @property
+    def can_think_ahead(self) -> bool:
+        """Whether a reply may be begun and thrown away without a trace."""
+        ...
+
+    @property
+    def who(self) -> str:
+        """Who would answer now ("openrouter, model x")."""
+        ...
+
+    def words(self, by: str) -> str:
+        """What answered, for a trace: its setting, who it was, and the mode."""
+        ...
+
+    def is_like(self, other: Mind) -> bool:
+        """Whether ``other`` would be asked in the same order with the same settings."""
+        ...
+
+    def respond(self, prompt: Prompt) -> AsyncGenerator[Part, None]:
+        """As `BackendAdapter.respond`; fails only when nobody is left who could take over."""
+        ...
+
+    async def played(self, prompt: Prompt) -> None:
+        """All of the reply was heard; told to the one that gave it."""
+        ...
+
+    async def interrupted(self, prompt: Prompt, heard: str) -> None:
+        """The reply was cut short; told to the one that gave it."""
+        ...

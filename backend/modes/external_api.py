@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
 
 from backend.contracts.modes import ModeName
 from backend.engines.llm.base import Prompt
@@ -15,6 +14,7 @@ class ExternalApi(InHouse):
     """The chain of language models as a mode; the persona is not in it, but the next mode."""
 
     name: ModeName = "external-api"
+    setting = "LLM_PROVIDER"
 
     def __init__(self, options: ExternalApiOptions) -> None:
         super().__init__(options.body)
@@ -30,15 +30,13 @@ class ExternalApi(InHouse):
         """What is missing."""
         return self._options.problem()
 
-    async def respond(self, prompt: Prompt) -> AsyncGenerator[Part, None]:
-        """Yield what the first engine that begins a reply writes.
+    def respond(self, prompt: Prompt) -> AsyncGenerator[Part, None]:
+        """What the first engine writes that begins a reply.
 
         Raises:
             ProviderError, EngineUnavailableError: The last engine's failure, or one after the first token.
         """
-        async with aclosing(self._options.llm().stream(prompt)) as deltas:
-            async for delta in deltas:
-                yield delta
+        return self._options.llm().stream(prompt)
 
     async def probe(self) -> str:
         """Check the first engine that would be asked; another one of the chain that works is as good."""

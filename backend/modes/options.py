@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from backend.engines.llm.base import LLM
+from backend.engines.llm.options import OnRetry, ignore_retry
 from backend.modes.base import Body
 
 
@@ -33,9 +34,10 @@ class AutonomousOptions:
     Attributes:
         persona: The built-in persona engine.
         local: Language models on this machine, in the order they are asked; empty = only the persona answers.
-        personality: Word for how she is when nobody else decides; empty = the character's own.
-        cache_replies: Replies of a language model that are kept; 0 = none.
+        personality: A built-in manner ("fox"), or traits ("playful, sweet"); empty = the character's own.
+        cache_replies: Prompts whose replies by a language model are kept; 0 = none.
         body: The avatars.
+        on_retry: Told when the persona takes over from a local model.
     """
 
     persona: LLM
@@ -43,3 +45,4 @@ class AutonomousOptions:
     body: Body
     personality: str = ""
     cache_replies: int = 256
+    on_retry: OnRetry = ignore_retry

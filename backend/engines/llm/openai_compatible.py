@@ -102,7 +102,9 @@ class OpenAICompatible:
         models = await self._models()
         wanted = self._options.model
         if not wanted:
-            return f"{len(models)} models, {models[0]} answers" if models else _no_model(self)
+            if not models:
+                raise EngineUnavailableError(_no_model(self))
+            return f"{len(models)} models, {models[0]} answers"
         if wanted in models or f"{wanted}:latest" in models or wanted == "openrouter/auto":
             return f"{len(models)} models, {wanted} is there"
         if not models:

@@ -116,7 +116,8 @@ OnRetry = Callable[[str, str, str, str, float], None]
 """Called with engine, next engine (the same when it is tried again), kind, reason and seconds of waiting."""
 
 
-def _ignore(engine: str, next_engine: str, kind: str, reason: str, wait_s: float) -> None:
+def ignore_retry(engine: str, next_engine: str, kind: str, reason: str, wait_s: float) -> None:
+    """Tell nobody."""
     del engine, next_engine, kind, reason, wait_s
 
 
@@ -132,7 +133,7 @@ class FallbackOptions:
 
     engines: Sequence[LLM]
     retry: RetryPolicy = RetryPolicy()
-    on_retry: OnRetry = _ignore
+    on_retry: OnRetry = ignore_retry
 
 
 @dataclass(frozen=True, slots=True)
