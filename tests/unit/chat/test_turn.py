@@ -82,6 +82,7 @@ async def test_a_turn_reports_its_stages_in_order(tmp_path: Path) -> None:
     ]
     assert [e.type for e in seen.events if e.type.startswith("playback.")] == [
         "playback.started",
+        "playback.next",
         "playback.started",
         "playback.finished",
     ]
