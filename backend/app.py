@@ -18,15 +18,15 @@ from typing import Any
 from fastapi import FastAPI
 
 from backend import guard
-from backend.api import ROUTERS, errors
+from backend.api import ROUTERS, errors, webui
 from backend.api.client_door import Door
 from backend.api.state import Services
-from backend.avatar.state import NEUTRAL, AvatarState
+from backend.avatar.state import AvatarState
 from backend.chat.characters import Characters
 from backend.chat.conversations import Chat
 from backend.chat.panic import Panic
 from backend.chat.trace import Trace
-from backend.chat.turn import Answer, Request, SpeechEngine, TurnRunner
+from backend.chat.turn import NEUTRAL, Answer, Request, SpeechEngine, TurnRunner
 from backend.clients.microphone import (
     AnnouncedMicrophones,
     ComputersMicrophones,
@@ -52,6 +52,7 @@ from backend.core.clock import monotonic_s
 from backend.core.http import HttpClient
 from backend.core.modules import Modules
 from backend.core.service import Switch
+from backend.core.sessions import SessionFile
 from backend.core.workers import EngineHost, clean_environment, run_in_thread
 from backend.engines.llm import LLMS
 from backend.engines.llm.options import EchoOptions
@@ -548,9 +549,12 @@ class Backend:
         self.bus.publish(ServiceChanged(service=service))
 
     def _calm(self, is_calm: bool) -> None:
-        """The face on stage neutral; the ones of replies come back with the next reply."""
+        """The face on stage neutral, or as it would be without the panic."""
+        character_id = self.chat.active_character(STAGE)
         if is_calm:
-            self.avatar.show(self.chat.active_character(STAGE), NEUTRAL, owner="panic")
+            self.avatar.show(character_id, NEUTRAL, owner="panic")
+        else:
+            self.avatar.release(character_id, owner="panic")
 
     def _show_cue(self, cue: Cue, turn_id: str, conversation_id: str) -> None:
         if cue.kind != "expression" or not self.showing.is_on:
@@ -632,6 +636,7 @@ def create_app(loaded: LoadedSettings, *, trainer: Sequence[str] = PROGRAM) -> F
         load_or_create_token(data_dir),
         load_or_create_token(data_dir, "overlay_token"),
         new_overlay_token,
+        kept=SessionFile(data_dir / "sessions.json"),
     )
 
     for name in ("api_token", "overlay_token"):
@@ -666,6 +671,7 @@ def create_app(loaded: LoadedSettings, *, trainer: Sequence[str] = PROGRAM) -> F
             access=access,
             clients=backend.clients,
             panic=backend.panic,
+            page_hosts=lambda: settings.allowed_hosts if settings.is_remote else (),
         )
         try:
             await backend.start()
@@ -682,5 +688,6 @@ def create_app(loaded: LoadedSettings, *, trainer: Sequence[str] = PROGRAM) -> F
         access=access,
         options=_guard_options(settings),
         lets_clients_in=lambda: app.state.backend.engines.settings.compatible_clients,
+        signed_out=webui.signed_out_page(),
     )
     return app

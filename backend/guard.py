@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import html
 import ipaddress
 import logging
 import re
@@ -23,6 +24,7 @@ import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from backend.core import clock
+from backend.core.sessions import SessionFile
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +37,9 @@ CALLER_KEY = "luma.caller"
 
 HEALTH_PATH = "/api/health"
 LOGIN_PATH = "/login"
+PEOPLES_PAGES = re.compile(r"/login|/docs|/webui(?:/.*)?")
+"""Addresses that a person opens in a browser: who may not is told so on a page, not in JSON."""
+
 SOCKET_PATHS = ("/ws", "/client-ws")
 OVERLAY_PAGES = ("/overlay", "/captions")
 OVERLAY_SOUND = re.compile(r"/api/audio/[^/]+/[^/]+")
@@ -62,6 +67,9 @@ CREDENTIAL_HEADERS = frozenset({b"authorization", b"cookie", b"sec-websocket-pro
 FORWARDED_HEADERS = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
 """What a proxy adds: behind one, everybody seems to be on this machine."""
 
+REASON = "<!-- reason -->"
+SIGNED_OUT = "This browser is not logged in here, or it was logged out."
+
 LOGIN_CODE_LIFE_S = 60.0
 SESSION_LIFE_S = 30 * 24 * 3600.0
 MAX_LOGIN_CODES = 16
@@ -81,6 +89,7 @@ DATA_CSP = "default-src 'none'; frame-ancestors 'none'"
 TOO_MANY_MESSAGES = 1008
 FRAME_TOO_BIG = 1009
 TOKEN_REPLACED = 4001
+LOGGED_OUT = 4003
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,18 +256,21 @@ class Entry:
     caller: Caller
     subprotocol: str | None = None
     overlay_generation: int = 0
+    session_generation: int = 0
     cookie: str = ""
 
 
 class Access:
     """The credentials: API token, overlay token, one-time codes and the sessions made from them.
 
-    Lives in the backend's loop. Sessions are kept in memory: after a restart a page asks for a new link.
+    Lives in the backend's loop.
 
     Args:
         token: The API token.
         overlay_token: The token in overlay addresses.
         make_overlay_token: Makes the next overlay token and keeps it over restarts.
+        now_s: Monotonic time.
+        kept: Where sessions outlive a restart; None = they end with the program.
     """
 
     def __init__(
@@ -267,6 +279,7 @@ class Access:
         overlay_token: str,
         make_overlay_token: Callable[[], str],
         now_s: Callable[[], float] = clock.monotonic_s,
+        kept: SessionFile | None = None,
     ) -> None:
         if len(token) < 16 or len(overlay_token) < 16:
             raise ValueError("a token is at least 16 characters long")
@@ -278,15 +291,25 @@ class Access:
         self._now_s = now_s
         self._codes: list[_LoginCode] = []
         self._sessions: list[_Session] = []
+        self.session_generation = 0
+        self._kept = kept
+        self._kept_for = hmac.new(self._token, b"sessions", "sha256").hexdigest()
+        if kept is not None:
+            now, here_s = clock.now().timestamp(), self._now_s()
+            self._sessions = [
+                _Session(bytes.fromhex(digest), here_s + min(ends_at - now, SESSION_LIFE_S))
+                for digest, ends_at in kept.load(self._kept_for).items()
+                if re.fullmatch(r"[0-9a-f]{64}", digest)
+            ]
 
-    def login_code(self, page: str = "/docs") -> str:
-        """A code that opens one session within a minute, on ``page``; for the link that the window opens."""
+    def login_code(self, page: str = "/docs", life_s: float = LOGIN_CODE_LIFE_S) -> str:
+        """A code that opens one session on ``page``, once and within ``life_s``; for the link that the window opens."""
         if not re.fullmatch(r"/(?:[\w.-]+/?)*", page):
             raise ValueError(f"{page!r} is not a page of ours")
         code = secrets.token_urlsafe(32)
         self._forget_old()
         del self._codes[: max(0, len(self._codes) - MAX_LOGIN_CODES + 1)]
-        self._codes.append(_LoginCode(_digest(code), page, self._now_s() + LOGIN_CODE_LIFE_S))
+        self._codes.append(_LoginCode(_digest(code), page, self._now_s() + life_s))
         return code
 
     def redeem(self, code: str) -> tuple[str, str] | None:
@@ -300,6 +323,7 @@ class Access:
         session = secrets.token_urlsafe(32)
         del self._sessions[: max(0, len(self._sessions) - MAX_SESSIONS + 1)]
         self._sessions.append(_Session(_digest(session), self._now_s() + SESSION_LIFE_S))
+        self._keep_sessions()
         return session, found[0].page
 
     def rotate_overlay_token(self) -> str:
@@ -311,8 +335,21 @@ class Access:
         return token
 
     def end_sessions(self) -> None:
-        """Log every page out."""
+        """Log every page out; their sockets close."""
         self._sessions.clear()
+        self.session_generation += 1
+        self._keep_sessions()
+
+    def _keep_sessions(self) -> None:
+        if self._kept is not None:
+            now, now_s = clock.now().timestamp(), self._now_s()
+            self._kept.save(
+                self._kept_for,
+                {
+                    session.digest.hex(): round(now + session.ends_at_s - now_s, 1)
+                    for session in self._sessions
+                },
+            )
 
     def authenticate(self, head: Head) -> Entry:
         """Who is calling, whatever form the credential has.
@@ -354,7 +391,7 @@ class Access:
             return Entry("operator", offered[0] if offered else None)
         if self._has_session(head):
             _check_cookie_use(head)
-            return Entry("page")
+            return Entry("page", session_generation=self.session_generation)
         if _is_for_overlay(head) and self._has_overlay_cookie(head):
             _check_cookie_use(head)
             return Entry("overlay", overlay_generation=self.overlay_generation)
@@ -512,6 +549,8 @@ class Guard:
         access: The credentials.
         options: What it lets through.
         lets_clients_in: Whether Open-LLM-VTuber clients of this machine need no token; asked for each of them.
+        signed_out: The page that tells a person at a browser why it does not open, with `REASON` in it for the words; None =
+            it is told in JSON.
         now_s: Monotonic time.
     """
 
@@ -522,11 +561,13 @@ class Guard:
         access: Access,
         options: Options | None = None,
         lets_clients_in: Callable[[], bool] = lambda: False,
+        signed_out: str | None = None,
         now_s: Callable[[], float] = clock.monotonic_s,
     ) -> None:
         self.app = app
         self.access = access
         self._lets_clients_in = lets_clients_in
+        self._signed_out = signed_out
         self.options = options or Options()
         self._origins = frozenset(
             origin.lower() if origin.endswith("://") else origin.lower().rstrip("/")
@@ -770,7 +811,7 @@ class Guard:
         opened = self.access.redeem(codes[0]) if len(codes) == 1 else None
         if opened is None:
             raise _unauthorized(
-                "This link was used already or is older than a minute. Open the page from the window again."
+                "This link was used already, or it is too old. Open the page from Luma's window again."
             )
         session, page = opened
         cookie = f"{cookie_name(head.port)}={session}; Path=/; HttpOnly; SameSite=Strict; Max-Age={SESSION_LIFE_S:.0f}"
@@ -807,12 +848,23 @@ class Guard:
     async def _refuse(
         self, scope: Scope, head: Head, receive: Receive, send: Send, refusal: Refusal
     ) -> None:
+        body, content_type = refusal.body, b"application/json"
+        if (
+            self._signed_out is not None
+            and refusal.status == 401
+            and head.kind == "http"
+            and head.method == "GET"
+            and PEOPLES_PAGES.fullmatch(head.path)
+            and any("text/html" in accepted for accepted in head.values("accept"))
+        ):
+            why = SIGNED_OUT if head.path != LOGIN_PATH else refusal.message
+            body = self._signed_out.replace(REASON, html.escape(why)).encode()
+            content_type = b"text/html; charset=utf-8"
         headers = self._headers(
-            head,
-            [*refusal.headers, (b"content-type", b"application/json"), (b"connection", b"close")],
+            head, [*refusal.headers, (b"content-type", content_type), (b"connection", b"close")]
         )
         if head.kind == "http":
-            await _respond(send, refusal.status, refusal.body, headers)
+            await _respond(send, refusal.status, body, headers)
             return
         await receive()  # websocket.connect; nothing may be sent before it
         if "websocket.http.response" in scope.get("extensions", {}):
@@ -874,6 +926,12 @@ class Guard:
         bucket = _Bucket(float(self.options.messages_burst), self._now_s())
         is_over = False
 
+        def is_logged_out() -> bool:
+            return (
+                entry.caller == "page"
+                and entry.session_generation != self.access.session_generation
+            )
+
         async def close(code: int, reason: str) -> Message:
             nonlocal is_over
             if not is_over:
@@ -887,6 +945,8 @@ class Guard:
             message = await receive()
             if message["type"] != "websocket.receive":
                 return message
+            if is_logged_out():
+                return await close(LOGGED_OUT, "this browser was logged out")
             text = message.get("text")
             size = len(text) if text is not None else len(message.get("bytes") or b"")
             if size > self.options.max_frame_bytes:
@@ -908,6 +968,9 @@ class Guard:
                 and entry.overlay_generation != self.access.overlay_generation
             ):
                 await close(TOKEN_REPLACED, "the overlay token was replaced")
+                return
+            if is_logged_out():
+                await close(LOGGED_OUT, "this browser was logged out")
                 return
             if message["type"] == "websocket.accept":
                 message = {**message, "subprotocol": _echo(message, scope, entry)}

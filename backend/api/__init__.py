@@ -19,6 +19,7 @@ from backend.api import (
     system,
     training,
     voice_data,
+    webui,
 )
 
 ROUTERS = (
@@ -36,6 +37,7 @@ ROUTERS = (
     doctor.router,
     panic.router,
     pages.router,
+    webui.router,
     stream.router,
     client_ws.router,
 )

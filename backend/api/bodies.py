@@ -50,7 +50,7 @@ class MessageBody(Body):
         "you", description="Who says it."
     )
     speak: bool = Field(True, description="Whether to make sound.")
-    origin: Literal["api", "window"] = Field(
+    origin: Literal["api", "window", "page"] = Field(
         "api", description="Where it was typed; a label beside the turn, it changes nothing else."
     )
 
@@ -339,4 +339,10 @@ class CheckupBody(Body):
 class LoginLinkBody(Body):
     """Where a browser is to begin."""
 
-    page: Literal["/docs"] = "/docs"
+    page: Literal["/docs", "/webui/chat", "/webui/control"] = "/docs"
+    valid_s: int = Field(
+        60,
+        ge=10,
+        le=600,
+        description="How long it opens; longer for one that is carried to a tablet.",
+    )

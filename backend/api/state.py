@@ -71,8 +71,8 @@ class Access(Protocol):
         """The token in overlay addresses."""
         ...
 
-    def login_code(self, page: str = "/docs") -> str:
-        """A code that opens one session in a browser within a minute."""
+    def login_code(self, page: str = "/docs", life_s: float = 60.0) -> str:
+        """A code that opens one session in a browser, once and within its time."""
         ...
 
     def rotate_overlay_token(self) -> str:
@@ -111,6 +111,8 @@ class Services:
     trainings: Trainings
     user_name: Callable[[], str]
     """What the operator is called now."""
+    page_hosts: Callable[[], tuple[str, ...]]
+    """Names by which a device elsewhere reaches this backend; none when it answers this machine only."""
     clients: Door
     panic: Panic
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Path, Request
@@ -13,6 +14,7 @@ from backend.api.bodies import ConfigBody, LoginLinkBody, ModuleBody
 from backend.api.errors import FAILURES
 from backend.api.state import Services, services
 from backend.contracts.entities import STAGE, ServiceInfo
+from backend.contracts.errors import ForbiddenError
 from backend.contracts.events import SystemStatus
 from backend.contracts.settings import SettingInfo, SettingsSaved
 
@@ -50,6 +52,8 @@ class LoginLink(BaseModel):
 
     url: str
     valid_s: int
+    also: list[str] = []
+    """The same link by the other names that this backend answers to, for a device elsewhere; one of them works, once."""
 
 
 class OverlayLink(BaseModel):
@@ -119,10 +123,24 @@ async def switch_module(
 async def login_link(
     request: Request, running: Running, body: LoginLinkBody | None = None
 ) -> LoginLink:
-    """A link that logs one browser in, once, within a minute."""
-    code = running.access.login_code((body or LoginLinkBody()).page)
+    """A link that logs one browser in, once, within a minute or as long as it is to be valid.
+
+    Only who has the API token makes one: a browser that is logged in cannot log others in.
+    """
+    if request.scope.get("luma.caller") != "operator":
+        raise ForbiddenError("A login link is made with the API token, in Luma's window.")
+    body = body or LoginLinkBody()
+    code = running.access.login_code(body.page, body.valid_s)
     base = str(request.base_url).rstrip("/")
-    return LoginLink(url=f"{base}/login?code={code}", valid_s=60)
+    hosts = [
+        host if re.search(r":\d+$", host) else f"{host}:{request.scope['server'][1]}"
+        for host in running.page_hosts()
+    ]
+    return LoginLink(
+        url=f"{base}/login?code={code}",
+        valid_s=body.valid_s,
+        also=[f"{request.url.scheme}://{host}/login?code={code}" for host in hosts],
+    )
 
 
 @router.post("/logout", status_code=204, tags=["access"])

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import stat
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 
+from backend.core.sessions import SessionFile
 from backend.guard import (
     CALLER_KEY,
+    LOGGED_OUT,
     Access,
     Guard,
+    Head,
     Options,
+    Refusal,
     cookie_name,
 )
 
@@ -441,6 +447,66 @@ async def test_sessions_end_by_age_and_on_demand() -> None:
     cookie = door.log_in()
     door.access.end_sessions()
     assert (await door.ask(HOST, cookie)).status == 401
+
+
+def test_sessions_outlive_a_restart_as_digests_of_one_token_only(tmp_path: Path) -> None:
+    path = tmp_path / "sessions.json"
+
+    def begin(token: str = TOKEN) -> Access:
+        return Access(token, OVERLAY, lambda: "n" * 40, kept=SessionFile(path))
+
+    def lets_in(access: Access, session: str) -> bool:
+        headers = {"host": ["127.0.0.1:8765"], "cookie": [f"{cookie_name(8765)}={session}"]}
+        head = Head("http", "GET", "/docs", "", headers, (), "127.0.0.1", "http", 8765)
+        try:
+            return access.authenticate(head).caller == "page"
+        except Refusal:
+            return False
+
+    first = begin()
+    opened = first.redeem(first.login_code())
+    assert opened is not None
+    session = opened[0]
+    assert session not in path.read_text()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert lets_in(begin(), session)
+    assert not lets_in(begin("another token of enough length"), session)
+    begin().end_sessions()
+    assert not lets_in(begin(), session)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"belongs_to": 1}', "\x00", '{"sessions": 3}'])
+def test_a_broken_file_of_sessions_costs_a_login_and_no_start(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "sessions.json"
+    path.write_text(text)
+    assert SessionFile(path).load("x") == {}
+
+
+async def test_a_socket_closes_when_its_session_ends(door: Door) -> None:
+    cookie, inner = door.log_in(), door.inner
+
+    async def logs_out_meanwhile(scope: Any, receive: Any, send: Any) -> None:
+        door.access.end_sessions()
+        await inner(scope, receive, send)
+
+    door.guard.app = logs_out_meanwhile
+    answer = await door.ask(HOST, cookie, OWN, kind="websocket", path="/ws", frames=("hi",))
+    assert answer.closed is not None
+    assert answer.closed["code"] == LOGGED_OUT
+    assert not inner.sockets_received
+
+
+async def test_a_person_is_told_on_a_page_and_a_program_in_json(door: Door) -> None:
+    door.guard = Guard(door.inner, access=door.access, signed_out="<p><!-- reason --></p>")
+    html = ("Accept", "text/html,application/xhtml+xml")
+    answer = await door.ask(HOST, html, path="/webui/chat")
+    assert answer.status == 401
+    assert answer.headers["content-type"].startswith("text/html")
+    assert b"<p>This browser is not logged in here" in answer.body
+    assert (await door.ask(HOST, html, path="/login", query="code=x")).status == 401
+    for path, headers in (("/webui/chat", (HOST,)), ("/api/status", (HOST, html))):
+        answer = await door.ask(*headers, path=path)
+        assert answer.headers["content-type"] == "application/json"
 
 
 # --- overlay ---------------------------------------------------------------------------------------------------------
