@@ -37,6 +37,9 @@ KEPT_MS = 15
 PAUSE_MS = 60
 """Shorter gaps between phonemes are how voices write times down, not pauses."""
 
+LONGEST_S = 3600.0
+"""What lies further out is no time in a sentence."""
+
 MOST_WEIGHT = 1.0
 SAME_WEIGHT = 0.15
 """Weights read off a sound that are this near to each other are one shape; larger steps are the mouth opening and closing."""
@@ -121,7 +124,7 @@ def from_phonemes(
         duration_s: Length of the sound.
         levels: dBFS of each `LEVEL_S` of the sound; loud vowels open wider. Empty = not known.
     """
-    total = math.floor(duration_s * 1000) if math.isfinite(duration_s) else 0
+    total = math.floor(duration_s * 1000) if 0 < duration_s < LONGEST_S else 0
     if total <= 0:
         return ()
     shapes = _spread(_timed(phonemes, total))
@@ -134,7 +137,7 @@ def from_shapes(
     found: Sequence[tuple[Viseme, float, float, float]], duration_s: float
 ) -> tuple[MouthTime, ...]:
     """The same from shapes that were read off the sound: (viseme, start in s, end in s, weight), see `backend.audio.formants`."""
-    total = math.floor(duration_s * 1000) if math.isfinite(duration_s) else 0
+    total = math.floor(duration_s * 1000) if 0 < duration_s < LONGEST_S else 0
     shapes = [
         _Shape(viseme, round(start_s * 1000), min(total, round(end_s * 1000)), weight)
         for viseme, start_s, end_s, weight in found
@@ -231,7 +234,7 @@ def _timed(phonemes: Sequence[PhonemeTime], total: int) -> list[tuple[str, int, 
     kept = sorted(
         (round(one.start_s * 1000), round(one.end_s * 1000), n, one.phoneme)
         for n, one in enumerate(phonemes)
-        if math.isfinite(one.start_s) and math.isfinite(one.end_s)
+        if abs(one.start_s) < LONGEST_S and abs(one.end_s) < LONGEST_S
     )
     timed: list[tuple[str, int, int]] = []
     for n, (start, end, _, phoneme) in enumerate(kept):
@@ -252,6 +255,11 @@ def _spread(timed: list[tuple[str, int, int]]) -> list[_Shape]:
     for phoneme, start, end in timed:
         if waiting and start - waiting[-1][1] >= PAUSE_MS:
             waiting = _settle(waiting, shapes)
+        if not shapes_of(phoneme):
+            # A mark with a time of its own ("ː", "ʲ") is still the sound before it.
+            if shapes and start - shapes[-1].end < PAUSE_MS and any(map(str.isalpha, phoneme)):
+                shapes[-1].end = end
+            continue
         at = start
         share = 0.0
         for viseme, weight, part in shapes_of(phoneme):
