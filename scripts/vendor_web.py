@@ -1,4 +1,4 @@
-"""Put the libraries of the avatar pages below backend/api/web/vendor: python scripts/vendor_web.py [--check]
+"""Put the libraries of the avatar pages below backend/api/web/vendor: python scripts/vendor_web.py [--check].
 
 The packages come from npm as published; of each only the files that a page loads are kept, with their licence. Browsers
 find modules by address, and the content policy allows no import map inside a page, so the names of packages ("three") in
