@@ -10,7 +10,8 @@ recordings of 20 MB are uploaded one after the other, and check-ups run. Before 
 Inside, the loop is called back every 5 ms (see `watching/sitecustomize.py`), and it counts how late that is. What of it the loop's thread, or
 one that held the interpreter, stood in the system's queue because other programs had the cores is taken off for the verdict, but never
 what the process computed itself. Outside, another process asks over /ws every 5 ms and takes its own waits for a core off the round trip,
-not the backend's. Where other programs want both cores, start it at a raised priority (``nice -n -10``), or nothing but they is measured.
+not the backend's. On each core a bystander sleeps 2 ms at a time: where it slept too long as well, the (virtual) machine itself stood
+still, and that is no stall of Luma. Where other programs want both cores, start it at a raised priority (``nice -n -10``), or nothing but they is measured.
 
 Target: inside at most 50 ms, the longest one. Exits with 1 when it is missed, and prints what ran in the longest ones.
 """
@@ -28,7 +29,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,9 @@ REPLY = (
     "Somebody laughs on the other side of the river. Then it is quiet again, and we listen to the rain for a while."
 )
 LONGEST_SHOWN = 6
+STANDS_BY_S = 0.002
+STOOD_STILL_S = 0.012
+"""Slept by somebody who asked for `STANDS_BY_S`: more than a scheduler makes anybody wait who has slept."""
 
 
 # --- the model ----------------------------------------------------------------------------------------------------------
@@ -198,7 +202,8 @@ class Watched:
     Attributes:
         late: How late the loop was each time.
         without_queue: The same without what the loop's thread waited for a core.
-        own: The same without what the other threads waited for one either, as who holds the interpreter.
+        own: The same without what the other threads waited for one either, as who holds the interpreter, and without the time in which the
+            machine stood still.
         trips: Round trips from outside.
         stalls: The longest ones: how late, where it was.
     """
@@ -210,9 +215,33 @@ class Watched:
     stalls: list[dict[str, Any]]
 
 
+def _stand_by(core: int) -> None:
+    """Sleep on one core, and print from when to when that took much too long."""
+    os.sched_setaffinity(0, {core})
+    print("ready", flush=True)
+    before_s = time.monotonic()
+    while True:
+        time.sleep(STANDS_BY_S)
+        now_s = time.monotonic()
+        if now_s - before_s > STOOD_STILL_S:
+            print(before_s + STANDS_BY_S, now_s, flush=True)
+        before_s = now_s
+
+
+def _stood_still_ms(stall: dict[str, Any], pauses: list[tuple[float, float]]) -> float:
+    """How long the machine stood still in the time of a stall."""
+    end_s = stall["at_s"]
+    start_s = end_s - stall["late_ms"] / 1000
+    return 1000 * max(
+        0.0, *(min(end_s, last_s) - max(start_s, first_s) for first_s, last_s in pauses)
+    )
+
+
 async def watched(luma: Luma, work: Callable[[], Awaitable[None]]) -> Watched:
     """Look at the loop while something happens."""
-    with child("--ask", luma.socket_url) as asking:
+    cores = sorted(os.sched_getaffinity(0))
+    with child("--ask", luma.socket_url) as asking, ExitStack() as bystanders:
+        standing = [bystanders.enter_context(child("--stand-by", str(core))) for core in cores]
         assert asking.stdin is not None
         asking.stdin.write(luma.bearer["Authorization"].removeprefix("Bearer ") + "\n")
         asking.stdin.flush()
@@ -221,16 +250,29 @@ async def watched(luma: Luma, work: Callable[[], Awaitable[None]]) -> Watched:
         await work()
         found = await luma.asked("beats")
         told, _ = await asyncio.to_thread(asking.communicate, "\n", 20)
+        pauses = []
+        for process in standing:
+            process.terminate()
+            assert process.stdout is not None
+            lines = process.stdout.read().splitlines()[1:]
+            pauses += [(float(a), float(b)) for a, b in map(str.split, lines)]
+    for stall in found["stalls"]:
+        stall["machine_ms"] = round(_stood_still_ms(stall, pauses), 1)
     late = [beat[0] * 1000 for beat in found["beats"]]
     without_queue = [_own_ms(beat[0], beat[1], beat[2], beat[3], 0.0) for beat in found["beats"]]
     own = [_own_ms(*beat) for beat in found["beats"]]
     stalls = sorted(found["stalls"], key=_stall_ms, reverse=True)
+    listed = {stall["late_ms"] for stall in stalls}
+    own = [one for one, whole in zip(own, late, strict=True) if round(whole, 1) not in listed]
+    own += [_stall_ms(stall) for stall in stalls]
     return Watched(late, without_queue, own, json.loads(told), stalls)
 
 
 def _stall_ms(stall: dict[str, Any]) -> float:
     names = ("late_ms", "loop_ms", "others_ms", "queued_ms", "others_queued_ms")
-    return _own_ms(*(stall[name] / 1000 for name in names))
+    own_ms = _own_ms(*(stall[name] / 1000 for name in names))
+    # A machine that stands still is counted as computing, if it counts at all.
+    return float(min(own_ms, stall["late_ms"] - stall["machine_ms"]))
 
 
 def _own_ms(
@@ -303,7 +345,10 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=4)
     parser.add_argument("--model", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--ask", help=argparse.SUPPRESS)
+    parser.add_argument("--stand-by", type=int, help=argparse.SUPPRESS)
     asked = parser.parse_args()
+    if asked.stand_by is not None:
+        _stand_by(asked.stand_by)
     if asked.model:
         asyncio.run(_serve_model())
     if asked.ask:

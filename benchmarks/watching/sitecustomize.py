@@ -115,6 +115,7 @@ class Beat:
             seen, self._seen = self._seen, None
             self.stalls.append(
                 {
+                    "at_s": now_s,
                     "late_ms": round(late_s * 1000, 1),
                     "loop_ms": round(spent[0] * 1000, 1),
                     "others_ms": round(spent[1] * 1000, 1),
