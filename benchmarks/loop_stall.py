@@ -232,9 +232,8 @@ def _stood_still_ms(stall: dict[str, Any], pauses: list[tuple[float, float]]) ->
     """How long the machine stood still in the time of a stall."""
     end_s = stall["at_s"]
     start_s = end_s - stall["late_ms"] / 1000
-    return 1000 * max(
-        0.0, *(min(end_s, last_s) - max(start_s, first_s) for first_s, last_s in pauses)
-    )
+    overlaps = (min(end_s, last_s) - max(start_s, first_s) for first_s, last_s in pauses)
+    return 1000 * max((0.0, *overlaps))
 
 
 async def watched(luma: Luma, work: Callable[[], Awaitable[None]]) -> Watched:
