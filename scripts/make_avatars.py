@@ -10,6 +10,7 @@ import math
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
@@ -134,6 +135,48 @@ def star(x: float, y: float, size: float, points: int = 5, inner: float = 0.46) 
     ]
 
 
+M = TypeVar("M")
+
+
+class Canvas(Protocol[M]):
+    """What a face is drawn on: pixels here, SVG in make_puppets.py; M is what it gives back of a shape, to clip by."""
+
+    def mask(self, shape: Sequence[Point], clip: M | None = None) -> M:
+        """Inside the shape (and inside ``clip``)."""
+        ...
+
+    def fill(
+        self,
+        shape: Sequence[Point],
+        colour: str,
+        to: str | None = None,
+        *,
+        clip: M | None = None,
+        blur: float = 0,
+        alpha: float = 1.0,
+    ) -> M:
+        """Paint a shape, from ``colour`` at its top to ``to`` at its bottom; returns its mask."""
+        ...
+
+    def stroke(
+        self, points: Sequence[Point], colour: str, width: float, *, clip: M | None = None
+    ) -> None:
+        """A line with round ends."""
+        ...
+
+    def shape(
+        self,
+        points: Sequence[Point],
+        colour: str,
+        to: str | None = None,
+        *,
+        line: str | None = None,
+        width: float = 6,
+    ) -> M:
+        """A filled shape with an outline; returns its mask."""
+        ...
+
+
 class Art:
     """A picture being painted, in grid coordinates."""
 
@@ -255,45 +298,50 @@ class Look:
         self.mouth_y, self.rx, self.ry, self.skin, self.sleepy = mouth_y, rx, ry, skin, sleepy
 
 
-def eyes(art: Art, look: Look, mood: str) -> None:
+def eyes(art: Canvas[M], look: Look, mood: str) -> None:
     """Both eyes and brows."""
     for side in (-1, 1):
-        x, y = 256 + side * look.eye_x, look.eye_y
-        if mood == "joy":
-            arch = [
-                (x - 34, y + 14),
-                (x - 20, y - 12),
-                (x, y - 20),
-                (x + 20, y - 12),
-                (x + 34, y + 14),
-            ]
-            art.stroke(spline(arch, closed=False), look.ink, 11)
-        elif mood == "sleepy":
-            arch = [
-                (x - 34, y + 6),
-                (x - 18, y + 21),
-                (x, y + 25),
-                (x + 18, y + 21),
-                (x + 34, y + 6),
-            ]
-            art.stroke(spline(arch, closed=False), look.ink, 10)
-            for lash in (-1, 0, 1):
-                lx = x + side * 14 + lash * 13
-                art.stroke(
-                    [(lx, y + 22 - abs(lash) * 3), (lx + side * 5, y + 33 - abs(lash) * 3)],
-                    look.ink,
-                    5,
-                )
-        elif mood == "love":
-            art.fill(heart(x, y, 40), "#FF6F91", "#E2275A")
-            art.stroke([*heart(x, y, 40), *heart(x, y, 40)[:2]], look.ink, 5)
-            art.fill(oval(x - 16, y - 14, 8, 6, -30), "#FFFFFF", alpha=0.9)
-        else:
-            open_eye(art, look, mood, side)
+        eye(art, look, mood, side)
         brow(art, look, mood, side)
 
 
-def open_eye(art: Art, look: Look, mood: str, side: int) -> None:
+def eye(art: Canvas[M], look: Look, mood: str, side: int) -> None:
+    """One eye, open or not."""
+    x, y = 256 + side * look.eye_x, look.eye_y
+    if mood == "joy":
+        arch = [
+            (x - 34, y + 14),
+            (x - 20, y - 12),
+            (x, y - 20),
+            (x + 20, y - 12),
+            (x + 34, y + 14),
+        ]
+        art.stroke(spline(arch, closed=False), look.ink, 11)
+    elif mood == "sleepy":
+        arch = [
+            (x - 34, y + 6),
+            (x - 18, y + 21),
+            (x, y + 25),
+            (x + 18, y + 21),
+            (x + 34, y + 6),
+        ]
+        art.stroke(spline(arch, closed=False), look.ink, 10)
+        for lash in (-1, 0, 1):
+            lx = x + side * 14 + lash * 13
+            art.stroke(
+                [(lx, y + 22 - abs(lash) * 3), (lx + side * 5, y + 33 - abs(lash) * 3)],
+                look.ink,
+                5,
+            )
+    elif mood == "love":
+        art.fill(heart(x, y, 40), "#FF6F91", "#E2275A")
+        art.stroke([*heart(x, y, 40), *heart(x, y, 40)[:2]], look.ink, 5)
+        art.fill(oval(x - 16, y - 14, 8, 6, -30), "#FFFFFF", alpha=0.9)
+    else:
+        open_eye(art, look, mood, side)
+
+
+def open_eye(art: Canvas[M], look: Look, mood: str, side: int) -> None:
     """One open eye: dark above, bright below, two lights."""
     x, y = 256 + side * look.eye_x, look.eye_y
     rx, ry = look.rx, look.ry
@@ -378,7 +426,7 @@ def open_eye(art: Art, look: Look, mood: str, side: int) -> None:
         art.stroke(spline(lower, closed=False), look.ink, 4)
 
 
-def brow(art: Art, look: Look, mood: str, side: int) -> None:
+def brow(art: Canvas[M], look: Look, mood: str, side: int) -> None:
     """One brow; inner end first."""
     x, y = 256 + side * look.eye_x, look.eye_y - look.ry - 20
     inner, outer = x - side * 24, x + side * 26
@@ -394,7 +442,7 @@ def brow(art: Art, look: Look, mood: str, side: int) -> None:
     )
 
 
-def mouth(art: Art, look: Look, mood: str) -> None:
+def mouth(art: Canvas[M], look: Look, mood: str) -> None:
     """A small animal's mouth."""
     x, y, ink = 256.0, look.mouth_y, look.ink
     if mood in ("joy", "love"):
@@ -442,7 +490,7 @@ def mouth(art: Art, look: Look, mood: str) -> None:
         art.stroke(spline(curve, closed=False), ink, 6)
 
 
-def blush(art: Art, look: Look, mood: str) -> None:
+def blush(art: Canvas[M], look: Look, mood: str) -> None:
     """Warm cheeks, more of it when there is a reason."""
     strength = {"shy": 0.85, "love": 0.8, "joy": 0.6, "sad": 0.3, "angry": 0.5}.get(mood, 0.35)
     for side in (-1, 1):
@@ -453,7 +501,7 @@ def blush(art: Art, look: Look, mood: str) -> None:
                 art.stroke([(x + n * 13 + 5, y - 7), (x + n * 13 - 4, y + 7)], "#E2506E", 4)
 
 
-def signs(art: Art, look: Look, mood: str, *, tear: str = "#9FDBFF") -> None:
+def signs(art: Canvas[M], look: Look, mood: str, *, tear: str = "#9FDBFF") -> None:
     """What comics add: tears, sweat, a vein, sleep, a question."""
     if mood == "sad":
         x, y = 256 + look.eye_x + 16, look.eye_y + look.ry + 16
@@ -500,7 +548,7 @@ def signs(art: Art, look: Look, mood: str, *, tear: str = "#9FDBFF") -> None:
             art.shape(heart(x, y, size), "#FF8FAB", "#F0436F", line="#FFFFFF", width=4)
 
 
-def glow(art: Art, x: float, y: float, r: float, colour: str, alpha: float = 0.6) -> None:
+def glow(art: Canvas[M], x: float, y: float, r: float, colour: str, alpha: float = 0.6) -> None:
     """Soft light."""
     art.fill(oval(x, y, r, r), colour, blur=r * 0.45, alpha=alpha)
 
