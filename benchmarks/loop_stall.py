@@ -233,7 +233,7 @@ def _stood_still_ms(stall: dict[str, Any], pauses: list[tuple[float, float]]) ->
     end_s = stall["at_s"]
     start_s = end_s - stall["late_ms"] / 1000
     overlaps = (min(end_s, last_s) - max(start_s, first_s) for first_s, last_s in pauses)
-    return 1000 * max((0.0, *overlaps))
+    return 1000.0 * float(max((0.0, *overlaps)))
 
 
 async def watched(luma: Luma, work: Callable[[], Awaitable[None]]) -> Watched:
