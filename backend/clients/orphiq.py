@@ -105,6 +105,7 @@ class Place:
         waits: How patient we are.
         resolve: Name lookup; None uses the system's.
         backoff_s: Pauses between attempts to connect again; the last one repeats.
+        idle_s: How long a line on which nobody talks stays connected; later it is connected again on demand.
     """
 
     url: str
@@ -112,6 +113,7 @@ class Place:
     waits: Waits = Waits()
     resolve: Resolve | None = None
     backoff_s: tuple[float, ...] = BACKOFF_S
+    idle_s: float = 600.0
 
     @property
     def provider(self) -> Provider:
@@ -188,7 +190,7 @@ def address_of(url: str) -> str:
 
 
 class Line:
-    """One connection, kept alive until `close`, over which one conversation is held.
+    """One connection over which one conversation is held: kept alive while it is used, and made again when it breaks.
 
     Args:
         place: The server.
@@ -441,7 +443,7 @@ class Line:
             raise self._closed()
         if self._is_ready:
             return
-        if self._keeper is None:
+        if self._keeper is None or self._keeper.done():
             self._attempt = asyncio.get_running_loop().create_future()
             self._keeper = asyncio.create_task(self._keep(), name="orphiq line")
         self._hurry.set()
@@ -482,6 +484,9 @@ class Line:
                     attempt.exception()  # nobody may be waiting
                 if self._attempt is attempt:
                     self._attempt = loop.create_future()
+            if self._is_idle:
+                self._keeper = None
+                return
             failures = 1 if was_ready else failures + 1
             pause_s = self.place.backoff_s[min(failures, len(self.place.backoff_s)) - 1]
             with suppress(TimeoutError):
@@ -614,6 +619,8 @@ class Line:
             if done:
                 reading.result()
                 return
+            if self._is_idle:
+                return
             if self._talking.locked():
                 continue  # a reply is awaited, with deadlines of its own
             unanswered = (
@@ -737,6 +744,10 @@ class Line:
                 raise self._said(found)
             return None
         return found
+
+    @property
+    def _is_idle(self) -> bool:
+        return not self._talking.locked() and monotonic_s() - self.used_s > self.place.idle_s
 
     def _does_not_know(self, kind: str) -> bool:
         return self._unknown.get(kind, 0.0) > monotonic_s()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from backend.engines.llm.base import LLM
 from backend.engines.llm.options import OnRetry, ignore_retry
@@ -18,12 +18,14 @@ class ExternalApiOptions:
         llm: Who writes: the chain of language models, asked for every reply so that a changed setting takes effect.
         who: Its first engine in words ("openrouter, model x").
         problem: Why it is not set up, and what to do; empty = it is.
+        setting: The setting that decided who writes.
         body: The avatars.
     """
 
     llm: Callable[[], LLM]
     who: Callable[[], str]
     problem: Callable[[], str]
+    setting: Callable[[], str]
     body: Body
 
 
@@ -46,3 +48,24 @@ class AutonomousOptions:
     personality: str = ""
     cache_replies: int = 256
     on_retry: OnRetry = ignore_retry
+
+
+@dataclass(frozen=True, slots=True)
+class OrphiqOptions:
+    """Options of the mode that asks a running server with the Open-LLM-VTuber protocol.
+
+    Attributes:
+        url: Its WebSocket; empty = the mode is not set up.
+        body: The avatars.
+        token: For servers that want one.
+        connect_s: Longest wait for a connection.
+        first_s: Longest wait for the first sentence of a reply.
+        between_s: Longest wait for the next one.
+    """
+
+    url: str
+    body: Body
+    token: str = field(default="", repr=False)
+    connect_s: float = 5.0
+    first_s: float = 20.0
+    between_s: float = 20.0

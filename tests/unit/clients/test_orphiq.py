@@ -293,6 +293,21 @@ async def test_a_line_on_which_nobody_answers_a_sign_of_life_is_made_anew() -> N
         assert len(server.said("heartbeat")) >= 2
 
 
+async def test_a_line_that_rests_is_closed_and_opened_again_with_its_history() -> None:
+    async with OrphiqServer() as server:
+        waits = Waits(beat_s=0.01)
+        line = Line(Place(server.url, waits=waits, idle_s=0.05))
+        try:
+            await ask(line, "remember me")
+            await line.played()
+            await server.until(lambda: not server.peers)
+            assert not line.is_up
+            await ask(line, "and now")
+            assert server.peers[line.configuration.client_uid].lines[0] == "remember me"
+        finally:
+            await line.close()
+
+
 async def test_only_the_token_that_was_set_for_it_is_sent_and_none_by_default() -> None:
     async with OrphiqServer(token="hers") as server:
         async with line_to(server) as line:
