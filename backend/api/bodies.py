@@ -81,6 +81,12 @@ class ConversationBody(Body):
     title: Annotated[Text, StringConstraints(max_length=200)] = ""
 
 
+class TitleBody(Body):
+    """What a conversation is called."""
+
+    title: Annotated[Text, StringConstraints(max_length=200)]
+
+
 class InterruptBody(Body):
     """Stop what is being said."""
 

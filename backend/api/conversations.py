@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Header, Path, Query
 from fastapi.responses import Response
 from pydantic import BaseModel
 
-from backend.api.bodies import ConversationBody, InterruptBody
+from backend.api.bodies import ConversationBody, InterruptBody, TitleBody
 from backend.api.errors import FAILURES
 from backend.api.latency import Latency, latency_of
 from backend.api.state import Services, services
@@ -22,6 +22,15 @@ Running = Annotated[Services, Depends(services)]
 ConversationId = Annotated[str, Path(min_length=1, max_length=128)]
 TurnId = Annotated[str, Path(min_length=1, max_length=64)]
 Limit = Annotated[int, Query(ge=1, le=500)]
+
+
+class ConversationNow(BaseModel):
+    """What goes on in a conversation."""
+
+    turn_id: str | None
+    """The turn that runs."""
+    waiting: list[str]
+    """Turns whose messages wait, the next first."""
 
 
 class Interrupted(BaseModel):
@@ -53,6 +62,24 @@ async def create_conversation(
 async def get_conversation(conversation_id: ConversationId, running: Running) -> Conversation:
     """One conversation."""
     return await running.chat.conversation(conversation_id)
+
+
+@router.patch("/conversations/{conversation_id}")
+async def rename_conversation(
+    conversation_id: ConversationId, body: TitleBody, running: Running
+) -> Conversation:
+    """Call it otherwise."""
+    return await running.chat.rename(conversation_id, body.title)
+
+
+@router.get("/conversations/{conversation_id}/now")
+async def conversation_now(conversation_id: ConversationId, running: Running) -> ConversationNow:
+    """What is being answered there and what waits: the turns that its history does not have yet."""
+    await running.chat.conversation(conversation_id)
+    return ConversationNow(
+        turn_id=running.chat.running_turn(conversation_id),
+        waiting=running.chat.waiting_turns(conversation_id),
+    )
 
 
 @router.delete("/conversations/{conversation_id}", status_code=204)

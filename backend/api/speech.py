@@ -287,6 +287,12 @@ async def list_devices(running: Running) -> Devices:
     )
 
 
+@router.get("/audio/output")
+async def get_output(running: Running) -> Output:
+    """Where the stage is heard, and how loud."""
+    return _output(running)
+
+
 @router.post("/audio/output")
 async def set_output(body: OutputBody, running: Running) -> Output:
     """Choose the loudspeaker, its volume, or silence."""

@@ -389,6 +389,11 @@ class Chat:
         lane = self._lanes.get(conversation_id)
         return lane.current.turn_id if lane is not None and lane.current is not None else None
 
+    def waiting_turns(self, conversation_id: str = STAGE) -> list[str]:
+        """Ids of the turns whose messages wait there, the next first."""
+        lane = self._lanes.get(conversation_id)
+        return [item.turn_id for item in lane.waiting] if lane is not None else []
+
     def queue_length(self, conversation_id: str = STAGE) -> int:
         """Messages that wait there."""
         lane = self._lanes.get(conversation_id)
@@ -465,7 +470,24 @@ class Chat:
             finally:
                 self._lanes.pop(conversation_id, None)
             self._forget_unstored(conversation_id)
+            self._on_deleted(conversation_id)
         self._bus.publish(ConversationChanged(conversation_id=conversation_id, change="deleted"))
+
+    async def rename(self, conversation_id: str, title: str) -> Conversation:
+        """Give the conversation another title; none = it is called by its time.
+
+        Raises:
+            NotFoundError: There is no such conversation.
+        """
+        lane = await self._lane(conversation_id)
+        async with lane.still:
+            title = " ".join(clean(title).split())[:200]
+            renamed = lane.conversation.model_copy(update={"title": title})
+            await self._database.write(lambda c: conversation_rows.put(c, renamed), durable=True)
+            # A turn may have ended meanwhile and counted itself.
+            lane.conversation = lane.conversation.model_copy(update={"title": title})
+        self._bus.publish(ConversationChanged(conversation_id=conversation_id, change="renamed"))
+        return lane.conversation
 
     async def switch_character(self, conversation_id: str, character_id: str) -> Conversation:
         """Give the conversation to another character; each character keeps its own memory of it.

@@ -213,12 +213,12 @@ class CharacterChanged(Event):
 
 
 class ConversationChanged(Event):
-    """A conversation was made, cleared or deleted."""
+    """A conversation was made, renamed, cleared or deleted."""
 
     type: Literal["conversation.changed"] = "conversation.changed"
     source: str = "chat"
     conversation_id: str
-    change: Literal["created", "cleared", "deleted"]
+    change: Literal["created", "renamed", "cleared", "deleted"]
 
     def sentence(self) -> str:
         return f"conversation {self.conversation_id} {self.change}"

@@ -18,6 +18,7 @@ from backend.chat.turn import TurnRunner
 from backend.contracts.entities import STAGE, Turn
 from backend.contracts.errors import BusyError, InvalidInputError, NotFoundError
 from backend.core.bus import EventBus
+from backend.modes.switch import alone
 from backend.outputs.none import NoSound
 from backend.playback.player import Player
 from backend.playback.sounds import SoundStore
@@ -50,7 +51,7 @@ async def build(folder: Path) -> House:
     sounds = SoundStore(folder / "turns", max_bytes=10**9, max_age_days=1)
     house: House
     player = Player(bus, NoSound(), lambda cue, turn_id, conversation_id: None)
-    runner = TurnRunner(bus, lambda: house.llm, lambda: house.voice, sounds, player)
+    runner = TurnRunner(bus, alone(lambda: house.llm), lambda: house.voice, sounds, player)
     chat = Chat(bus=bus, database=database, characters=characters, runner=runner)
     house = House(bus, database, characters, chat, llm, voice, sounds)
     await chat.start()
@@ -333,3 +334,27 @@ async def test_a_turn_that_cannot_be_concluded_holds_nobody_up(
     with pytest.raises(RuntimeError):
         await first.result()
     assert (await second.result()).outcome == "done"
+
+
+async def test_a_conversation_is_renamed_for_good(house: House) -> None:
+    own = await house.chat.create()
+    async with Watch(house.bus) as seen:
+        assert (await house.chat.rename(own.id, " About\n tea ")).title == "About tea"
+    assert [event.type for event in seen.events] == ["conversation.changed"]
+    await (await house.chat.send("hi", conversation_id=own.id, speak=False)).result()
+    titles = {one.id: one.title for one in await house.chat.conversations()}
+    assert titles[own.id] == "About tea"
+    with pytest.raises(NotFoundError):
+        await house.chat.rename("nobody", "x")
+
+
+async def test_what_waits_is_known_by_its_turns(house: House) -> None:
+    house.llm.pieces = [30.0]
+    first = await house.chat.send("one", conversation_id=STAGE)
+    second = await house.chat.send("two", conversation_id=STAGE)
+    third = await house.chat.send("three", conversation_id=STAGE)
+    while house.chat.running_turn() != first.turn_id:
+        await asyncio.sleep(0)
+    assert house.chat.waiting_turns() == [second.turn_id, third.turn_id]
+    await house.chat.interrupt(waiting_too=True)
+    assert house.chat.waiting_turns() == house.chat.waiting_turns("nobody") == []
