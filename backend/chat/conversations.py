@@ -470,7 +470,6 @@ class Chat:
             finally:
                 self._lanes.pop(conversation_id, None)
             self._forget_unstored(conversation_id)
-            self._on_deleted(conversation_id)
         self._bus.publish(ConversationChanged(conversation_id=conversation_id, change="deleted"))
 
     async def rename(self, conversation_id: str, title: str) -> Conversation:
