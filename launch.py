@@ -441,8 +441,8 @@ def _workers(rest: List[str]) -> List[str]:
     if any(word in ("-m", "-n", "-k", "--pdb") or not word.startswith("-") for word in rest):
         return []
     count = min(os.cpu_count() or 1, 4)
-    # by file, so that what a file starts once is started once
-    return ["-n", str(count), "--dist", "loadfile"] if count > 1 else []
+    # By file, so that what a file starts once is started once; in order, or the few long tests are all left for the end.
+    return ["-n", str(count), "--dist", "loadfile", "--no-loadscope-reorder"] if count > 1 else []
 
 
 def _has_fonts() -> bool:

@@ -21,9 +21,12 @@ from backend.contracts.errors import EngineUnavailableError
 from tests.integration.conftest import Served, serve
 from tests.integration.virtual_sound import RATE_HZ, Recorder, VirtualSound, missing
 
-pytestmark = pytest.mark.skipif(
-    bool(missing()), reason=f"needs a sound server of its own (not installed: {missing()})"
-)
+pytestmark = [
+    pytest.mark.slow,  # it is spoken and heard in real time
+    pytest.mark.skipif(
+        bool(missing()), reason=f"needs a sound server of its own (not installed: {missing()})"
+    ),
+]
 
 SAID = "Please read the last message again."
 """The embedded recogniser reads it right when this voice says it."""
