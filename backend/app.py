@@ -21,6 +21,8 @@ from backend import guard
 from backend.api import ROUTERS, errors, webui
 from backend.api.client_door import Door
 from backend.api.state import Services
+from backend.avatar.cues import Cues
+from backend.avatar.rigs import Rigs
 from backend.avatar.state import AvatarState
 from backend.chat.characters import Characters
 from backend.chat.conversations import Chat
@@ -43,8 +45,9 @@ from backend.contracts.entities import (
     VoiceChoice,
     VoiceInfo,
 )
-from backend.contracts.errors import AppError, EngineUnavailableError
+from backend.contracts.errors import EngineUnavailableError
 from backend.contracts.events import ConfigChanged, ErrorOccurred, ServiceChanged
+from backend.contracts.modes import MODES, ModeName
 from backend.core import logs
 from backend.core.auth_token import load_or_create_token, rotate_token
 from backend.core.bus import EventBus
@@ -61,6 +64,9 @@ from backend.library.voices import VoiceLibrary
 from backend.listening.endpointing import Rules
 from backend.listening.hearing import Hearing
 from backend.listening.options import ListeningOptions
+from backend.modes import ADAPTERS
+from backend.modes.base import BackendAdapter
+from backend.modes.switch import Choice, Modes, StoredChoices, alone
 from backend.monitoring.doctor import Doctor
 from backend.monitoring.live_checks import Stage
 from backend.monitoring.live_path import Checkup, LiveParts, Values
@@ -81,7 +87,7 @@ from backend.training.jobs import Options as JobOptions
 from backend.training.runner import PROGRAM
 from backend.training.trainings import TrainingOptions, Trainings
 from backend.training.voice_data import VoiceData
-from backend.wiring import ENGINE_SETTINGS, Engines
+from backend.wiring import ENGINE_SETTINGS, MIND_SETTINGS, MODE_SETTINGS, Engines
 from config import ROOT, VERSION, LoadedSettings, Settings, is_live
 from config_store import SettingsStore
 
@@ -94,8 +100,8 @@ INSPECT_S = 60.0
 
 RECOGNISERS_HERE = ("faster_whisper", "whisper", "sphinx", "script")
 
-CUE_MS = 20_000
-"""An expression from a reply fades back to neutral when nothing else is felt for this long."""
+PANIC_PRIORITY = 10_000
+"""Above everything that can be asked for."""
 
 
 class Backend:
@@ -120,6 +126,8 @@ class Backend:
         self.events = EventStore(self.database, self.bus)
         self.characters = Characters(self.database, self.bus, settings.data_dir / "avatars")
         self.avatar = AvatarState(self.bus)
+        self.rigs = Rigs(settings.data_dir / "rigs")
+        self.cues = Cues(self.avatar, self.rigs, self.characters.known, lambda: self.showing.is_on)
         self.engines = Engines(settings, bus=self.bus, host=self.host, http=self.http)
         self.sounds = SoundStore(
             settings.data_dir / "audio" / "turns",
@@ -140,9 +148,17 @@ class Backend:
             interval_s=settings.metrics_interval_s,
             gpu_interval_s=settings.gpu_metrics_interval_s,
         )
+        self.modes = Modes(
+            self.bus,
+            [self.engines.adapter(mode, self.cues) for mode in MODES if mode in ADAPTERS.paths],
+            own=StoredChoices(self.database),
+            keep=self._keep_mode,
+            interrupt=self._interrupt_mode,
+            on_retry=self.engines.tell_retry,
+        )
         self.runner = TurnRunner(
             bus=self.bus,
-            llm=lambda: self.engines.llm,
+            mind=self.modes.mind,
             speech=self._speech,
             sounds=self.sounds,
             player=self.player,
@@ -157,6 +173,7 @@ class Backend:
             characters=self.characters,
             runner=self.runner,
             user_name=lambda: self.engines.settings.user_name,
+            on_deleted=self.modes.forget,
         )
         microphones, microphones_to_train = self._microphones(settings)
         self.hearing = Hearing(
@@ -240,6 +257,7 @@ class Backend:
                 )
             )
         await self.characters.open()
+        await self.rigs.refresh(now=True)
         for notice in await self.voice_data.open():
             self.bus.publish(
                 ErrorOccurred(
@@ -247,6 +265,7 @@ class Backend:
                 )
             )
         self._apply(self.engines.settings)
+        await self.modes.start(self.engines.settings.backend_mode)
         await self.modules.start()
         await self.chat.start()
         self._keep(self.monitor.run(), "system monitor")
@@ -267,8 +286,10 @@ class Backend:
                 task.cancel()
         await self.sounds.close()
         await self.voice_data.close()
+        await self.modes.close()
         await self.engines.close()
         await self.player.sink.close()
+        self.avatar.close()
         await self.host.stop()
         await self.http.close()
         self._detach_log()
@@ -296,13 +317,14 @@ class Backend:
             for address in self.engines.first_asked:
                 group.create_task(self.http.warm(address))
             group.create_task(self._rehearse())
+            group.create_task(self.modes.look_around())
 
     async def _rehearse(self) -> None:
         """A turn that nobody sees, hears or keeps: what is made at first use is made before the first real one."""
         bus = EventBus()
         runner = TurnRunner(
             bus=bus,
-            llm=lambda: LLMS.create("echo", EchoOptions()),
+            mind=alone(lambda: LLMS.create("echo", EchoOptions())),
             speech=lambda: None,
             sounds=self.sounds,
             player=self.player,
@@ -350,6 +372,14 @@ class Backend:
             self._keep(self._warm(), "warming engines")
         self.engines.settings = settings
         self._apply(settings)
+        renewed: dict[ModeName, BackendAdapter | None] = {
+            mode: self.engines.adapter(mode, self.cues)
+            for mode, begins in MODE_SETTINGS.items()
+            if any(name.startswith(begins) for name in changed)
+        }
+        if any(name.startswith(MIND_SETTINGS) for name in changed):
+            renewed["external-api"] = None
+        self.modes.settings_changed(settings.backend_mode, renewed)
         needs_restart = any(not is_live(name) for name in changed)
         self.bus.publish(
             ConfigChanged(
@@ -431,6 +461,23 @@ class Backend:
     def _voice_in_words(self) -> str:
         return " → ".join(self.engines.voices) or "no engine"
 
+    async def _keep_mode(self, mode: Choice) -> None:
+        await self._keep_settings({"backend_mode": None if mode == "auto" else mode})
+
+    async def _interrupt_mode(self, conversation_id: str | None) -> None:
+        """Stop the turn of a conversation, or of all that have no mode of their own."""
+        for where in self.chat.busy():
+            if where == conversation_id or (
+                conversation_id is None and not self.modes.is_own(where)
+            ):
+                await self.chat.interrupt(where)
+
+    def _wanted_mind(self) -> str:
+        """Who is meant to answer on stage, also where it could not even be made."""
+        if self.engines.settings.backend_mode in ("auto", "external-api"):
+            return self.engines.minds[0]
+        return self.modes.asked(STAGE).who.partition(",")[0]
+
     async def _keep_settings(self, values: dict[str, object]) -> None:
         await run_in_thread(self.config.save, values)
 
@@ -504,7 +551,7 @@ class Backend:
             listening=self.hearing.state,
             detector=self.hearing.detector,
             stt=lambda: self.engines.hearing,
-            llm=lambda: self.engines.llm,
+            llm=lambda: self.modes.model(STAGE),
             tts=lambda: self.engines.speech,
             character=self._stage_character,
             stage=lambda: Stage(
@@ -522,7 +569,7 @@ class Backend:
     def _checkup_values(self) -> Values:
         settings = self.engines.settings
         return Values(
-            minds=tuple(self.engines.minds),
+            mind=self._wanted_mind(),
             problems=dict(self.engines.problems),
             vad=settings.asr_vad,
             vad_threshold=settings.asr_vad_threshold,
@@ -549,23 +596,16 @@ class Backend:
         self.bus.publish(ServiceChanged(service=service))
 
     def _calm(self, is_calm: bool) -> None:
-        """The face on stage neutral, or as it would be without the panic."""
+        """The avatar on stage at rest, or its face as it would be without the panic."""
         character_id = self.chat.active_character(STAGE)
         if is_calm:
-            self.avatar.show(character_id, NEUTRAL, owner="panic")
+            self.avatar.release(character_id, kind="motion")
+            self.avatar.show(character_id, NEUTRAL, owner="panic", priority=PANIC_PRIORITY)
         else:
             self.avatar.release(character_id, owner="panic")
 
     def _show_cue(self, cue: Cue, turn_id: str, conversation_id: str) -> None:
-        if cue.kind != "expression" or not self.showing.is_on:
-            return
-        character_id = self.chat.active_character(conversation_id)
-        try:
-            self.avatar.show(
-                character_id, cue.name, owner="chat", duration_ms=CUE_MS, turn_id=turn_id
-            )
-        except AppError as error:
-            logger.debug("turn %s: %s", turn_id, error.message)
+        self.cues.fire(cue, turn_id, self.chat.active_character(conversation_id))
 
 
 def _sink_name(settings: Settings) -> str:
@@ -653,6 +693,8 @@ def create_app(loaded: LoadedSettings, *, trainer: Sequence[str] = PROGRAM) -> F
             characters=backend.characters,
             chat=backend.chat,
             avatar=backend.avatar,
+            rigs=backend.rigs,
+            cues=backend.cues,
             engines=backend.engines,
             player=backend.player,
             sounds=backend.sounds,
@@ -671,6 +713,7 @@ def create_app(loaded: LoadedSettings, *, trainer: Sequence[str] = PROGRAM) -> F
             access=access,
             clients=backend.clients,
             panic=backend.panic,
+            modes=backend.modes,
             page_hosts=lambda: settings.allowed_hosts if settings.is_remote else (),
         )
         try:

@@ -1,81 +1,153 @@
-"""What the avatar shows."""
+"""What the avatars show, who wants what of them, and the rigs there are."""
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query
-from pydantic import BaseModel
+from fastapi import APIRouter, Depends, Path, Query
+from fastapi.responses import FileResponse
 
-from backend.api.bodies import ExpressionBody
+from backend.api.bodies import ExpressionBody, MotionBody, ReleaseBody
 from backend.api.errors import FAILURES
 from backend.api.state import Services, services
-from backend.contracts.entities import STAGE
-from backend.contracts.errors import InvalidInputError
+from backend.contracts.avatar import AvatarShown, CueEntry, Rig, Transition
+from backend.contracts.entities import STAGE, Character
 
 router = APIRouter(prefix="/api", tags=["avatar"], responses=FAILURES)
 
 Running = Annotated[Services, Depends(services)]
+RigId = Annotated[str, Path(min_length=1, max_length=128)]
+WhoseId = Annotated[str | None, Query(max_length=128, description="Whose; none = who is on stage.")]
 
-
-class FaceShown(BaseModel):
-    """What one character shows."""
-
-    character_id: str
-    expression: str
-    owner: str
-    until: datetime | None
+RIG_CSP = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox"
+"""A rig's file opened by itself: a picture may have styles, and nothing in it runs."""
 
 
 @router.post("/expression")
-async def post_expression(body: ExpressionBody, running: Running) -> FaceShown:
+async def post_expression(body: ExpressionBody, running: Running) -> AvatarShown:
     """Show an expression, for a while or until changed."""
     return await show_expression(running, body)
 
 
+@router.post("/motion")
+async def post_motion(body: MotionBody, running: Running) -> AvatarShown:
+    """Play a motion, once or again and again."""
+    return await play_motion(running, body)
+
+
+@router.post("/avatar/release")
+async def post_release(running: Running, body: ReleaseBody | None = None) -> AvatarShown:
+    """End what was asked for: of everybody, or of one owner; what others still want is shown again."""
+    return await release(running, body or ReleaseBody())
+
+
 @router.get("/avatar/state")
-async def avatar_state(
+async def avatar_state(running: Running, character_id: WhoseId = None) -> AvatarShown:
+    """What a character shows now."""
+    return running.cues.shown(await _whose(running, character_id))
+
+
+@router.get("/avatar/timeline")
+async def avatar_timeline(
     running: Running,
     character_id: Annotated[
-        str | None, Query(max_length=128, description="Whose; none = who is on stage.")
+        str | None, Query(max_length=128, description="Of whom; none = of everybody.")
     ] = None,
-) -> FaceShown:
-    """What a character shows now."""
-    whose = character_id or (await running.chat.conversation(STAGE)).character_id
-    await running.characters.get(whose)
-    return _shown(running, whose)
+    limit: Annotated[int, Query(ge=1, le=2000, description="The newest so many lines.")] = 200,
+    turn_id: Annotated[str | None, Query(max_length=64)] = None,
+    after: Annotated[int, Query(ge=0, description="Only lines of requests with a greater id.")] = 0,
+) -> list[CueEntry]:
+    """What became of each request for an expression or motion, oldest first."""
+    return running.avatar.timeline(character_id, limit=limit, turn_id=turn_id, after=after)
 
 
-async def show_expression(running: Services, body: ExpressionBody) -> FaceShown:
+@router.get("/rigs")
+async def list_rigs(running: Running) -> list[Rig]:
+    """All rigs: the shipped ones, your own, and the pictures of characters without one."""
+    await running.rigs.refresh()
+    return list(running.rigs.list(await running.characters.list()))
+
+
+@router.get("/rigs/{rig_id}")
+async def get_rig(rig_id: RigId, running: Running) -> Rig:
+    """One rig; a character's id gives the pictures of one that has no rig of its id."""
+    await running.rigs.refresh()
+    return running.rigs.get(rig_id, await running.characters.list())
+
+
+@router.get(
+    "/rigs/{rig_id}/files/{path:path}",
+    response_class=FileResponse,
+    responses={200: {"description": "The file.", "content": {"application/octet-stream": {}}}},
+)
+async def rig_file(
+    rig_id: RigId, path: Annotated[str, Path(min_length=1, max_length=512)], running: Running
+) -> FileResponse:
+    """A file of a rig."""
+    found, media_type = await running.rigs.file(rig_id, path)
+    return FileResponse(
+        found,
+        media_type=media_type,
+        headers={"Cache-Control": "private, no-cache", "Content-Security-Policy": RIG_CSP},
+    )
+
+
+async def show_expression(
+    running: Services, body: ExpressionBody, *, owner: str = "api"
+) -> AvatarShown:
     """Show an expression.
 
     Raises:
-        InvalidInputError: The character has no such expression; lists those it has.
+        InvalidInputError: The rig has no such expression; lists those it has.
         NotFoundError: There is no such character.
     """
-    whose = body.character_id or (await running.chat.conversation(STAGE)).character_id
-    character = await running.characters.get(whose)
-    known = character.expressions or ("neutral",)
-    wanted = body.expression_id
-    if isinstance(wanted, int):
-        if wanted >= len(known):
-            raise InvalidInputError(
-                f"{character.name} has {len(known)} expressions, numbered from 0; there is no number {wanted}."
-            )
-        name = known[wanted]
-    elif wanted in known or wanted == "neutral":
-        name = wanted
-    else:
-        raise InvalidInputError(
-            f"{character.name} has no expression {wanted!r}; there are {', '.join(known)}."
-        )
-    running.avatar.show(whose, name, owner="api", duration_ms=body.duration)
-    return _shown(running, whose)
-
-
-def _shown(running: Services, character_id: str) -> FaceShown:
-    face = running.avatar.current(character_id)
-    return FaceShown(
-        character_id=character_id, expression=face.expression, owner=face.owner, until=face.until
+    return running.cues.express(
+        await _whose(running, body.character_id, body.conversation_id),
+        body.expression_id,
+        owner=owner,
+        duration_ms=body.duration,
+        priority=body.priority or 0,
+        transition=transition_of(body.transition),
     )
+
+
+async def play_motion(running: Services, body: MotionBody, *, owner: str = "api") -> AvatarShown:
+    """Play a motion.
+
+    Raises:
+        InvalidInputError: The rig has no such motion; lists those it has.
+        NotFoundError: There is no such character.
+    """
+    return running.cues.perform(
+        await _whose(running, body.character_id, body.conversation_id),
+        owner=owner,
+        group=body.motion_group,
+        index=body.motion_index,
+        name=body.motion,
+        loop=body.loop,
+        priority=body.priority or 0,
+    )
+
+
+async def release(running: Services, body: ReleaseBody) -> AvatarShown:
+    """End what was asked for.
+
+    Raises:
+        NotFoundError: There is no such character.
+    """
+    character = await _whose(running, body.character_id, body.conversation_id)
+    running.avatar.release(character.id, owner=body.owner, kind=body.kind, name=body.name)
+    return running.cues.shown(character)
+
+
+def transition_of(value: Transition | float | None) -> Transition:
+    """How a face gets there; older clients say in how many milliseconds."""
+    return value if isinstance(value, str) else "smooth"
+
+
+async def _whose(
+    running: Services, character_id: str | None, conversation_id: str | None = None
+) -> Character:
+    if character_id is None:
+        character_id = (await running.chat.conversation(conversation_id or STAGE)).character_id
+    return await running.characters.get(character_id)

@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
 
+from backend.contracts.avatar import CueKind, Transition
 from backend.contracts.entities import VoiceChoice
 from backend.contracts.listening import EchoGuard, ListeningMode
 
@@ -23,6 +31,11 @@ Id = Annotated[str, StringConstraints(min_length=1, max_length=128), AfterValida
 
 MessageText = Annotated[
     str, StringConstraints(min_length=1, max_length=8000), AfterValidator(_no_nul)
+]
+
+
+Priority = Annotated[
+    int, Field(ge=-1000, le=1000, description="Higher wins, of equals the newer; none = 0.")
 ]
 
 
@@ -135,18 +148,44 @@ class ExpressionBody(Body):
     duration: float | None = Field(
         None, ge=0, le=86_400_000, description="Milliseconds; 0 or none = until changed."
     )
-    priority: int | None = Field(
+    priority: Priority | None = None
+    transition: Transition | Annotated[float, Field(ge=0, le=60_000)] | None = Field(
         None,
-        ge=-1000,
-        le=1000,
-        description="Taken for clients that send it; the last request wins.",
+        description="How the face gets there; a number (of ms, from older clients) and none mean smooth.",
     )
-    transition: float | None = Field(
-        None,
-        ge=0,
-        le=60_000,
-        description="Taken for clients that send it; pictures change at once.",
+    conversation_id: Id | None = Field(None, description="Whose character; none = the stage's.")
+
+
+class MotionBody(Body):
+    """An animation, by its group and place in it or by its name."""
+
+    motion_group: Annotated[Text, StringConstraints(max_length=64)] | None = Field(
+        None, description="The rig's own name for a set of motions.", examples=["gesture"]
     )
+    motion_index: int = Field(0, ge=0, le=10_000, description="Place within the group, from 0.")
+    motion: Id | None = Field(None, description="Its name, in place of group and index.")
+    loop: bool = Field(False, description="Again and again, until changed or released.")
+    priority: Priority | None = None
+    character_id: Id | None = Field(None, description="Whose; none = who is on stage.")
+    conversation_id: Id | None = Field(None, description="Whose character; none = the stage's.")
+
+    @model_validator(mode="after")
+    def _says_which(self) -> MotionBody:
+        if (self.motion is None) == (self.motion_group is None):
+            raise ValueError("say either motion (a name) or motion_group and motion_index")
+        return self
+
+
+class ReleaseBody(Body):
+    """What is to end of that which was asked for; what is left out means all."""
+
+    character_id: Id | None = Field(None, description="Whose; none = who is on stage.")
+    conversation_id: Id | None = Field(None, description="Whose character; none = the stage's.")
+    owner: Annotated[Text, StringConstraints(max_length=64)] | None = Field(
+        None, description="Only what this one asked for.", examples=["api", "chat"]
+    )
+    kind: CueKind | None = None
+    name: Id | None = Field(None, description="Only this expression or motion.")
 
 
 class VolumeBody(Body):
@@ -311,6 +350,9 @@ class CharacterFields(Body):
     persona_style: Text | None = None
     voice: VoiceFields | None = None
     expressions: tuple[Text, ...] | None = None
+    rig: Text | None = Field(
+        None, description="Id of a rig; empty = the one of its own id, else its pictures."
+    )
     extensions: dict[Text, object] | None = None
 
     def given(self) -> dict[str, object]:

@@ -43,6 +43,7 @@ async def get_character(character_id: CharacterId, running: Running) -> Characte
 @router.post("/characters", status_code=201)
 async def create_character(body: CharacterFields, running: Running) -> Character:
     """Make a character; only a name is required."""
+    await _check_rig(body, running)
     return await running.characters.create(body.given())
 
 
@@ -51,6 +52,7 @@ async def update_character(
     character_id: CharacterId, body: CharacterFields, running: Running
 ) -> Character:
     """Change some fields of a character."""
+    await _check_rig(body, running)
     return await running.characters.update(character_id, body.given())
 
 
@@ -166,3 +168,10 @@ async def switch_character(
             own = await conversation_of(running, x_client_uid, character_id=body.character_id)
             conversation_id = own.id
     return await running.chat.switch_character(conversation_id, body.character_id)
+
+
+async def _check_rig(body: CharacterFields, running: Services) -> None:
+    """A rig is named that there is: what cannot be found would be noticed on stage only."""
+    if body.rig:
+        await running.rigs.refresh()
+        running.rigs.check(body.rig)

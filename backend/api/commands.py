@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from backend.api import chat
-from backend.api.avatar import show_expression
+from backend.api.avatar import play_motion, release, show_expression
 from backend.api.bodies import (
     Body,
     ChatCommand,
@@ -18,7 +18,9 @@ from backend.api.bodies import (
     ListenEndBody,
     ListenStopBody,
     ModuleCommand,
+    MotionBody,
     PanicBody,
+    ReleaseBody,
     SwitchBody,
     TalkBody,
     VolumeBody,
@@ -80,6 +82,14 @@ async def _expression(running: Services, body: ExpressionBody) -> Reply:
     return (await show_expression(running, body)).model_dump(mode="json")
 
 
+async def _motion(running: Services, body: MotionBody) -> Reply:
+    return (await play_motion(running, body)).model_dump(mode="json")
+
+
+async def _release(running: Services, body: ReleaseBody) -> Reply:
+    return (await release(running, body)).model_dump(mode="json")
+
+
 async def _volume(running: Services, body: VolumeBody) -> Reply:
     return (await set_volume(running, body)).model_dump(mode="json")
 
@@ -123,6 +133,8 @@ COMMANDS: dict[str, Command] = {
     "interrupt": Command(InterruptCommand, _interrupt),
     "switch_character": Command(SwitchBody, _switch_character),
     "expression": Command(ExpressionBody, _expression),
+    "motion": Command(MotionBody, _motion),
+    "release": Command(ReleaseBody, _release),
     "volume": Command(VolumeBody, _volume),
     "microphone": Command(InputBody, _microphone),
     "talk": Command(TalkBody, _talk),

@@ -12,6 +12,8 @@ from backend.contracts.settings import SettingsAccess
 
 if TYPE_CHECKING:
     from backend.api.client_door import Door
+    from backend.avatar.cues import Cues
+    from backend.avatar.rigs import Rigs
     from backend.avatar.state import AvatarState
     from backend.chat.characters import Characters
     from backend.chat.conversations import Chat
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from backend.library.downloads import Downloads
     from backend.library.voices import VoiceLibrary
     from backend.listening.hearing import Hearing
+    from backend.modes.switch import Modes
     from backend.monitoring.live_path import Checkup
     from backend.monitoring.system import SystemMonitor
     from backend.playback.player import Player
@@ -94,6 +97,8 @@ class Services:
     characters: Characters
     chat: Chat
     avatar: AvatarState
+    rigs: Rigs
+    cues: Cues
     engines: EnginesInUse
     host: EngineHost
     player: Player
@@ -115,6 +120,7 @@ class Services:
     """Names by which a device elsewhere reaches this backend; none when it answers this machine only."""
     clients: Door
     panic: Panic
+    modes: Modes
 
 
 async def services(request: Request) -> Services:

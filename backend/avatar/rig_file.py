@@ -7,9 +7,18 @@ on it.
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
 
 from backend.contracts.avatar import Motion, RigKind, Viseme
 
@@ -20,16 +29,42 @@ MOST_EXPRESSIONS = 256
 MOST_MOTIONS = 512
 MOST_ALIASES = 512
 
+
+def _like(pattern: str, what: str) -> AfterValidator:
+    # Python's: the validator's own engine unrolls repeated classes of all letters into megabytes.
+    compiled = re.compile(pattern)
+
+    def check(text: str) -> str:
+        if not compiled.fullmatch(text):
+            raise ValueError(f"{text[:80]!r} is no {what}")
+        return text
+
+    return AfterValidator(check)
+
+
 Title = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100)]
-Name = Annotated[str, StringConstraints(pattern=r"^[^\W_][\w .'-]{0,63}$")]
-"""Of an expression or motion: begins with a letter or digit; letters, digits, spaces and _ . ' - follow."""
-Group = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f<>\"]{0,64}$")]
+Name = Annotated[
+    str,
+    StringConstraints(max_length=64),
+    _like(r"[^\W_][\w .'-]*", "name: a letter or digit, then letters, digits, spaces and _ . ' -"),
+]
+"""Of an expression or motion."""
+
+Group = Annotated[
+    str, StringConstraints(max_length=64), _like(r"[^\x00-\x1f\x7f<>\"]*", "name of a group")
+]
 """The model's own name for a set of motions; Live2D models have an empty one."""
+
 Word = Annotated[
     str, StringConstraints(strip_whitespace=True, to_lower=True, min_length=1, max_length=64)
 ]
 FilePath = Annotated[
-    str, StringConstraints(pattern=r"^(?:[\w -][\w .-]{0,99}/){0,7}[\w -][\w .-]{0,99}$")
+    str,
+    StringConstraints(max_length=255),
+    _like(
+        r"(?:[^\\/:\x00-\x1f.][^\\/:\x00-\x1f]*/){0,7}[^\\/:\x00-\x1f.][^\\/:\x00-\x1f]*",
+        "path in the rig's folder",
+    ),
 ]
 """Below the rig's folder, with forward slashes; no part begins with a dot."""
 
@@ -105,15 +140,10 @@ class RigFile(BaseModel):
 
     @model_validator(mode="after")
     def _is_one_of_each(self) -> RigFile:
-        for what, names in (
-            ("expression", [name.casefold() for name in self.expressions]),
-            ("motion", [motion.name.casefold() for motion in self.motions]),
-            ("motion", [f"{motion.group} {motion.index}" for motion in self.motions]),
-            ("viseme", list(self.visemes)),
-        ):
-            twice = sorted({name for name in names if names.count(name) > 1})
-            if twice:
-                raise ValueError(f"there are two of the {what} {twice[0]!r}")
+        _one_of_each("expression", [name.casefold() for name in self.expressions])
+        _one_of_each("motion", [motion.name.casefold() for motion in self.motions])
+        _one_of_each("motion", [f"{each.group} {each.index}" for each in self.motions])
+        _one_of_each("viseme", self.visemes)
         known = {name.casefold() for name in self.expressions} | {NEUTRAL}
         known |= {motion.name.casefold() for motion in self.motions}
         if self.kind in ("puppet", "picture"):
@@ -125,6 +155,7 @@ class RigFile(BaseModel):
         return self
 
 
-def words_of(text: str) -> list[str]:
-    """The words of a stage direction, small."""
-    return re.findall(r"[^\W_]+(?:['-][^\W_]+)*", text.casefold())
+def _one_of_each(what: str, names: Sequence[str]) -> None:
+    twice = sorted(name for name, times in Counter(names).items() if times > 1)
+    if twice:
+        raise ValueError(f"there are two of the {what} {twice[0]!r}")

@@ -56,6 +56,7 @@ _TEXT_LIMITS = {
     "creator_notes": cards.MAX_TEXT,
     "language": 32,
     "persona_style": 32,
+    "rig": 64,
 }
 _LIST_LIMITS = {"alternate_greetings": (cards.MAX_GREETINGS, cards.MAX_TEXT), "tags": (64, 100)}
 _PERSONALITY_LIMITS = {"quirks": (32, 400), "likes": (32, 200), "dislikes": (32, 200)}
@@ -119,6 +120,10 @@ class Characters:
                 f"There is no character {character_id[:80]!r}. Known ids: {known}."
             ) from None
 
+    def known(self, character_id: str) -> Character | None:
+        """The character with this id, if there is one."""
+        return self._all.get(character_id)
+
     async def default(self) -> Character:
         """Who greets a newcomer."""
         return self._all.get(CAST[0].id) or (await self.list())[0]
@@ -169,6 +174,8 @@ class Characters:
         """A copy under another name, with its pictures; a copy of a shipped character may be deleted."""
         original = await self.get(character_id)
         copied = {key: value for key, value in _own_values(original).items() if key in EDITABLE}
+        if original.id in BY_ID and not original.rig:
+            copied["rig"] = original.id  # by its own id, a copy would only have the pictures
         copied["name"] = name if name is not None else f"{original.name[:90]} (copy)"
         checked = _checked(copied)
         new_id = self._free_id(str(checked["name"]))
@@ -417,6 +424,11 @@ def _checked(fields: Mapping[str, object]) -> dict[str, object]:
     if isinstance(style, str) and style and not _ID.fullmatch(style.lower()):
         raise InvalidInputError(
             f"persona_style cannot be {style!r}: use a style's name, or nothing."
+        )
+    rig = checked.get("rig")
+    if isinstance(rig, str) and rig and not _ID.fullmatch(rig):
+        raise InvalidInputError(
+            f"rig cannot be {rig!r}: use the id of a rig (small letters, digits, - and _), or nothing."
         )
     return checked
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from backend.contracts.entities import Wire
+from backend.contracts.wire import Wire
 
 Transition = Literal["instant", "smooth", "ease-in-out"]
 """How a face becomes the next one: at once; evenly; slow at both ends."""
@@ -128,9 +128,11 @@ class AvatarShown(Wire):
         until: When it ends; None = until changed.
         motion: What plays; None = the rig's own idling.
         waiting: Motions in the queue, next first.
+        rig: Id of the rig that shows it.
     """
 
     character_id: str
+    rig: str = ""
     expression: str = "neutral"
     owner: str = ""
     priority: int = 0

@@ -9,7 +9,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from backend.contracts.avatar import MouthTime
+from backend.contracts.wire import Wire as Wire  # most know it from here
 
 STAGE = "stage"
 """Id of the conversation shared by the window, the microphone, chat platforms and autonomy."""
@@ -52,6 +55,7 @@ class Speech:
         voice: Name of the voice that spoke.
         phonemes: Times of its phonemes, empty when the engine gives none.
         cached: It was spoken before and came from disk.
+        mouth: Shapes of the mouth in the time of its sound, once they were worked out.
     """
 
     audio: Audio
@@ -59,6 +63,7 @@ class Speech:
     voice: str
     phonemes: tuple[PhonemeTime, ...] = ()
     cached: bool = False
+    mouth: tuple[MouthTime, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +100,6 @@ class Transcript:
     log_probability: float | None = None
     compression: float | None = None
     withheld: str = ""
-
-
-class Wire(BaseModel):
-    """Base of what travels: frozen, unknown fields refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class VoiceChoice(Wire):
@@ -177,6 +176,8 @@ class Character(Wire):
     voice: VoiceChoice = VoiceChoice()
     avatar_url: str = ""
     expressions: tuple[str, ...] = ()
+    rig: str = ""
+    """Id of the rig that shows it; empty = the one of its own id, else its expression pictures."""
     extensions: dict[str, object] = Field(default_factory=dict)
     """What a card brought along and Luma does not read; kept for export."""
     builtin: bool = False

@@ -268,7 +268,7 @@ def test_modules_do_what_they_say_and_stay_so_over_a_restart(tmp_path: Path) -> 
         character = api.get("/api/characters").json()[0]["id"]
         talk = {"conversation_id": "stage"}
         assert say(api, "I like plums", **talk)["audio"]
-        assert backend.avatar.current(character).expression == "joy"
+        assert backend.avatar.shown(character).expression == "joy"
 
         switch("speak", on=False)
         assert not say(api, "quiet", **talk)["audio"]
@@ -278,7 +278,7 @@ def test_modules_do_what_they_say_and_stay_so_over_a_restart(tmp_path: Path) -> 
         switch("avatar", on=False)
         backend.engines.llm = WritesText(["[sadness] Oh."])
         say(api, "no face", **talk)
-        assert backend.avatar.current(character).expression == "joy"
+        assert backend.avatar.shown(character).expression == "joy"
         switch("hear", on=False)
         wav = api.post("/api/stt", files={"file": ("a.wav", b"RIFF", "audio/wav")})
         assert wav.status_code >= 400

@@ -18,8 +18,7 @@ from fastapi import WebSocket
 from pydantic import ValidationError
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
-from backend.api.avatar import show_expression
-from backend.api.bodies import ExpressionBody
+from backend.api.avatar import transition_of
 from backend.api.client_door import Door, identify
 from backend.api.client_ws import histories, messages
 from backend.api.client_ws.backgrounds import backgrounds
@@ -60,14 +59,13 @@ NOT_UNDERSTOOD = {
 NOTHING_HEARD = "Nothing was heard: no words were understood."
 
 NOT_THERE_YET = {
-    "motion-command": "Motions",
     "text-generation-request": "Text on demand",
     "set-backend-mode": "Backend modes",
     "get-backend-mode": "Backend modes",
     "twitch-connect": "Twitch",
     "twitch-disconnect": "Twitch",
 }
-FOR_THE_TRUSTED = frozenset({"expression-command", *NOT_THERE_YET})
+FOR_THE_TRUSTED = frozenset({"expression-command", "motion-command", *NOT_THERE_YET})
 """What reaches further than the client's own conversation."""
 
 
@@ -559,26 +557,49 @@ class Client:
     # --- faces ---
 
     async def _express(self, said: messages.Expression) -> None:
-        character = await self._character()
-        body = ExpressionBody(
-            expression_id=said.expression_id,
-            character_id=character.id,
-            duration=said.duration,
+        transition = transition_of(said.transition)
+        shown = self._running.cues.express(
+            await self._character(),
+            said.expression_id,
+            owner="client",
+            duration_ms=said.duration,
+            priority=said.priority,
+            transition=transition,
+        )
+        result = {
+            "status": "success",
+            "expression_id": said.expression_id,
+            "duration": said.duration,
+            "priority": said.priority,
+            "transition": transition,
+            "shown": shown.expression,
+        }
+        self.tell({"type": "expression-ack", "expression_id": said.expression_id, "result": result})
+
+    async def _move(self, said: messages.PlayMotion) -> None:
+        if (said.motion is None) == (said.motion_group is None):
+            raise InvalidInputError(
+                "motion-command needs motion_group and motion_index, or motion (a name)."
+            )
+        shown = self._running.cues.perform(
+            await self._character(),
+            owner="client",
+            group=said.motion_group,
+            index=said.motion_index,
+            name=said.motion,
+            loop=said.loop,
             priority=said.priority,
         )
-        await show_expression(self._running, body)
-        self.tell(
-            {
-                "type": "expression-ack",
-                "expression_id": said.expression_id,
-                "result": {
-                    "status": "success",
-                    "expression_id": said.expression_id,
-                    "duration": said.duration,
-                    "priority": said.priority,
-                },
-            }
-        )
+        result = {
+            "status": "success",
+            "loop": said.loop,
+            "priority": said.priority,
+            "shown": shown.motion.name if shown.motion is not None else None,
+        }
+        asked = {"motion_group": said.motion_group, "motion_index": said.motion_index}
+        if said.motion is not None:
+            asked = {"motion": said.motion}
+        self.tell({"type": "motion-ack", **asked, "result": result})
 
 
 Client.OBEYED.update(
@@ -604,6 +625,7 @@ Client.OBEYED.update(
         "remove-client-from-group": Obeyed(messages.Remove, Client._remove),
         "request-group-info": Obeyed(messages.Nothing, Client._group_info),
         "expression-command": Obeyed(messages.Expression, Client._express),
+        "motion-command": Obeyed(messages.PlayMotion, Client._move),
     }
 )
 

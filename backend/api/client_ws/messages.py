@@ -18,6 +18,7 @@ from pydantic import (
     StringConstraints,
 )
 
+from backend.contracts.avatar import Transition
 from backend.contracts.entities import Character
 
 MOST_SAMPLES = 65_536
@@ -136,6 +137,21 @@ class Expression(Said):
         validation_alias=AliasChoices("expression_id", "expressionId")
     )
     duration: float = Field(0, ge=0, le=86_400_000)
+    priority: int = Field(0, ge=-1000, le=1000)
+    transition: Transition | Annotated[float, Field(ge=0, le=60_000)] = "smooth"
+
+
+class PlayMotion(Said):
+    """An animation, by its group and place in it, or by its name."""
+
+    motion_group: Annotated[str, StringConstraints(max_length=64)] | None = Field(
+        None, validation_alias=AliasChoices("motion_group", "motionGroup")
+    )
+    motion_index: int = Field(
+        0, ge=0, le=10_000, validation_alias=AliasChoices("motion_index", "motionIndex")
+    )
+    motion: Uid | None = Field(None, validation_alias=AliasChoices("motion", "motion_name"))
+    loop: bool = False
     priority: int = Field(0, ge=-1000, le=1000)
 
 
