@@ -55,6 +55,14 @@ LLM_PROVIDERS = (
     "openai_compatible",
     "echo",
 )
+EXTERNAL_PROVIDERS = {
+    "openai": "openai",
+    "anthropic": "anthropic",
+    "openrouter": "openrouter",
+    "custom": "openai_compatible",
+}
+"""Values of EXTERNAL_API_PROVIDER, and the language model each means."""
+AUTONOMOUS_TRIGGERS = ("idle",)
 TTS_ENGINES = ("piper", "openai_compatible", "embedded", "tone")
 STT_ENGINES = ("faster_whisper", "whisper", "openai_compatible", "sphinx", "script")
 MODULES = ("hear", "speak", "see", "memory", "avatar", "twitch", "autonomy")
@@ -84,10 +92,11 @@ def split_words(value: object) -> object:
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(split_words)]
 Secret = SecretStr | None
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
-AudioSink = Literal["speaker", "none"]
+AudioSink = Literal["speaker", "overlay", "none"]
 TrainingOnClose = Literal["keep", "stop"]
 ListeningMode = Literal["off", "push_to_talk", "open"]
 VadName = Literal["silero", "energy"]
+BackendMode = Literal["auto", "orphiq", "external-api", "autonomous"]
 EchoGuard = Literal["guard", "strict", "headphones"]
 
 
@@ -290,6 +299,52 @@ class Settings(BaseSettings):
     openai_compatible_key: Secret = setting(None, "Its key, when it wants one.", live=True)
     openai_compatible_model: str = setting("", "Its model; empty = the first it has.", live=True)
 
+    # Modes
+    backend_mode: BackendMode = setting(
+        "auto",
+        "Who answers: a compatible server, a provider, or nobody else; auto = the provider when one is set up.",
+        live=True,
+    )
+    external_api_provider: str = setting(
+        "",
+        "Provider of the mode external-api; empty = LLM_PROVIDER decides.",
+        live=True,
+        choices=tuple(EXTERNAL_PROVIDERS),
+    )
+    external_api_key: Secret = setting(
+        None, "Its key; empty = the provider's own (OPENAI_API_KEY …).", live=True
+    )
+    external_api_endpoint: str = setting(
+        "",
+        "Its address; empty = the provider's own (OPENAI_BASE_URL …). Without a provider: a custom one.",
+        live=True,
+    )
+    external_api_model: str = setting("", "Its model; empty = the provider's own.", live=True)
+    autonomous_local_llm: bool = setting(
+        True,
+        "In the mode autonomous, let Ollama, llama.cpp or LM Studio on this machine answer when one is there.",
+        live=True,
+    )
+    autonomous_personality: str = setting(
+        "",
+        "How she is in the mode autonomous: traits (playful, sweet) or a built-in manner; empty = as the character is.",
+        live=True,
+        max_length=200,
+    )
+    autonomous_triggers: Words = setting(
+        ("idle",),
+        "What makes her speak unasked in the mode autonomous: idle = a client reports silence.",
+        live=True,
+        choices=AUTONOMOUS_TRIGGERS,
+    )
+    autonomous_cache_replies: int = setting(
+        256,
+        "Prompts whose replies by a language model are kept in the mode autonomous; 0 = none.",
+        live=True,
+        ge=0,
+        le=100_000,
+    )
+
     # Speaking
     tts_chain: Words = setting(
         ("piper", "embedded"),
@@ -329,7 +384,11 @@ class Settings(BaseSettings):
     )
     tts_openai_model: str = setting("tts-1", "Its model.", live=True)
     tts_openai_voice: str = setting("alloy", "Its voice.", live=True)
-    audio_sink: AudioSink = setting("speaker", "Where the stage is heard.", live=True)
+    audio_sink: AudioSink = setting(
+        "speaker",
+        "Where the stage is heard: this computer's loudspeaker, the overlay pages, or nowhere.",
+        live=True,
+    )
     output_device: str = setting("", "Name of the output device; empty = the system's.", live=True)
     output_volume: float = setting(1.0, "Volume of the stage, 0 to 1.", live=True, ge=0, le=1)
     output_muted: bool = setting(False, "Whether the stage is mute.", live=True)
@@ -534,14 +593,20 @@ class Settings(BaseSettings):
         """Provider, model and parameters of a role, each falling back to main's."""
         assert role in ROLES, role
         mine = "" if role == "main" else f"{role}_"
-        provider = getattr(self, f"llm_{mine}provider") or self.llm_provider
+        main = self.external_provider or self.llm_provider
+        provider = getattr(self, f"llm_{mine}provider") if mine else main
+        provider = provider or main
         decided_by = (
             f"LLM_{mine.upper()}PROVIDER"
-            if mine and provider != self.llm_provider
+            if mine and provider != main
+            else "EXTERNAL_API_PROVIDER"
+            if self.external_provider
             else "LLM_PROVIDER"
         )
-        model = getattr(self, f"llm_{mine}model")
-        if not model and provider == self.llm_provider:
+        model = getattr(self, f"llm_{mine}model") if mine else ""
+        if not model and provider == self.external_provider:
+            model = self.external_api_model
+        if not model and provider == main and not self.external_provider:
             model = self.llm_model
         if not model:
             model = getattr(self, f"{provider}_model", "")
@@ -555,6 +620,12 @@ class Settings(BaseSettings):
             max_tokens=self.llm_max_tokens if max_tokens is None else max_tokens,
             detail=f"{decided_by}={provider}" + (f", model {model}" if model else ""),
         )
+
+    @property
+    def external_provider(self) -> str:
+        """The language model that EXTERNAL_API_PROVIDER means; empty when it leaves that to LLM_PROVIDER."""
+        named = self.external_api_provider or ("custom" if self.external_api_endpoint else "")
+        return EXTERNAL_PROVIDERS[named] if named else ""
 
     def secrets(self) -> dict[str, str]:
         """Every key that is set, by field name, and the database's password; for the redactor."""
@@ -571,6 +642,7 @@ GROUPS = {
     "debug": "Logging",
     "llm_provider": "Thinking",
     "openrouter_api_key": "Providers",
+    "backend_mode": "Modes",
     "tts_chain": "Speaking",
     "stt_chain": "Hearing",
     "modules_on": "Modules",

@@ -9,13 +9,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
+from itertools import takewhile
 from typing import Any, Protocol, runtime_checkable
+from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
 from backend.contracts.entities import ServiceInfo, VoiceChoice
 from backend.contracts.errors import AppError, EngineUnavailableError
 from backend.contracts.events import AnyEvent, ErrorOccurred, TurnRetried
+from backend.contracts.modes import ModeName
 from backend.core.addresses import origin_of
 from backend.core.bus import EventBus
 from backend.core.context import checkup_notes, current_turn
@@ -30,12 +33,28 @@ from backend.engines.stt.base import STT
 from backend.engines.tts import VOICES
 from backend.engines.tts import options as tts_options
 from backend.engines.tts.base import TTS
-from config import Settings
+from backend.modes import ADAPTERS
+from backend.modes import options as mode_options
+from backend.modes.base import BackendAdapter, Body
+from config import Settings, is_loopback
 
 logger = logging.getLogger(__name__)
 
-ENGINE_SETTINGS = ("llm_", "tts_", "stt_", "piper_", "whisper_", "voice_", *llm_options.REMOTE)
+MIND_SETTINGS = ("llm_", "external_api_", *llm_options.REMOTE)
+"""Settings that begin like this are built into the language models."""
+
+ENGINE_SETTINGS = (*MIND_SETTINGS, "tts_", "stt_", "piper_", "whisper_", "voice_")
 """Settings that begin like this are built into the engines."""
+
+MODE_SETTINGS: dict[ModeName, tuple[str, ...]] = {
+    "autonomous": ("autonomous_", "llm_first_token_", "llm_token_", *llm_options.LOCAL),
+}
+"""Settings of a mode's adapter by how they begin; external-api reads the engines."""
+
+NO_PROVIDER = (
+    "No provider of language models is set up. Choose one in Settings (LLM_PROVIDER, or EXTERNAL_API_PROVIDER and"
+    " EXTERNAL_API_KEY)."
+)
 
 UNUSABLE = ("off", "failed")
 """States of an engine that answers nothing."""
@@ -101,11 +120,16 @@ class Engines:
         self._http = http
         self.settings = settings
         self.problems: dict[str, str] = {}
+        self.persona: LLM = LLMS.create("persona", llm_options.PersonaOptions())
+        """One for all, so that what people told it outlives a change of settings or of mode."""
         self.minds: list[str] = []
-        """Language models of the main role, in the order they are asked."""
+        """Language models of the main role, in the order they are asked; the persona last, as the mode after them."""
+        self.no_provider = ""
+        """Why no provider of language models answers, and what to do; empty = one does."""
         self.addresses: list[str] = []
         """Of providers, in the order they are asked; a connection to the first is opened ahead of the first turn."""
         self.llm: LLM = self._language_model("main")
+        """Of the mode external-api; the persona where no provider is set up."""
         self.voices: dict[str, TTS] = {}
         self.speech: TTS = self._speech()
         self.recognisers: dict[str, STT] = {}
@@ -123,6 +147,38 @@ class Engines:
     def role(self, role: str) -> LLM:
         """The language model of a role ("memory", "vision", "internet", "autonomy"); main's unless set apart."""
         return self._language_model(role)
+
+    def provider_in_words(self) -> str:
+        """Who is asked first of the providers ("openrouter, model x")."""
+        model = self.llm.model
+        return self.minds[0] + (f", model {model}" if model else "")
+
+    def adapter(self, mode: ModeName, body: Body) -> BackendAdapter:
+        """Who answers in a mode, as the settings want it now."""
+        settings = self.settings
+        options: object
+        if mode == "autonomous":
+            options = mode_options.AutonomousOptions(
+                persona=self.persona,
+                local=self._local_models() if settings.autonomous_local_llm else (),
+                body=body,
+                personality=settings.autonomous_personality,
+                cache_replies=settings.autonomous_cache_replies,
+                on_retry=self.tell_retry,
+            )
+        elif mode == "external-api":
+            options = mode_options.ExternalApiOptions(
+                llm=lambda: self.llm,
+                who=self.provider_in_words,
+                problem=lambda: self.no_provider,
+                setting=lambda: (
+                    "EXTERNAL_API_PROVIDER" if self.settings.external_provider else "LLM_PROVIDER"
+                ),
+                body=body,
+            )
+        else:
+            raise EngineUnavailableError(f"The mode {mode} has no options.")
+        return ADAPTERS.create(mode, options)
 
     async def close(self) -> None:
         """Wait until what was spoken is in the cache."""
@@ -193,7 +249,39 @@ class Engines:
                 url=url,
                 model=getattr(settings, f"{name}_model", ""),
             )
+        if name := settings.external_provider:
+            own = values[name]
+            endpoint = settings.external_api_endpoint
+            # A provider's own key is for its own host: any other server would learn it.
+            key = own.key if not endpoint or _is_same_host(endpoint, own.url) else ""
+            values[name] = llm_options.ProviderValues(
+                key=secret("external_api_key") or key,
+                url=endpoint or own.url,
+                model=settings.external_api_model or own.model,
+            )
         return values
+
+    def _local_models(self) -> list[LLM]:
+        """Language models on this machine, whether they run or not."""
+        values = self._provider_values()
+        found: list[LLM] = []
+        for name in llm_options.LOCAL:
+            if not is_loopback(urlsplit(values[name].url).hostname or ""):
+                continue  # on another machine it is a provider like any other
+            try:
+                found.append(LLMS.create(name, self._options_of(name, values[name])))
+            except AppError as error:
+                logger.debug("%s is no local model: %s", name, error.message)
+        return found
+
+    def _options_of(
+        self, name: str, value: llm_options.ProviderValues
+    ) -> llm_options.RemoteOptions:
+        limits = llm_options.Limits(
+            first_token_s=self.settings.llm_first_token_timeout_s,
+            between_s=self.settings.llm_token_timeout_s,
+        )
+        return llm_options.options_for(name, value, self._http, limits)
 
     def _language_model(self, role: str) -> LLM:
         settings = self.settings
@@ -204,27 +292,29 @@ class Engines:
             actual = llm_options.first_configured(values) if name == "auto" else name
             if actual not in names:
                 names.append(actual)
-        limits = llm_options.Limits(
-            first_token_s=settings.llm_first_token_timeout_s,
-            between_s=settings.llm_token_timeout_s,
-        )
         engines: list[LLM] = []
         if role == "main":
             self.minds = names
+            # Where the persona comes, the providers end: it is the next mode, which then says that it answers.
+            names = [*takewhile(lambda name: name != "persona", names)]
+            is_empty = not names
         for name in names:
             try:
-                engines.append(
-                    self._one_model(name, values, wanted.model if not engines else "", limits)
-                )
+                engines.append(self._one_model(name, values, wanted.model if not engines else ""))
             except AppError as error:
                 self.problems[f"llm/{name}"] = error.message
                 logger.warning("%s is left out: %s", name, error.message)
+        if role == "main":
+            self.no_provider = ""
+            if not engines:
+                self.no_provider = NO_PROVIDER if is_empty else self.problems[f"llm/{names[0]}"]
+                engines = [self.persona]
         return LLMS.create(
             "fallback",
             llm_options.FallbackOptions(
                 engines=engines,
                 retry=llm_options.RetryPolicy(retries=settings.llm_retries),
-                on_retry=self._tell_retry,
+                on_retry=self.tell_retry,
             ),
         )
 
@@ -233,22 +323,22 @@ class Engines:
         name: str,
         values: dict[str, llm_options.ProviderValues],
         model: str,
-        limits: llm_options.Limits,
     ) -> LLM:
         if name == "persona":
-            return LLMS.create(name, llm_options.PersonaOptions())
+            return self.persona
         if name == "echo":
             return LLMS.create(name, llm_options.EchoOptions())
         value = values[name]
         if model:
             value = llm_options.ProviderValues(key=value.key, url=value.url, model=model)
-        options = llm_options.options_for(name, value, self._http, limits)
+        options = self._options_of(name, value)
         self.addresses.append(options.base_url)
         return LLMS.create(name, options)
 
-    def _tell_retry(
+    def tell_retry(
         self, engine: str, next_engine: str, kind: str, reason: str, wait_s: float
     ) -> None:
+        """Say that one failed and who is asked next, as an event of the turn it happens in."""
         if (notes := checkup_notes.get()) is not None:
             notes.append(reason)
             return
@@ -420,6 +510,13 @@ class Engines:
         else:
             options = stt_options.ScriptOptions()
         return RECOGNISERS.create(name, options)
+
+
+def _is_same_host(one: str, other: str) -> bool:
+    try:
+        return origin_of(one) == origin_of(other)
+    except ValueError:
+        return False
 
 
 def _openai_key_for(url: str, settings: Settings) -> SecretStr | None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from backend.contracts.avatar import AvatarShown, Transition
-from backend.contracts.entities import Audio, Cue
+from backend.contracts.entities import Audio, Character, Cue
 from backend.contracts.modes import ModeHealth, ModeName
 from backend.engines.llm.base import Delta, Prompt
 
@@ -74,17 +74,36 @@ class MotionRequest:
 
 
 class Body(Protocol):
-    """The avatars of this program, as an adapter moves them."""
+    """The avatars of this program, as an adapter moves them; `avatar.cues.Cues` does it."""
 
-    def show_expression(self, character_id: str, request: ExpressionRequest) -> AvatarShown:
+    def express(
+        self,
+        character: Character,
+        wanted: int | str,
+        *,
+        owner: str,
+        duration_ms: float | None = None,
+        priority: int = 0,
+        transition: Transition = "smooth",
+    ) -> AvatarShown:
         """Show it, or raise an `AppError` that lists what there is."""
         ...
 
-    def play_motion(self, character_id: str, request: MotionRequest) -> AvatarShown:
+    def perform(
+        self,
+        character: Character,
+        *,
+        owner: str,
+        group: str | None = None,
+        index: int = 0,
+        name: str | None = None,
+        loop: bool = False,
+        priority: int = 0,
+    ) -> AvatarShown:
         """Play it, or raise an `AppError` that lists what there is."""
         ...
 
-    def shown(self, character_id: str) -> AvatarShown:
+    def shown(self, character: Character) -> AvatarShown:
         """What is shown now."""
         ...
 
@@ -94,11 +113,13 @@ class BackendAdapter(Protocol):
 
     name: ModeName
 
-    setting: str
-    """The setting that decides who answers ("LLM_PROVIDER"), for traces."""
-
     can_think_ahead: bool
     """Whether a reply may be begun and thrown away without a trace; False where a server would remember it."""
+
+    @property
+    def setting(self) -> str:
+        """The setting that decides who answers ("LLM_PROVIDER"), for traces."""
+        ...
 
     @property
     def who(self) -> str:
@@ -139,7 +160,7 @@ class BackendAdapter(Protocol):
         """
         ...
 
-    async def trigger_expression(self, character_id: str, request: ExpressionRequest) -> None:
+    async def trigger_expression(self, character: Character, request: ExpressionRequest) -> None:
         """Show a face.
 
         Raises:
@@ -147,7 +168,7 @@ class BackendAdapter(Protocol):
         """
         ...
 
-    async def trigger_motion(self, character_id: str, request: MotionRequest) -> None:
+    async def trigger_motion(self, character: Character, request: MotionRequest) -> None:
         """Make a motion.
 
         Raises:
@@ -155,7 +176,7 @@ class BackendAdapter(Protocol):
         """
         ...
 
-    async def get_character_state(self, character_id: str) -> AvatarShown:
+    async def get_character_state(self, character: Character) -> AvatarShown:
         """What the character shows now."""
         ...
 
@@ -183,11 +204,15 @@ class InHouse(ABC):
     """What the modes share whose character is drawn by this program: the avatar calls, and plain answers to the rest."""
 
     name: ModeName
-    setting = "BACKEND_MODE"
     can_think_ahead = True
 
     def __init__(self, body: Body) -> None:
         self._body = body
+
+    @property
+    def setting(self) -> str:
+        """See `BackendAdapter`."""
+        return "BACKEND_MODE"
 
     @property
     def who(self) -> str:
@@ -215,17 +240,32 @@ class InHouse(ABC):
         """Nothing to tell: the history that counts is ours."""
         return None
 
-    async def trigger_expression(self, character_id: str, request: ExpressionRequest) -> None:
+    async def trigger_expression(self, character: Character, request: ExpressionRequest) -> None:
         """See `BackendAdapter`."""
-        self._body.show_expression(character_id, request)
+        self._body.express(
+            character,
+            request.name,
+            owner=request.owner,
+            duration_ms=request.duration_ms,
+            priority=request.priority,
+            transition=request.transition,
+        )
 
-    async def trigger_motion(self, character_id: str, request: MotionRequest) -> None:
+    async def trigger_motion(self, character: Character, request: MotionRequest) -> None:
         """See `BackendAdapter`."""
-        self._body.play_motion(character_id, request)
+        self._body.perform(
+            character,
+            owner=request.owner,
+            group=request.group,
+            index=request.index,
+            name=request.name or None,
+            loop=request.loop,
+            priority=request.priority,
+        )
 
-    async def get_character_state(self, character_id: str) -> AvatarShown:
+    async def get_character_state(self, character: Character) -> AvatarShown:
         """See `BackendAdapter`."""
-        return self._body.shown(character_id)
+        return self._body.shown(character)
 
     async def health(self) -> ModeHealth:
         """See `BackendAdapter`."""

@@ -14,11 +14,15 @@ class ExternalApi(InHouse):
     """The chain of language models as a mode; the persona is not in it, but the next mode."""
 
     name: ModeName = "external-api"
-    setting = "LLM_PROVIDER"
 
     def __init__(self, options: ExternalApiOptions) -> None:
         super().__init__(options.body)
         self._options = options
+
+    @property
+    def setting(self) -> str:
+        """LLM_PROVIDER or EXTERNAL_API_PROVIDER."""
+        return self._options.setting()
 
     @property
     def who(self) -> str:

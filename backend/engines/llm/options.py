@@ -169,7 +169,10 @@ class _Preset:
         )
 
 
-_KEYLESS = frozenset({"ollama", "llamacpp", "lmstudio"})
+LOCAL = ("ollama", "llamacpp", "lmstudio")
+"""Servers that people run on their own machine."""
+
+_KEYLESS = frozenset(LOCAL)
 
 _PRESETS: Mapping[str, _Preset] = {
     "openrouter": _Preset(
