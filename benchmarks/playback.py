@@ -46,6 +46,7 @@ from backend.contracts.entities import STAGE, Audio, Speech, VoiceChoice
 from backend.core.bus import EventBus
 from backend.core.clock import monotonic_s
 from backend.engines.llm.base import Delta, Prompt
+from backend.modes.switch import alone
 from backend.outputs import speaker as speaker_module
 from backend.outputs.speaker import Speaker
 from backend.playback.player import Player
@@ -176,7 +177,7 @@ async def house(folder: Path) -> Any:
     player = Player(bus, speaker, lambda *_: None)
     player.duck_volume = DUCKED
     llm, voice = Writer(), Voice()
-    runner = TurnRunner(bus, lambda: llm, lambda: voice, sounds, player)
+    runner = TurnRunner(bus, alone(lambda: llm), lambda: voice, sounds, player)
     chat = Chat(bus=bus, database=database, characters=characters, runner=runner)
     await chat.start()
     try:
@@ -270,7 +271,7 @@ async def starving(one: House, recorder: Recorder, text: str) -> Starved:
 
 
 def _replace(one: House, llm: Writer) -> Writer:
-    one.chat._runner.llm = lambda: llm
+    one.chat._runner.mind = alone(lambda: llm)
     return llm
 
 

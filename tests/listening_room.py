@@ -20,6 +20,7 @@ from backend.listening.ear import Ear, Parts
 from backend.listening.endpointing import Rules
 from backend.listening.options import ListeningOptions
 from backend.listening.pace import Pace
+from backend.modes.switch import alone
 from backend.outputs.base import Sounding
 from backend.playback.player import Player
 from backend.playback.sounds import SoundStore
@@ -191,7 +192,7 @@ async def room_in(folder: Path, *texts: str | AppError) -> AsyncIterator[Room]:
     player = Player(bus, sink, lambda cue, turn_id, conversation_id: None)
     sounds = SoundStore(folder / "turns", max_bytes=10**9, max_age_days=1)
     llm, voice = WritesText(["I see."]), Beeps(seconds_per_char=0.5)
-    runner = TurnRunner(bus, lambda: llm, lambda: voice, sounds, player)
+    runner = TurnRunner(bus, alone(lambda: llm), lambda: voice, sounds, player)
     chat = Chat(bus=bus, database=database, characters=characters, runner=runner)
     await chat.start()
     host = EngineHost()

@@ -1,6 +1,6 @@
 """Thinking ahead: a reply that is begun while it is not sure yet that its message is complete.
 
-The language model writes and the first sentence is spoken into memory; nobody sees, hears or keeps any of it. When the
+The mind writes and the first sentence is spoken into memory; nobody sees, hears or keeps any of it. When the
 message turns out to be what was expected, the turn takes over what is there and what still comes; else all of it is
 thrown away. What it costs when thrown away are the tokens written until then.
 """
@@ -23,7 +23,8 @@ from backend.contracts.errors import AppError
 from backend.contracts.events import AnyEvent
 from backend.core.clock import monotonic_s
 from backend.core.context import TurnContext, current_turn
-from backend.engines.llm.base import LLM, Delta, Prompt
+from backend.engines.llm.base import Delta, Prompt
+from backend.modes.base import Mind, Part
 
 logger = logging.getLogger(__name__)
 
@@ -77,8 +78,8 @@ class Prepared:
         text: The message as it is known so far.
         author: Who says it.
         speak: Whether the first sentence is spoken ahead.
-        asked: What the language model is asked.
-        llm: The language model.
+        asked: What is asked.
+        mind: Who answers.
         voice: What speaks; None when nothing does.
         publish: Told afterwards, when it was taken, what happened on the way (a provider that failed).
     """
@@ -91,7 +92,7 @@ class Prepared:
         speak: bool,
         conversation_id: str,
         asked: Prompt,
-        llm: LLM,
+        mind: Mind,
         voice: Voice | None,
         choice: VoiceChoice,
         publish: Callable[[AnyEvent], object],
@@ -103,11 +104,11 @@ class Prepared:
         self.speak = speak
         self.conversation_id = conversation_id
         self.asked = asked
-        self.llm = llm
+        self.mind = mind
         self._voice = voice
         self._choice = choice
         self._publish = publish
-        self._deltas: list[Delta] = []
+        self._parts: list[Part] = []
         self._grown = asyncio.Event()
         self._taken = asyncio.Event()
         self._error: AppError | None = None
@@ -154,16 +155,16 @@ class Prepared:
             running.add(self._made.task)
         await asyncio.wait(running)
 
-    async def stream(self) -> AsyncGenerator[Delta, None]:
+    async def stream(self) -> AsyncGenerator[Part, None]:
         """What was written, then what still comes.
 
         Raises:
-            ProviderError, EngineUnavailableError: As the language model's own stream.
+            ProviderError, EngineUnavailableError: As the mind's own reply.
         """
         given = 0
         while True:
-            while given < len(self._deltas):
-                yield self._deltas[given]
+            while given < len(self._parts):
+                yield self._parts[given]
                 given += 1
             if self._has_ended:
                 break
@@ -208,15 +209,17 @@ class Prepared:
         reader = ReplyReader()
         written = 0
         try:
-            async with aclosing(self.llm.stream(self.asked)) as deltas:
-                async for delta in deltas:
-                    if delta.text and self._times.first_token_s is None:
-                        self._times.first_token_s = monotonic_s()
-                    self._deltas.append(delta)
+            async with aclosing(self.mind.respond(self.asked)) as parts:
+                async for part in parts:
+                    self._parts.append(part)
                     self._grown.set()
-                    if delta.text and self._times.first_sentence_s is None:
-                        self._say_first(reader.feed(delta.text))
-                    written += len(delta.text)
+                    if not isinstance(part, Delta) or not part.text:
+                        continue
+                    if self._times.first_token_s is None:
+                        self._times.first_token_s = monotonic_s()
+                    if self._times.first_sentence_s is None:
+                        self._say_first(reader.feed(part.text))
+                    written += len(part.text)
                     if written > AHEAD_CHARS:
                         await self._taken.wait()
             if self._times.first_sentence_s is None:

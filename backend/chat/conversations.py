@@ -131,6 +131,7 @@ class Chat:
         runner: TurnRunner,
         default_character: str = "",
         user_name: Callable[[], str] = lambda: "you",
+        on_deleted: Callable[[str], None] = lambda conversation_id: None,
     ) -> None:
         self._bus = bus
         self._database = database
@@ -138,6 +139,7 @@ class Chat:
         self._runner = runner
         self._default_character = default_character
         self._user_name = user_name
+        self._on_deleted = on_deleted
         self._lanes: OrderedDict[str, _Lane] = OrderedDict()
         self._opening: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._unstored: OrderedDict[str, Turn] = OrderedDict()
@@ -380,6 +382,10 @@ class Chat:
         lane = self._lanes.get(conversation_id)
         return lane is not None and lane.current is not None
 
+    def busy(self) -> list[str]:
+        """Conversations in which a turn runs."""
+        return [where for where, lane in self._lanes.items() if lane.current is not None]
+
     def is_busy_anywhere(self) -> bool:
         """Whether a turn runs in any conversation."""
         return any(lane.current is not None for lane in self._lanes.values())
@@ -470,6 +476,7 @@ class Chat:
             finally:
                 self._lanes.pop(conversation_id, None)
             self._forget_unstored(conversation_id)
+            self._on_deleted(conversation_id)
         self._bus.publish(ConversationChanged(conversation_id=conversation_id, change="deleted"))
 
     async def rename(self, conversation_id: str, title: str) -> Conversation:
@@ -628,8 +635,10 @@ class Chat:
         """Remember, store, and tell; in this order."""
         conversation = lane.conversation
         reply = answer.reply
-        if answer.outcome == "interrupted" and lane.heard is not None:
-            reply = lane.heard
+        if answer.outcome == "interrupted":
+            if lane.heard is not None:
+                reply = lane.heard
+            await answer.tell_heard(reply)
         if not answer.trace.spans:
             answer.trace.mark("queue", "wait", "interrupted before it began")
         if reply or answer.outcome != "failed":

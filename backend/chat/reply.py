@@ -33,3 +33,16 @@ class ReplyReader:
             return [*self._splitter.feed(part)]
         # What was complete before the tag does not show its feeling.
         return [*self._splitter.pause(), part]
+
+
+def cleaned(text: str) -> tuple[str, list[Cue]]:
+    """A sentence as it may be shown, and the cues that were in it."""
+    tags = TagReader()
+    words: list[str] = []
+    cues: list[Cue] = []
+    for part in (*tags.feed(text), *tags.finish()):
+        if isinstance(part, Cue):
+            cues.append(part)
+        else:
+            words.append(part)
+    return "".join(words).strip(), cues

@@ -13,11 +13,13 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from backend.avatar.mouths import MouthOf, told
 from backend.chat import prompt
 from backend.chat.ahead import Prepared
-from backend.chat.reply import ReplyReader
+from backend.chat.reply import ReplyReader, cleaned
 from backend.chat.sentences import speakable
 from backend.chat.trace import Trace
+from backend.contracts.avatar import MouthTime
 from backend.contracts.entities import (
     Audio,
     Character,
@@ -40,7 +42,8 @@ from backend.contracts.events import (
 )
 from backend.core.bus import EventBus
 from backend.core.clock import monotonic_s
-from backend.engines.llm.base import LLM, Prompt
+from backend.engines.llm.base import Prompt
+from backend.modes.base import Mind, SpokenPart
 from backend.playback.player import Performance, Player, SpokenPiece, join
 from backend.playback.sounds import SoundStore
 
@@ -48,6 +51,9 @@ logger = logging.getLogger(__name__)
 
 NEUTRAL = "neutral"
 """The face at rest, which every character has."""
+
+BROUGHT = "server"
+"""Name of the engine in what is told of a sentence that came with its sound; its voice says whose that is."""
 
 SENTENCES_AHEAD = 64
 """Sentences that may wait for their voice: text goes on to the screen while the voice is behind."""
@@ -158,6 +164,14 @@ class Answer:
     emotion: str = ""
     error: str = ""
     first_audio_ms: float | None = None
+    mind: Mind | None = None
+    asked: Prompt | None = None
+    """Who answers, and what was asked: for whoever tells them afterwards what was heard."""
+
+    async def tell_heard(self, heard: str) -> None:
+        """Tell whoever answered that the reply was cut short, and what was heard of it."""
+        if self.mind is not None and self.asked is not None:
+            await self.mind.interrupted(self.asked, heard)
 
     @property
     def reply(self) -> str:
@@ -177,11 +191,22 @@ class SpeechEngine(Protocol):
         ...
 
 
+async def _mouth_as_told(
+    audio: Audio, phonemes: tuple[PhonemeTime, ...] = ()
+) -> tuple[MouthTime, ...]:
+    """From phonemes alone, for a backend without an engine host."""
+    return told(audio, phonemes) if phonemes else ()
+
+
 @dataclass(slots=True)
 class _Sentence:
     n: int
     text: str
     cues: tuple[Cue, ...]
+    audio: Audio | None = None
+    """Its sound, when it came with one."""
+    by: str = ""
+    """Whose sound that is."""
 
 
 @dataclass(slots=True)
@@ -190,19 +215,21 @@ class TurnRunner:
 
     Args:
         bus: Where events go.
-        llm: Who writes, asked for every turn so that a changed setting takes effect.
+        mind: Who answers in a conversation; asked for every turn, so that a changed mode or setting takes effect.
         speech: Who speaks; None when the module "speak" is off.
         sounds: Where sounds are kept.
         player: The stage's sink.
+        mouth_of: Works out the mouth of a sound that did not bring one.
         remembers: Whether the module "memory" is on; off, every message is answered as if it were the first.
         budget_tokens, reply_tokens, temperature: See the settings CONTEXT_TOKENS, LLM_MAX_TOKENS, LLM_TEMPERATURE.
     """
 
     bus: EventBus
-    llm: Callable[[], LLM]
+    mind: Callable[[str], Mind]
     speech: Callable[[], SpeechEngine | None]
     sounds: SoundStore
     player: Player
+    mouth_of: MouthOf = _mouth_as_told
     remembers: Callable[[], bool] = lambda: True
     budget_tokens: int = 4096
     reply_tokens: int = 512
@@ -214,14 +241,14 @@ class TurnRunner:
         Raises:
             asyncio.CancelledError: Interrupted; sound has stopped and ``answer`` is complete.
         """
-        llm = self.llm()
+        mind = answer.mind = self.mind(request.conversation_id)
         for one in request.lead:
             self._mark(request, answer, one.name, one.stage, one.detail, at_s=one.end_s)
         self._mark(request, answer, "queue", "wait", "one turn at a time per conversation")
         prepared = request.prepared
         if prepared is not None and not (
             prepared.is_usable
-            and prepared.llm is llm
+            and prepared.mind.is_like(mind)
             and prepared.asked
             == self._asked(
                 request.character,
@@ -236,11 +263,13 @@ class TurnRunner:
             prepared = None
         if prepared is not None:
             prepared.take()
+            mind = answer.mind = prepared.mind
             asked = prepared.asked
         else:
             asked = self._asked(
                 request.character, history, request.text, request.author, request.conversation_id
             )
+        answer.asked = asked
         self._mark(
             request,
             answer,
@@ -252,12 +281,13 @@ class TurnRunner:
         sentences: asyncio.Queue[_Sentence | None] = asyncio.Queue(maxsize=SENTENCES_AHEAD)
         try:
             async with asyncio.TaskGroup() as both:
-                both.create_task(self._write(request, answer, llm, asked, sentences, prepared))
+                both.create_task(self._write(request, answer, mind, asked, sentences, prepared))
                 both.create_task(self._speak(request, answer, sentences, show, prepared))
             if show is not None:
                 await show.performer.finish(show.performance)
                 answer.heard = show.performance.heard_text
             answer.outcome = "failed" if answer.error else "done"
+            await mind.played(asked)
         except asyncio.CancelledError:
             answer.outcome = "interrupted"
             if show is not None:
@@ -282,15 +312,21 @@ class TurnRunner:
         history: list[prompt.Exchange],
         conversation_id: str,
         speak: bool,
-    ) -> Prepared:
-        """Begin a reply that nobody sees until a request brings it back in `Request.prepared`."""
+    ) -> Prepared | None:
+        """Begin a reply that nobody sees until a request brings it back in `Request.prepared`.
+
+        None where whoever answers would remember what was only thought.
+        """
+        mind = self.mind(conversation_id)
+        if not mind.can_think_ahead:
+            return None
         return Prepared(
             text=text,
             author=author,
             speak=speak,
             conversation_id=conversation_id,
             asked=self._asked(character, history, text, author, conversation_id),
-            llm=self.llm(),
+            mind=mind,
             voice=self.speech() if speak else None,
             choice=character.voice,
             publish=self.bus.publish,
@@ -329,7 +365,7 @@ class TurnRunner:
         self,
         request: Request,
         answer: Answer,
-        llm: LLM,
+        mind: Mind,
         asked: Prompt,
         out: asyncio.Queue[_Sentence | None],
         prepared: Prepared | None,
@@ -339,17 +375,21 @@ class TurnRunner:
         cues: list[Cue] = []
         count = 0
         length = 0
-        who = _who(llm)
+        by = ""
 
         async def take(found: list[str | Cue]) -> None:
-            nonlocal count, cues
             for text in found:
                 if isinstance(text, Cue):
                     note(text)
-                    continue
-                count += 1
-                if count == 1:
-                    self._mark_llm(request, answer, "first_sentence", who, prepared)
+                else:
+                    await give(text)
+
+        async def give(text: str, audio: Audio | None = None) -> None:
+            nonlocal count, cues
+            count += 1
+            if count == 1:
+                self._mark_llm(request, answer, "first_sentence", mind.words(by), prepared)
+            if text:
                 answer.written.append(text)
                 self.bus.publish(
                     ChatSentence(
@@ -361,8 +401,35 @@ class TurnRunner:
                         character_id=request.character.id,
                     )
                 )
-                await out.put(_Sentence(count, text, tuple(cues)))
-                cues = []
+            await out.put(_Sentence(count, text, tuple(cues), audio, by))
+            cues = []
+
+        async def take_spoken(part: SpokenPart) -> None:
+            """A sentence with its sound, whole as it came; what was written before it is complete."""
+            nonlocal reader
+            await take(reader.finish())
+            reader = ReplyReader()
+            for cue in part.cues:
+                note(cue)
+            text, found = cleaned(part.text)
+            for cue in found:
+                note(cue)
+            if text or part.audio is not None:
+                await give(text, part.audio)
+
+        def took(text: str) -> None:
+            nonlocal length
+            if not length:
+                self._mark_llm(request, answer, "llm_first_token", mind.words(by), prepared)
+            length += max(1, len(text))
+            if text:
+                self.bus.publish(
+                    ChatDelta(
+                        text=text,
+                        turn_id=request.turn_id,
+                        conversation_id=request.conversation_id,
+                    )
+                )
 
         def note(part: Cue) -> None:
             if part.kind == "motion":
@@ -372,24 +439,19 @@ class TurnRunner:
                 answer.emotion = expression
 
         try:
-            stream = llm.stream(asked) if prepared is None else prepared.stream()
-            async with aclosing(stream) as deltas:
-                async for delta in deltas:
-                    who = delta.by or who
-                    piece = delta.text
-                    if not piece:
+            stream = mind.respond(asked) if prepared is None else prepared.stream()
+            async with aclosing(stream) as parts:
+                async for part in parts:
+                    if isinstance(part, Cue):
+                        note(part)
                         continue
-                    if not length:
-                        self._mark_llm(request, answer, "llm_first_token", who, prepared)
-                    length += len(piece)
-                    self.bus.publish(
-                        ChatDelta(
-                            text=piece,
-                            turn_id=request.turn_id,
-                            conversation_id=request.conversation_id,
-                        )
-                    )
-                    await take(reader.feed(piece))
+                    by = part.by or by
+                    if isinstance(part, SpokenPart):
+                        took(part.text)
+                        await take_spoken(part)
+                    elif part.text:
+                        took(part.text)
+                        await take(reader.feed(part.text))
                     if length > LONGEST_REPLY_CHARS:
                         logger.warning(
                             "turn %s: reply cut at %d characters", request.turn_id, length
@@ -399,7 +461,7 @@ class TurnRunner:
             self._fail(request, answer, error)
         await take(reader.finish())
         if not count and not answer.error:
-            self._fail(request, answer, _nothing_written(llm))
+            self._fail(request, answer, _nothing_written(mind))
         if cues and (request.on_stage or request.audience is not None):
             await out.put(_Sentence(count + 1, "", tuple(cues)))
         await out.put(None)
@@ -418,11 +480,14 @@ class TurnRunner:
             words = speakable(sentence.text)
             audio: Audio | None = None
             phonemes: tuple[PhonemeTime, ...] = ()
+            mouth: tuple[MouthTime, ...] = ()
             url = ""
-            if speech is not None and words:
+            if speech is not None and (words or sentence.audio is not None):
                 started_s = monotonic_s()
                 ahead = None
-                if prepared is not None and not answer.spoken:
+                if sentence.audio is not None:
+                    ahead = Speech(sentence.audio, BROUGHT, sentence.by), 0.0
+                elif prepared is not None and not answer.spoken:
                     ahead = await prepared.speech(words, speech)
                 if ahead is not None:
                     made, elapsed_s = ahead
@@ -431,6 +496,8 @@ class TurnRunner:
                     elapsed_s = monotonic_s() - started_s
                 if made.engine != "silence":
                     audio, phonemes = made.audio, made.phonemes
+                    # What came with its own sound has not gone through the voice, which knows its mouth.
+                    mouth = made.mouth or await self.mouth_of(audio, phonemes)
                     url = self.sounds.put(request.turn_id, sentence.n, audio)
                     self._heard_first(request, answer, made, prepared)
                     self.bus.publish(
@@ -443,6 +510,7 @@ class TurnRunner:
                             voice=made.voice,
                             elapsed_ms=round(elapsed_s * 1000, 1),
                             cached=made.cached,
+                            mouth=mouth,
                             turn_id=request.turn_id,
                             conversation_id=request.conversation_id,
                         )
@@ -463,7 +531,9 @@ class TurnRunner:
             if show is not None:
                 await show.performer.enqueue(
                     show.performance,
-                    SpokenPiece(sentence.n, sentence.text, audio, url, sentence.cues, phonemes),
+                    SpokenPiece(
+                        sentence.n, sentence.text, audio, url, sentence.cues, phonemes, mouth
+                    ),
                 )
 
     def _heard_first(
@@ -471,13 +541,15 @@ class TurnRunner:
     ) -> None:
         if answer.first_audio_ms is None:
             who = f"TTS_CHAIN: {made.engine}, voice {made.voice}"
+            if made.engine == BROUGHT:
+                who = f"voice: {made.voice}"
             self._mark(request, answer, "tts", "tts", who + _hidden(prepared, "tts"))
             answer.first_audio_ms = answer.trace.total_ms
 
     def _mark_llm(
-        self, request: Request, answer: Answer, name: str, who: str, prepared: Prepared | None
+        self, request: Request, answer: Answer, name: str, words: str, prepared: Prepared | None
     ) -> None:
-        self._mark(request, answer, name, "llm", f"LLM_PROVIDER: {who}{_hidden(prepared, name)}")
+        self._mark(request, answer, name, "llm", words + _hidden(prepared, name))
 
     def _mark(
         self,
@@ -531,19 +603,15 @@ def _known(name: str, character: Character) -> str | None:
     return None
 
 
-def _who(llm: LLM) -> str:
-    return llm.name + (f", model {llm.model}" if llm.model else "")
-
-
 def _hidden(prepared: Prepared | None, name: str) -> str:
     """How much of it was done during the waits before, as a span says it."""
     hidden_ms = prepared.hidden_ms(name) if prepared is not None else 0.0
     return f"; {hidden_ms:.0f} ms more hidden by THINK_AHEAD" if hidden_ms >= 1 else ""
 
 
-def _nothing_written(llm: LLM) -> ProviderError:
+def _nothing_written(mind: Mind) -> ProviderError:
     return ProviderError(
-        f"{llm.name} sent an empty reply. Try again, or choose another model in Settings (LLM_MODEL).",
+        f"{mind.who} sent an empty reply. Try again, or choose another model in Settings (LLM_MODEL).",
         kind="malformed",
-        provider=llm.name,
+        provider=mind.who.partition(",")[0],
     )

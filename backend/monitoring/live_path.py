@@ -35,7 +35,7 @@ class Values:
     """Settings as they are now.
 
     Attributes:
-        minds: Language models in the order they are asked.
+        mind: Engine that is meant to answer on stage.
         problems: Engines left out at the start ("llm/openai"), and why.
         vad: Voice detector chosen.
         vad_threshold: Probability from which sound is speech.
@@ -48,7 +48,7 @@ class Values:
         notices: What was said about settings and database at the start.
     """
 
-    minds: tuple[str, ...]
+    mind: str
     problems: Mapping[str, str]
     vad: str
     vad_threshold: float
@@ -166,7 +166,7 @@ class Checkup:
             return await live_checks.recogniser(parts.stt())
 
         async def llm() -> Outcome:
-            wanted = values.minds[0]
+            wanted = values.mind
             problem = values.problems.get(f"llm/{wanted}", "")
             return await live_checks.mind(parts.llm(), wanted, problem, await parts.character())
 

@@ -21,6 +21,7 @@ from backend.core.bus import EventBus
 from backend.core.clock import monotonic_s
 from backend.core.context import current_turn
 from backend.engines.llm.base import Delta, Prompt
+from backend.modes.switch import Alone, alone
 from backend.playback.player import Player
 from backend.playback.sounds import SoundStore
 from backend.storage.database import Database
@@ -116,7 +117,7 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
     await sink.advance(1000)
     llm, voice = Writer(), Voice()
     player = Player(bus, sink, lambda *_: None)
-    runner = TurnRunner(bus, lambda: llm, lambda: voice, sounds, player)
+    runner = TurnRunner(bus, alone(lambda: llm), lambda: voice, sounds, player)
     chat = Chat(bus=bus, database=database, characters=characters, runner=runner)
     await chat.start()
     yield House(bus, chat, characters, runner, llm, voice, sink)
@@ -277,7 +278,7 @@ async def test_it_ends_by_itself_when_nobody_takes_it(house: House) -> None:
         speak=True,
         conversation_id=STAGE,
         asked=asked,
-        llm=house.llm,
+        mind=Alone(house.llm),
         voice=house.voice,
         choice=VoiceChoice(),
         publish=house.bus.publish,
@@ -334,7 +335,7 @@ async def test_what_happened_on_the_way_is_told_when_it_is_taken(house: House) -
             yield Delta("Fine.")
 
     writer = Stumbles()
-    house.runner.llm = lambda: writer
+    house.runner.mind = alone(lambda: writer)
     async with Watch(house.bus) as seen:
         prepared = await house.prepare()
         await house.first_spoken()
@@ -350,10 +351,17 @@ async def test_what_happened_on_the_way_is_told_when_it_is_taken(house: House) -
 async def test_a_reply_without_end_is_written_ahead_only_so_far(house: House) -> None:
     house.llm.pieces = ["word " * 20] * 500
     prepared = await house.prepare()
-    await until(lambda: sum(len(d.text) for d in prepared._deltas) > module.AHEAD_CHARS)
+    await until(
+        lambda: (
+            sum(len(d.text) for d in prepared._parts if isinstance(d, Delta)) > module.AHEAD_CHARS
+        )
+    )
     for _ in range(50):
         await asyncio.sleep(0)
-    assert sum(len(d.text) for d in prepared._deltas) <= module.AHEAD_CHARS + 100
+    assert (
+        sum(len(d.text) for d in prepared._parts if isinstance(d, Delta))
+        <= module.AHEAD_CHARS + 100
+    )
 
 
 async def test_an_interruption_ends_what_was_taken(house: House) -> None:

@@ -13,6 +13,7 @@ from backend.chat.conversations import Chat
 from backend.chat.turn import Request, TurnRunner
 from backend.contracts.entities import STAGE
 from backend.core.bus import EventBus
+from backend.modes.switch import alone
 from backend.outputs.none import NoSound
 from backend.playback.player import Performance, Player, SpokenPiece
 from backend.playback.sounds import SoundStore
@@ -65,7 +66,7 @@ async def chat(tmp_path: Path) -> AsyncIterator[Chat]:
     sounds = SoundStore(tmp_path / "turns", max_bytes=10**9, max_age_days=1)
     player = Player(bus, NoSound(), lambda cue, turn_id, conversation_id: None)
     runner = TurnRunner(
-        bus, lambda: WritesText(["One. ", "Two. "]), lambda: Beeps(), sounds, player
+        bus, alone(lambda: WritesText(["One. ", "Two. "])), lambda: Beeps(), sounds, player
     )
     chat = Chat(bus=bus, database=database, characters=characters, runner=runner)
     await chat.start()

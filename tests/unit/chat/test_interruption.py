@@ -12,6 +12,7 @@ from backend.chat.turn import TurnRunner
 from backend.contracts.entities import STAGE, Audio, Speech, VoiceChoice
 from backend.core.bus import EventBus
 from backend.engines.llm.base import Delta, Prompt
+from backend.modes.switch import alone
 from backend.outputs.base import Progress
 from backend.outputs.none import NoSound
 from backend.playback.player import Player
@@ -93,7 +94,7 @@ async def test_the_sound_fades_before_the_provider_has_closed_and_no_voice_works
     llm, voice, sink = Lingers(), Speaks(), Sounds()
     player = Player(bus, sink, lambda *_: None)
     sounds = SoundStore(tmp_path / "turns", max_bytes=10**9, max_age_days=1)
-    runner = TurnRunner(bus, lambda: llm, lambda: voice, sounds, player)
+    runner = TurnRunner(bus, alone(lambda: llm), lambda: voice, sounds, player)
     chat = Chat(bus=bus, database=database, characters=characters, runner=runner)
     await chat.start()
     async with Watch(bus) as seen:

@@ -15,6 +15,7 @@ from backend.contracts.entities import Audio, Speech, VoiceChoice
 from backend.contracts.errors import ProviderError
 from backend.core.bus import EventBus
 from backend.core.clock import monotonic_s
+from backend.modes.switch import alone
 from backend.outputs.none import NoSound
 from backend.playback.player import Player, heard_words, join
 from backend.playback.sounds import SoundStore
@@ -37,7 +38,7 @@ class Stage:
         )
         self.sounds = SoundStore(tmp_path, max_bytes=10**9, max_age_days=1)
         self.runner = TurnRunner(
-            self.bus, lambda: self.llm, lambda: self.voice, self.sounds, self.player
+            self.bus, alone(lambda: self.llm), lambda: self.voice, self.sounds, self.player
         )
         self.answer = Answer(Trace(monotonic_s()))
 

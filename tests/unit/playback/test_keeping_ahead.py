@@ -18,6 +18,7 @@ from backend.contracts.entities import STAGE, Audio, Speech, VoiceChoice
 from backend.core.bus import EventBus
 from backend.core.clock import monotonic_s
 from backend.engines.llm.base import Delta, Prompt
+from backend.modes.switch import alone
 from backend.outputs.base import Progress
 from backend.outputs.none import NoSound
 from backend.playback.player import Player
@@ -130,7 +131,7 @@ def heard(folder: Path, text: str, factor: float) -> Ear:
         sounds = SoundStore(folder, max_bytes=1 << 30, max_age_days=1)
         player = Player(bus, ear, lambda *_: None)
         llm, voice = Writes(text), Slow(factor)
-        runner = TurnRunner(bus, lambda: llm, lambda: voice, sounds, player)
+        runner = TurnRunner(bus, alone(lambda: llm), lambda: voice, sounds, player)
         request = Request(
             turn_id="ab" * 16,
             conversation_id=STAGE,
