@@ -172,13 +172,15 @@ def peak_dbfs(sample: int) -> float:
     return _dbfs(float(sample) ** 2)
 
 
-def levels_dbfs(pcm: bytes, rate_hz: int, slice_s: float = 0.02) -> list[float]:
-    """The level of each slice, for meters: from 100 to 200 evenly spread samples of it."""
+def levels_dbfs(
+    pcm: bytes, rate_hz: int, slice_s: float = 0.02, most: int = _METER_SAMPLES
+) -> list[float]:
+    """The level of each slice, for meters: from about ``most`` evenly spread samples of it."""
     samples = _samples(pcm)
     step = max(1, round(rate_hz * slice_s))
     levels = []
     for start in range(0, len(samples), step):
-        piece = samples[start : start + step : max(1, step // _METER_SAMPLES)]
+        piece = samples[start : start + step : max(1, step // most)]
         levels.append(_dbfs(sum(map(mul, piece, piece)) / len(piece)))
     return levels
 

@@ -431,21 +431,6 @@ class SpeechReady(Event):
         return f"sentence {self.n}: {self.duration_s:.1f} s by {self.engine}/{self.voice} ({how})"
 
 
-class PlaybackUpcoming(LiveEvent):
-    """What will be spoken right after the sentence that sounds: time to fetch it, and to let it follow without a gap."""
-
-    type: Literal["playback.upcoming"] = "playback.upcoming"
-    source: str = "playback"
-    severity: Severity = "DEBUG"
-    n: int
-    url: str
-    duration_s: float
-    conversation_id: str
-
-    def sentence(self) -> str:
-        return f"sentence {self.n} follows"
-
-
 class PlaybackStarted(Event):
     """A sentence began to leave the sink, or is about to."""
 
@@ -1079,7 +1064,6 @@ AnyEvent = Annotated[
     | UtteranceTranscribed
     | UtteranceDropped
     | SpeechReady
-    | PlaybackUpcoming
     | PlaybackStarted
     | PlaybackPosition
     | PlaybackFinished

@@ -9,6 +9,7 @@ SINKS: Registry[Sink] = Registry(
     "sound output",
     {
         "none": "backend.outputs.none:NoSound",
+        "overlay": "backend.outputs.overlay:Overlay",
         "speaker": "backend.outputs.speaker:Speaker",
     },
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -12,7 +13,9 @@ KEPT_S = 12.0
 """What left a sink is known for so long: a busy computer hears its echo seconds later."""
 
 Progress = Callable[[float, float], None]
-"""Called in the backend's loop with the position (s) that has left the sink and the level (dBFS) there."""
+"""Called in the backend's loop with the position (s) that has left the sink and the level (dBFS) there.
+
+Negative, once and first: so long before the first sample sounds. Only from a sink that others play for, who need the time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,23 @@ class SpeakerOptions:
 
     convert: Callable[[Audio, int], Awaitable[Audio]] | None = None
     """Sound at another rate, for a device that plays no other."""
+
+
+@dataclass(frozen=True, slots=True)
+class OverlayOptions:
+    """What the sink of overlay pages is given.
+
+    Attributes:
+        listeners: How many pages that play sound are connected.
+        played_for: Told at the start of every sound how many that were.
+        now_s: Its clock, monotonic; None = the computer's.
+        wait: Waits for the event, no longer than the seconds; None = in real time.
+    """
+
+    listeners: Callable[[], int] = lambda: 0
+    played_for: Callable[[int], None] = lambda _count: None
+    now_s: Callable[[], float] | None = None
+    wait: Callable[[asyncio.Event, float], Awaitable[None]] | None = None
 
 
 class Sink(Protocol):

@@ -11,7 +11,7 @@ import contextlib
 import logging
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 
 from backend.contracts.avatar import MouthTime, WordTime
@@ -105,7 +105,7 @@ class Playing:
 
     Attributes:
         started: What was told when it began.
-        position_s: How far its sound has come.
+        position_s: How far its sound has come; negative while it is about to begin.
     """
 
     started: PlaybackStarted
@@ -119,10 +119,18 @@ class Player:
         bus: Where `playback.*` goes.
         sink: The output.
         on_cue: Called with cue, turn and conversation when the sentence with the cue starts to play.
+        mouth_of: Works out the mouth of what is played again; None = it keeps still.
     """
 
-    def __init__(self, bus: EventBus, sink: Sink, on_cue: Callable[[Cue, str, str], None]) -> None:
+    def __init__(
+        self,
+        bus: EventBus,
+        sink: Sink,
+        on_cue: Callable[[Cue, str, str], None],
+        mouth_of: Callable[[Audio], Awaitable[tuple[MouthTime, ...]]] | None = None,
+    ) -> None:
         self._bus = bus
+        self._mouth_of = mouth_of
         self.sink = sink
         self._on_cue = on_cue
         self._volume = 1.0
@@ -312,6 +320,8 @@ class Player:
 
     async def _feed_again(self, performance: Performance, pieces: list[SpokenPiece]) -> None:
         for piece in pieces:
+            if piece.audio is not None and not piece.mouth and self._mouth_of is not None:
+                piece.mouth = await self._mouth_of(piece.audio)
             await self.enqueue(performance, piece)
         await self.finish(performance)
 
@@ -387,14 +397,14 @@ class Player:
     async def _play(self, performance: Performance, piece: SpokenPiece, audio: Audio) -> None:
         """One sentence on the sink; what was heard of it is in ``performance.heard`` afterwards, whatever happens."""
         heard_s = told_s = 0.0
-        has_begun = False
+        has_begun = has_fired = False
 
-        def begin() -> None:
+        def begin(position: float) -> None:
             nonlocal has_begun
             has_begun = True
             performance.has_begun.set()
             if performance.first_sound_s is None:
-                performance.first_sound_s = monotonic_s()
+                performance.first_sound_s = monotonic_s() - position
             started = PlaybackStarted(
                 n=piece.n,
                 text=piece.text,
@@ -403,18 +413,28 @@ class Player:
                 sink=self.sink.name,
                 mouth=piece.mouth,
                 words=word_times(piece.text, audio.duration_s, piece.phonemes),
+                starts_in_s=round(-position, 3),
+                volume=round(self.heard_volume, 3),
                 turn_id=performance.turn_id,
                 conversation_id=performance.conversation_id,
             )
             self._started = started
-            self._position_s, self._position_at_s = 0.0, monotonic_s()
+            self._position_s, self._position_at_s = position, monotonic_s()
             self._bus.publish(started)
-            self._fire(performance, piece)
+
+        def fire() -> None:
+            nonlocal has_fired
+            if not has_fired:
+                has_fired = True
+                self._fire(performance, piece)
 
         def progress(position: float, level: float) -> None:
             nonlocal heard_s, told_s
             if not has_begun:
-                begin()
+                begin(position)
+            if position < 0:  # it is announced, nothing sounds yet
+                return
+            fire()
             heard_s = told_s = position
             self._position_s, self._position_at_s = position, monotonic_s()
             self._bus.publish(
@@ -437,7 +457,8 @@ class Player:
             # A sink that returns early for another reason (it was exchanged) has not interrupted anybody.
             is_cut = performance.is_stopping and heard_s < audio.duration_s
             if not has_begun and not is_cut:
-                begin()
+                begin(0.0)
+                fire()
             elif heard_s > told_s:
                 progress(heard_s, SILENT_DBFS)
             self._works_again()
@@ -445,8 +466,7 @@ class Player:
             is_cut = True
             raise
         except Exception as raised:
-            if not has_begun:
-                self._fire(performance, piece)
+            fire()
             if isinstance(raised, AppError):
                 self._failed(performance, raised)
             else:
