@@ -22,6 +22,7 @@ from backend.api import ROUTERS, errors, webui
 from backend.api.client_door import Door
 from backend.api.state import Services
 from backend.avatar.cues import Cues
+from backend.avatar.mouths import Mouths
 from backend.avatar.rigs import Rigs
 from backend.avatar.state import AvatarState
 from backend.chat.characters import Characters
@@ -72,7 +73,8 @@ from backend.monitoring.live_checks import Stage
 from backend.monitoring.live_path import Checkup, LiveParts, Values
 from backend.monitoring.system import SystemMonitor
 from backend.outputs import SINKS
-from backend.outputs.base import Sink, SpeakerOptions
+from backend.outputs.base import OverlayOptions, Sink, SpeakerOptions
+from backend.playback.listeners import Listeners
 from backend.playback.player import Player
 from backend.playback.sounds import SoundStore
 from backend.sources import SOUND_SOURCES
@@ -134,10 +136,13 @@ class Backend:
             max_bytes=settings.keep_audio_mb << 20,
             max_age_days=settings.keep_audio_days,
         )
+        self.mouths = Mouths(self.host)
+        self.listeners = Listeners(self.bus)
         self.player = Player(
             self.bus,
-            self._sink(_sink_name(settings)),
+            self._sink(settings.audio_sink),
             self._show_cue,
+            self.mouths.of,
         )
         self.speaking = Switch("speak", "Voice", self._voice_in_words)
         self.remembering = Switch("memory", "Memory", lambda: "remembers the conversation")
@@ -162,6 +167,7 @@ class Backend:
             speech=self._speech,
             sounds=self.sounds,
             player=self.player,
+            mouth_of=self.mouths.of,
             remembers=lambda: self.remembering.is_on,
             budget_tokens=settings.context_tokens,
             reply_tokens=settings.llm_max_tokens,
@@ -406,7 +412,7 @@ class Backend:
         self.player.set_volume(settings.output_volume, muted=settings.output_muted)
         if not settings.compatible_clients:
             self.clients.dismiss_untrusted()
-        wanted = _sink_name(settings)
+        wanted = settings.audio_sink
         if self.player.sink.name != wanted:
             self._keep(self._change_sink(wanted), "changing the sound output")
         if self.player.device != settings.output_device:
@@ -416,13 +422,18 @@ class Backend:
         old = self.player.sink
         self.player.sink = self._sink(name)
         self.player.set_volume()
+        self.listeners.forget()
         await self.player.set_device(self.player.device)
         await old.close()
         self.player.sink.warm()
 
     def _sink(self, name: str) -> Sink:
-        options = SpeakerOptions(convert=self._at_rate) if name == "speaker" else None
-        return SINKS.create(name, options)
+        if name == "speaker":
+            return SINKS.create(name, SpeakerOptions(convert=self._at_rate))
+        if name == "overlay":
+            listeners = self.listeners
+            return SINKS.create(name, OverlayOptions(lambda: listeners.count, listeners.played_for))
+        return SINKS.create(name, None)
 
     async def _at_rate(self, audio: Audio, rate_hz: int) -> Audio:
         """Sound at the rate a device insists on, made in the engine's process."""
@@ -456,7 +467,7 @@ class Backend:
     # --- callbacks ---
 
     def _speech(self) -> SpeechEngine | None:
-        return self.engines.speech if self.speaking.is_on else None
+        return self.mouths.voice(self.engines.speech) if self.speaking.is_on else None
 
     def _voice_in_words(self) -> str:
         return " → ".join(self.engines.voices) or "no engine"
@@ -608,10 +619,6 @@ class Backend:
         self.cues.fire(cue, turn_id, self.chat.active_character(conversation_id))
 
 
-def _sink_name(settings: Settings) -> str:
-    return "speaker" if settings.audio_sink == "speaker" else "none"
-
-
 def _listening_options(settings: Settings) -> ListeningOptions:
     return ListeningOptions(
         mode=settings.asr_mode,
@@ -697,6 +704,8 @@ def create_app(loaded: LoadedSettings, *, trainer: Sequence[str] = PROGRAM) -> F
             cues=backend.cues,
             engines=backend.engines,
             player=backend.player,
+            mouths=backend.mouths,
+            listeners=backend.listeners,
             sounds=backend.sounds,
             config=backend.config,
             modules=backend.modules,

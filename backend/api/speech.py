@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from typing import Annotated
@@ -10,7 +11,7 @@ from uuid import uuid4
 
 from fastapi import APIRouter, Depends, File, Form, Header, Path, Request, UploadFile
 from fastapi.responses import Response
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from backend.api.bodies import OutputBody, PlayBody, TtsBody, VolumeBody
 from backend.api.errors import FAILURES
@@ -18,6 +19,7 @@ from backend.api.ranges import ranged
 from backend.api.state import Services, services
 from backend.api.uploads import read_upload
 from backend.audio.wav import read_wav
+from backend.contracts.avatar import MouthTime
 from backend.contracts.entities import STAGE, Audio, TranscriptSegment, VoiceChoice, VoiceInfo
 from backend.contracts.errors import (
     ConflictError,
@@ -40,6 +42,9 @@ Running = Annotated[Services, Depends(services)]
 
 SOUND_FILE_BYTES = 200 * 1024 * 1024
 
+MOST_TOLD = 200
+"""Sentences of a turn whose mouths are looked up; those after them are read off their sound."""
+
 
 class PhonemePlace(BaseModel):
     """One phoneme (IPA) and where it lies in the sound."""
@@ -56,8 +61,10 @@ class Spoken(BaseModel):
     engine: str
     voice: str
     duration_s: float
-    visemes: list[PhonemePlace]
-    """What the mouth does and when; empty when the engine does not say."""
+    visemes: list[MouthTime]
+    """What the mouth does and when."""
+    phonemes: list[PhonemePlace]
+    """What is said and when; empty when the engine does not say."""
 
 
 class Heard(BaseModel):
@@ -122,14 +129,17 @@ async def text_to_speech(body: TtsBody, running: Running) -> Spoken:
         )
     sound_id = uuid4().hex
     url = running.sounds.put(sound_id, 1, speech.audio)
+    mouth = await running.mouths.of(speech.audio, speech.phonemes)
     if body.play:
-        running.player.play_again([SpokenPiece(1, body.text, speech.audio, url)], sound_id, STAGE)
+        piece = SpokenPiece(1, body.text, speech.audio, url, phonemes=speech.phonemes, mouth=mouth)
+        running.player.play_again([piece], sound_id, STAGE)
     return Spoken(
         url=url,
         engine=speech.engine,
         voice=speech.voice,
         duration_s=round(speech.audio.duration_s, 3),
-        visemes=[
+        visemes=list(mouth),
+        phonemes=[
             PhonemePlace(phoneme=one.phoneme, start_s=one.start_s, end_s=one.end_s)
             for one in speech.phonemes
         ],
@@ -236,12 +246,14 @@ async def play_turn(
     if found is None:
         raise NotFoundError(f"There is no turn {turn_id!r}, or it is not kept any more.")
     n = body.n if body else None
+    mouths = await _mouths_of(running, turn_id)
     pieces = [
         SpokenPiece(
             sentence.n,
             sentence.text,
             Audio(*read_wav(await running.sounds.get(turn_id, sentence.n))),
             sentence.url,
+            mouth=mouths.get(sentence.n, ()),
         )
         for sentence in found.sentences
         if sentence.url is not None and n in (None, sentence.n)
@@ -252,6 +264,17 @@ async def play_turn(
         )
     running.player.play_again(pieces, turn_id, found.conversation_id)
     return Playing(sentences=len(pieces))
+
+
+async def _mouths_of(running: Services, turn_id: str) -> dict[int, tuple[MouthTime, ...]]:
+    """The mouths of a turn's sentences as they were told; where none is kept the player reads the sound again."""
+    told = await running.events.search(Filter(types=("speech.ready",), turn_id=turn_id), MOST_TOLD)
+    found: dict[int, tuple[MouthTime, ...]] = {}
+    for event in told:
+        data = event["data"]
+        with contextlib.suppress(ValidationError):  # written by another version
+            found[data["n"]] = tuple(MouthTime.model_validate(one) for one in data.get("mouth", ()))
+    return found
 
 
 @router.post("/audio/stop")
@@ -333,5 +356,5 @@ def _output(running: Services) -> Output:
         device=player.device,
         volume=player.volume,
         muted=player.is_muted,
-        problem=player.problem,
+        problem=player.problem or running.listeners.problem,
     )

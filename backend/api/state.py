@@ -13,6 +13,7 @@ from backend.contracts.settings import SettingsAccess
 if TYPE_CHECKING:
     from backend.api.client_door import Door
     from backend.avatar.cues import Cues
+    from backend.avatar.mouths import Mouths
     from backend.avatar.rigs import Rigs
     from backend.avatar.state import AvatarState
     from backend.chat.characters import Characters
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from backend.modes.switch import Modes
     from backend.monitoring.live_path import Checkup
     from backend.monitoring.system import SystemMonitor
+    from backend.playback.listeners import Listeners
     from backend.playback.player import Player
     from backend.playback.sounds import SoundStore
     from backend.storage.database import Database
@@ -102,6 +104,9 @@ class Services:
     engines: EnginesInUse
     host: EngineHost
     player: Player
+    mouths: Mouths
+    listeners: Listeners
+    """Pages that play the stage's sound."""
     sounds: SoundStore
     config: SettingsAccess
     access: Access

@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Annotated, Any
@@ -71,6 +72,8 @@ class Hello(Wanted):
 
     since: int | None = Field(None, ge=0, le=2**53)
     epoch: str | None = Field(None, max_length=128)
+    plays: bool = False
+    """Whether the client plays the stage's sound when AUDIO_SINK is overlay."""
 
 
 @dataclass(slots=True)
@@ -182,7 +185,9 @@ class Client:
                 # Nothing is awaited between these lines: what is committed by now is read from the database, what
                 # comes later arrives by the subscription.
                 boundary = self._services.bus.committed_seq
-                await self._talk(hello, boundary, subscription)
+                listens = self._services.listeners.joined() if hello.plays else nullcontext()
+                with listens:
+                    await self._talk(hello, boundary, subscription)
         except* _Over as group:
             over = next(_leaves(group))
         finally:

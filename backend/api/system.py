@@ -87,6 +87,7 @@ async def status(request: Request, running: Running) -> Status:
             *engines,
             *await running.monitor.advice(),
             *([clients] if (clients := running.clients.health()).enabled else []),
+            *([pages] if (pages := running.listeners.health()).enabled else []),
         ],
         load=running.monitor.latest,
         notices=list(running.database.notices),
