@@ -40,6 +40,7 @@ export class Luma {
   #types;
   #severity;
   #resumes;
+  #plays;
   #token = pageToken();
   #listeners = []; // [pattern, function]
   #ready = [];
@@ -63,11 +64,13 @@ export class Luma {
    * @param {string[]|null} options.types  Types of events as globs; null = all.
    * @param {string} options.severity      The lowest that is sent.
    * @param {boolean} options.resume       Whether missed events are sent after a lost connection.
+   * @param {boolean} options.plays        Whether this page plays the stage's sound when AUDIO_SINK is overlay.
    */
-  constructor({ types = null, severity = "DEBUG", resume = false } = {}) {
+  constructor({ types = null, severity = "DEBUG", resume = false, plays = false } = {}) {
     this.#types = types;
     this.#severity = severity;
     this.#resumes = resume;
+    this.#plays = plays;
   }
 
   get state() {
@@ -137,7 +140,7 @@ export class Luma {
     this.#heardAt = performance.now();
     this.#beat = setInterval(() => this.#check(socket), 2000);
     socket.onopen = () => {
-      const hello = { types: this.#types, severity: this.#severity, batch: true };
+      const hello = { types: this.#types, severity: this.#severity, batch: true, plays: this.#plays };
       if (this.#resumes && this.#seq !== null) Object.assign(hello, { since: this.#seq, epoch: this.#epoch });
       socket.send(JSON.stringify({ hello }));
     };
