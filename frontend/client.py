@@ -158,6 +158,20 @@ class _Reading:
             yield data
 
 
+class Stream:
+    """An answer that comes piece by piece; `cancel` ends it at its source."""
+
+    def __init__(self, ended: Callable[[], object] = lambda: None) -> None:
+        self.is_cancelled = False
+        self._end = ended
+
+    def cancel(self) -> None:
+        """Take nothing more of it; what was on its way is not handed over either."""
+        if not self.is_cancelled:
+            self.is_cancelled = True
+            self._end()
+
+
 class BackendClient:
     """REST and events of one backend.
 
@@ -329,6 +343,40 @@ class BackendClient:
             await self._request("GET", path, then, failed, timeout_s, raw=True)
 
         self._enqueue(work)
+
+    def stream(
+        self,
+        path: str,
+        body: Any,
+        piece: Callable[[str, Any], None],
+        failed: Failed | None = None,
+        *,
+        timeout_s: float = TIMEOUT_S,
+    ) -> Stream:
+        """POST JSON and take the answer as server-sent events: ``piece(event, data)`` for each, in order.
+
+        Args:
+            path: Where to.
+            body: Sent as JSON.
+            piece: Called for each event until the stream is cancelled.
+            failed: Called when it could not begin or broke off.
+            timeout_s: Longest silence between two pieces.
+        """
+        ended: list[Callable[[], object]] = []
+        made = Stream(lambda: [end() for end in ended])
+
+        async def work() -> None:
+            task = asyncio.current_task()
+            loop = asyncio.get_running_loop()
+            if task is not None:
+                ended.append(lambda: loop.call_soon_threadsafe(task.cancel))
+            if made.is_cancelled:
+                return
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._stream(path, body, piece, failed, timeout_s, made)
+
+        self._enqueue(work)
+        return made
 
     def command(
         self,
@@ -503,6 +551,53 @@ class BackendClient:
             )
             return
         self._deliver(then, value)
+
+    async def _stream(
+        self,
+        path: str,
+        body: Any,
+        piece: Callable[[str, Any], None],
+        failed: Failed | None,
+        timeout_s: float,
+        made: Stream,
+    ) -> None:
+        assert self._http is not None
+
+        def hand(pair: tuple[str, Any]) -> None:
+            if not made.is_cancelled:
+                piece(*pair)
+
+        try:
+            async with self._http.stream(
+                "POST",
+                self.base_url + path,
+                headers={
+                    "Authorization": f"Bearer {self._token}",
+                    "Content-Type": "application/json",
+                    "Accept": "text/event-stream",
+                },
+                content=orjson.dumps(body),
+                timeout=httpx.Timeout(timeout_s, connect=CONNECT_TIMEOUT_S),
+            ) as response:
+                if response.status_code >= 400:
+                    await response.aread()
+                    self._deliver(failed, _failure_of(response))
+                    return
+                name, data = "message", ""
+                async for line in response.aiter_lines():
+                    if line.startswith("event:"):
+                        name = line[6:].strip()
+                    elif line.startswith("data:"):
+                        data += line[5:].strip()
+                    elif not line and data:
+                        with contextlib.suppress(orjson.JSONDecodeError):
+                            self._deliver(hand, (name, orjson.loads(data)))
+                        name, data = "message", ""
+        except httpx.TimeoutException:
+            words = f"{path} said nothing for {timeout_s:g} s."
+            self._deliver(failed, Failure("timeout", words))
+        except (httpx.HTTPError, httpx.InvalidURL):
+            self._deliver(failed, self._unreachable())
 
     async def _is_named(self) -> None:
         """Note whether backend.json is the file of the backend we talk to; it is written once that is ready."""

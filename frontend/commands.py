@@ -13,11 +13,12 @@ class Command:
     Attributes:
         name: Stable id ("tab.logs").
         title: What it does, in words.
-        group: Menu it is in: "File", "Edit", "View", "Microphone", "Help".
+        group: Menu it is in: "File", "Edit", "View", "Stage", "Microphone", "Help".
         run: Does it.
         key: The shortcut as shown ("Ctrl+1"); empty = none.
         bind: Tk sequences that run it ("<Control-Key-1>").
         icon: Icon in the palette.
+        anywhere: Its keys work in every window and over an open list, whatever has the focus.
     """
 
     name: str
@@ -27,9 +28,10 @@ class Command:
     key: str = ""
     bind: Sequence[str] = ()
     icon: str = ""
+    anywhere: bool = False
 
 
-GROUPS = ("File", "Edit", "View", "Microphone", "Help")
+GROUPS = ("File", "Edit", "View", "Stage", "Microphone", "Help")
 
 OTHER_KEYS: Sequence[tuple[str, str, str]] = (
     ("Chat", "Enter", "Send the message"),
@@ -45,6 +47,8 @@ OTHER_KEYS: Sequence[tuple[str, str, str]] = (
     ("Clips", "Shift or Ctrl", "Select several; Ctrl+A selects all"),
     ("Clips", "Delete / Ctrl+Z", "Delete, and take the last change back"),
     ("Clips", "+ / \u2212", "Zoom into the picture of the clip"),
+    ("Timeline", "Left / Right", "Earlier and later bar; Enter opens its turn"),
+    ("Timeline", "+ / \u2212, End", "Zoom; follow the newest"),
     ("Recording", "Space", "Start and stop"),
     ("Recording", "Enter / R / P", "Keep and go on, again, hear it"),
     ("Anywhere", "Tab / Shift+Tab", "Next and previous control"),

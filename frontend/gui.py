@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from backend.contracts.entities import STAGE, Turn
 from backend.contracts.events import (
@@ -32,9 +32,11 @@ from backend.contracts.events import (
     TrainingState,
     TurnFinished,
 )
+from frontend.avatar import Avatar
 from frontend.client import BackendClient, Connection, Failure
 from frontend.commands import GROUPS, OTHER_KEYS, Command
 from frontend.microphone import MUTE_KEY, TALK_KEY, Microphone, where_words_go
+from frontend.modes import Modes
 from frontend.pictures import Avatars
 from frontend.stage import Stage, read_models
 from frontend.tabs import Notice, Tab
@@ -89,8 +91,9 @@ def tab_list() -> list[RailTab]:
     return [
         RailTab("chat", "Chat", "chat", "Ctrl+1"),
         RailTab("voice", "Voice", "voice", "Ctrl+2"),
-        RailTab("logs", "Logs", "logs", "Ctrl+3"),
-        RailTab("status", "Status", "status", "Ctrl+4"),
+        RailTab("stage", "Stage", "person", "Ctrl+3"),
+        RailTab("logs", "Logs", "logs", "Ctrl+4"),
+        RailTab("status", "Status", "status", "Ctrl+5"),
     ]
 
 
@@ -119,7 +122,10 @@ class MainWindow:
         )
         self.microphone = Microphone(client, self.fail)
         self.stage = Stage(client, self.fail, self.root.after, self.microphone.took_devices)
+        self.avatar = Avatar(client, self.stage, self.fail)
+        self.modes = Modes(client, self.stage, self.fail)
         self.avatars = Avatars(client, self.theme)
+        self.stage.listen(("panic",), self._show_panic)
         self.drafts: dict[str, dict[tuple[str, ...], object]] = {}
         """Changes of characters that are not saved yet, by id; the characters window keeps them here."""
         self.ticks: deque[float] = deque(maxlen=TICKS_KEPT)
@@ -208,6 +214,18 @@ class MainWindow:
         from frontend.sound_window import SoundWindow
 
         SoundWindow.open(self)
+
+    def open_modes(self) -> None:
+        """Open the window of modes: who answers, and why."""
+        from frontend.mode_window import ModeWindow
+
+        ModeWindow.open(self)
+
+    def open_on_demand(self) -> None:
+        """Open the window of text on demand."""
+        from frontend.on_demand_window import OnDemandWindow
+
+        OnDemandWindow.open(self)
 
     def open_models(self) -> None:
         """Show the models that can be downloaded."""
@@ -382,13 +400,16 @@ class MainWindow:
             self.stage,
             self.microphone,
             self.avatars,
+            self.modes,
             open_settings=self.open_settings,
+            open_modes=self.open_modes,
             open_sound=self.open_sound,
             edit_characters=self.open_characters,
             stop=self.stop_speaking,
         )
         self.header.pack(side="top", fill="x")
         self._banner: tk.Frame | None = None
+        self._panic_strip: tk.Frame | None = None
         self._page = tk.Frame(root)
         theme.tint(self._page, background="bg")
         self._page.pack(fill="both", expand=True)
@@ -397,6 +418,7 @@ class MainWindow:
         self.status.put("commands", "Ctrl K  Commands", tip="All commands   Ctrl+K")
         self._show_connection(self.backend.connection)
         self._show_turns()
+        self._show_panic()
 
     def _build_tab(self, name: str) -> Tab | None:
         began = time.perf_counter()
@@ -419,6 +441,10 @@ class MainWindow:
             from frontend.tabs.voice import VoiceTab
 
             return VoiceTab(self._page, self)
+        if name == "stage":
+            from frontend.tabs.stage import StageTab
+
+            return StageTab(self._page, self)
         if name == "logs":
             from frontend.tabs.logs import LogsTab
 
@@ -470,6 +496,8 @@ class MainWindow:
             self._live.append(event)
         self.stage.on_event(event)
         self.microphone.on_event(event)
+        self.avatar.on_event(event)
+        self.modes.on_event(event)
         for tab in self.tabs.values():
             tab.on_event(event)
         match event:
@@ -518,6 +546,8 @@ class MainWindow:
         self._show_banner(time.monotonic())
         self.stage.load()
         self.microphone.load()
+        self.modes.load()
+        self.avatar.load()
         self.backend.get("/api/turns", self._took_turns, params={"limit": 50})
         for tab in self.tabs.values():
             tab.on_connected()
@@ -644,6 +674,31 @@ class MainWindow:
             self._banner_words.pack(side="left", fill="x", expand=True)
             self._banner.pack(side="top", fill="x", after=self.header)
         self._banner_words.show(words)
+
+    def _show_panic(self) -> None:
+        """A strip under the header while everything is stopped: it explains why nobody answers."""
+        panic = self.stage.panic
+        if not panic.is_on:
+            if self._panic_strip is not None:
+                self._panic_strip.destroy()
+                self._panic_strip = None
+            return
+        if self._panic_strip is not None:
+            return
+        theme = self.theme
+        strip = self._panic_strip = tk.Frame(self.root)
+        theme.tint(strip, background="error_soft")
+        picture_label(strip, theme, "hand", 16, "error", "error_soft").pack(
+            side="left", padx=(theme.px(16), theme.px(8)), pady=theme.px(8)
+        )
+        by = {"window": "", "control": " from the control page"}.get(panic.by, f" by {panic.by}")
+        words = (
+            f"Everything is stopped{by}: nobody answers, her voice and the microphone are silent."
+        )
+        Words(strip, theme, f"{words} Resume goes on.", "small", "text", "error_soft").pack(
+            side="left", fill="x", expand=True
+        )
+        strip.pack(side="top", fill="x", after=self.header)
 
     # --- commands -------------------------------------------------------------------------------------------------
 
@@ -804,6 +859,79 @@ class MainWindow:
                 "search",
             ),
             Command(
+                "stage.panic",
+                "Panic: stop every reply, her voice and the microphone",
+                "Stage",
+                self.stage.stop_everything,
+                "F12",
+                ("<F12>",),
+                "hand",
+                anywhere=True,
+            ),
+            Command(
+                "stage.resume",
+                "Resume after a panic",
+                "Stage",
+                self.stage.go_on,
+                "Shift+F12",
+                ("<Shift-F12>",),
+                "play",
+                anywhere=True,
+            ),
+            Command(
+                "stage.avatar",
+                "Avatar: faces, motions, and who wanted what",
+                "Stage",
+                lambda: self.show_tab("stage"),
+                icon="person",
+            ),
+            Command(
+                "stage.modes",
+                "Modes: who answers, and why",
+                "Stage",
+                self.open_modes,
+                "Ctrl+Shift+A",
+                (f"<{control}-Shift-A>", f"<{control}-Shift-a>"),
+                "spark",
+            ),
+            Command(
+                "stage.text",
+                "Text on demand: say this, rewrite, greet",
+                "Stage",
+                self.open_on_demand,
+                "Ctrl+G",
+                (f"<{control}-g>",),
+                "edit",
+            ),
+            Command(
+                "stage.overlay",
+                "Copy the overlay link for OBS",
+                "Stage",
+                lambda: self._copy_link("overlay"),
+                icon="copy",
+            ),
+            Command(
+                "stage.captions",
+                "Copy the captions link for OBS",
+                "Stage",
+                lambda: self._copy_link("captions"),
+                icon="copy",
+            ),
+            Command(
+                "stage.chat",
+                "Chat page in the browser",
+                "Stage",
+                lambda: self._overlay().open_page("/webui/chat"),
+                icon="open",
+            ),
+            Command(
+                "stage.control",
+                "Control page in the browser, for a tablet",
+                "Stage",
+                lambda: self._overlay().open_page("/webui/control"),
+                icon="open",
+            ),
+            Command(
                 "mic.mute",
                 "Mute or unmute the microphone",
                 "Microphone",
@@ -861,7 +989,10 @@ class MainWindow:
         teach_text_keys(self.root)
         for command in self.commands:
             for sequence in command.bind:
-                self.root.bind(sequence, lambda _, run=command.run: self._run(run))  # type: ignore[misc]  # a lambda that keeps its loop variable
+                if command.anywhere:
+                    self.root.bind_all(sequence, lambda _, run=command.run: self._run_anywhere(run))  # type: ignore[misc]  # a lambda that keeps its loop variable
+                else:
+                    self.root.bind(sequence, lambda _, run=command.run: self._run(run))  # type: ignore[misc]  # a lambda that keeps its loop variable
         self.root.bind("<F10>", lambda _: self._run(lambda: self.open_menu(self._rail.menu_button)))
         # Tk's own Control keys in text fields would act as well: they are ours here.
         for sequence in (
@@ -902,6 +1033,11 @@ class MainWindow:
             return None
         if str(self.root.tk.call("grab", "current", ".")):
             return None
+        run()
+        return "break"
+
+    @staticmethod
+    def _run_anywhere(run: Callable[[], object]) -> str:
         run()
         return "break"
 
@@ -1018,6 +1154,15 @@ class MainWindow:
     def _chat(self) -> Any:
         self.show_tab("chat")
         return self.tabs["chat"]
+
+    def _overlay(self) -> Any:
+        """The card of links; it is built with its tab."""
+        tab: Any = self.tabs.get("stage") or self._build_tab("stage")
+        return tab.overlay
+
+    def _copy_link(self, page: Literal["overlay", "captions"]) -> None:
+        card = self._overlay()
+        (card.copy_overlay if page == "overlay" else card.copy_captions).invoke()
 
     def _characters(self) -> None:
         self.header.character.open()

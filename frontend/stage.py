@@ -19,6 +19,7 @@ from backend.contracts.events import (
     CharacterSwitched,
     ConfigChanged,
     Event,
+    PanicChanged,
     PlaybackFinished,
     PlaybackPosition,
     PlaybackStarted,
@@ -26,6 +27,7 @@ from backend.contracts.events import (
     TurnFinished,
     TurnStarted,
 )
+from backend.contracts.panic import PanicState
 from backend.contracts.settings import SettingInfo
 from frontend.client import BackendClient, Failure
 
@@ -34,7 +36,9 @@ logger = logging.getLogger(__name__)
 SILENCE_DB = -60.0
 VOLUME_PAUSE_MS = 80  # a dragged slider asks at most this often
 
-Topic = Literal["characters", "character", "sound", "level", "answering", "provider", "expression"]
+Topic = Literal[
+    "characters", "character", "sound", "level", "answering", "provider", "expression", "panic"
+]
 _CAUSE = re.compile(r"^[A-Z][A-Z0-9_]*(?:=|: )")
 M = TypeVar("M", bound=BaseModel)
 
@@ -104,6 +108,8 @@ class Stage:
         self.level_db = SILENCE_DB
         self.is_lost = False
         """Whether the backend is out of reach, so that nothing known of it is sure."""
+        self.panic = PanicState()
+        """Whether everything is stopped."""
         self.answered_by = ("", "")
         """Engine and model of the last reply."""
         self.answering: set[str] = set()
@@ -145,6 +151,7 @@ class Stage:
         self._client.get(f"/api/conversations/{STAGE}", self._took_conversation, self._quiet)
         self.load_settings()
         self._client.get("/api/status", self._took_status, self._quiet)
+        self._client.get("/api/panic", self._took_panic, self._quiet)
         self.load_devices()
 
     def load_characters(self) -> None:
@@ -210,9 +217,19 @@ class Stage:
         self._client.post("/api/audio/stop", None, None, self._quiet)
         self._client.post(f"/api/conversations/{STAGE}/interrupt", {}, None, self._failed)
 
+    def stop_everything(self) -> None:
+        """Panic: every turn, every sound and the microphone stop, faces become neutral, until `go_on`."""
+        self._client.post("/api/panic", {"by": "window"}, self._took_panic, self._panic_failed)
+
+    def go_on(self) -> None:
+        """Go on after a panic; everything is as it was set."""
+        self._client.post("/api/resume", {"by": "window"}, self._took_panic, self._failed)
+
     def on_event(self, event: Event) -> None:
         """Keep the facts true."""
         match event:
+            case PanicChanged():
+                self._set_panic(event.panic)
             case CharacterSwitched(conversation_id=where) if where == STAGE:
                 self.character_id = event.character_id
                 self.expression = "neutral"
@@ -279,6 +296,24 @@ class Stage:
         for topics, callback in list(self._listeners):
             if topic in topics:
                 callback()
+
+    def _set_panic(self, panic: PanicState) -> None:
+        if panic != self.panic:
+            self.panic = panic
+            self._tell("panic")
+
+    def _took_panic(self, value: Any) -> None:
+        panic = read_model(PanicState, value)
+        if panic is not None:
+            self._set_panic(panic)
+
+    def _panic_failed(self, failure: Failure) -> None:
+        """What can be stopped in another way is."""
+        self.interrupt()
+        self.set_muted(True)
+        why = "it does not know panic" if failure.status == 404 else failure.message
+        words = f"The backend did not stop everything ({why}). The reply was stopped and her voice muted."
+        self._failed(Failure(failure.code, words, failure.status))
 
     def _send_volume(self) -> None:
         self._volume_waits = False

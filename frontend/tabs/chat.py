@@ -121,6 +121,7 @@ class ChatTab(tk.Frame):
             change_voice=lambda: app.show_tab("voice"),
             open_sound=app.open_sound,
             open_setting=self._open_setting,
+            open_avatar=lambda: app.show_tab("stage"),
         )
         self._left = tk.Frame(self)
         theme.tint(self._left, background="bg")

@@ -1,4 +1,4 @@
-"""The line at the top of every tab: who is on, who answers, the microphone, how loud it is, and Stop."""
+"""The line at the top of every tab: who is on, who answers, the microphone, how loud it is, Stop, and Panic."""
 
 from __future__ import annotations
 
@@ -7,16 +7,20 @@ from collections.abc import Callable
 
 from frontend.draw import Painter
 from frontend.microphone import Microphone
+from frontend.modes import Modes
 from frontend.pictures import Avatars
-from frontend.stage import PROVIDER_TITLES, SILENCE_DB, Stage
+from frontend.stage import SILENCE_DB, Stage
 from frontend.theme import Theme
 from frontend.widgets.controls import RING, Button, Control, Meter, Slider, Words
 from frontend.widgets.mic_chip import MicChip
+from frontend.widgets.mode_chip import ModeChip
 from frontend.widgets.popup import Choice, Picker
 
 HEIGHT = 52
 EDIT = "\x00edit"
-SETTINGS = "\x00settings"
+PANIC_KEY = "F12"
+STEPS = (860, 940, 1190)
+"""Widths from which the levels and the long words are shown: microphone; volume; output and who answers in full."""
 
 
 class CharacterButton(Control):
@@ -89,75 +93,6 @@ class CharacterButton(Control):
             self._stage.switch_character(value)
 
 
-class ProviderChip(Control):
-    """Who answers, with a dot for how it is; opens the list of providers."""
-
-    def __init__(
-        self,
-        master: tk.Misc,
-        theme: Theme,
-        stage: Stage,
-        open_settings: Callable[[str], object],
-    ) -> None:
-        self._stage = stage
-        self._open_settings = open_settings
-        super().__init__(master, theme, 120, 28, label="Provider", tip="Who writes the replies")
-        self.configure(cursor="hand2")
-        self.bind("<ButtonPress-1>", lambda _: self.open())
-        for sequence in ("<space>", "<Return>", "<KP_Enter>", "<Down>"):
-            self.bind(sequence, lambda _: self.open())
-        end = stage.listen(("provider",), self._changed)
-        self.bind("<Destroy>", lambda _: end(), add="+")
-        self._changed()
-
-    def ring_radius(self) -> float:
-        return 14 + RING
-
-    def paint(self, p: Painter, w: float, h: float) -> None:
-        p.box(RING, RING, w, h, "hover" if self.hovered else "surface", "line", h / 2)
-        p.dot(RING + 14, RING + h / 2, 3.5, self._state())
-        p.text(RING + 25, RING + h / 2 - 0.5, self._words(), "small", "text2", clip=w - 36)
-
-    def open(self) -> str:
-        """Show the providers."""
-        setting = self._stage.settings.get("LLM_PROVIDER")
-        if setting is None:
-            return "break"
-        choices = [
-            Choice(name, PROVIDER_TITLES.get(name, name), icon="chat") for name in setting.choices
-        ]
-        choices.append(Choice(SETTINGS, "Keys and models...", icon="gear"))
-        self.tooltip.hide()
-        Picker(self, self.theme, choices, self._chosen, value=str(setting.value), width=240)
-        return "break"
-
-    def _chosen(self, value: str) -> None:
-        if value == SETTINGS:
-            self._open_settings("LLM_PROVIDER")
-        else:
-            self._stage.choose_provider(value)
-
-    def _words(self) -> str:
-        return self._stage.provider or "Starting"
-
-    def _state(self) -> str:
-        if self._stage.is_lost:
-            return "text3"
-        services = self._stage.services
-        service = services.get("llm") or services.get("chat")
-        if service is None or not self._stage.provider:
-            return "text3" if not self._stage.provider else "ok"
-        return {"ready": "ok", "degraded": "warn", "failed": "error"}.get(service.state, "text3")
-
-    def _changed(self) -> None:
-        self.redraw_soon()
-        service = self._stage.services.get("llm")
-        trouble = service.error or service.detail if service else ""
-        self.tooltip.text = trouble or "Who writes the replies"
-        width = min(220.0, 38 + self.theme.measure(self._words(), "small") / self.theme.scale)
-        self.resize(width)
-
-
 class Header(tk.Frame):
     """The whole line."""
 
@@ -168,8 +103,10 @@ class Header(tk.Frame):
         stage: Stage,
         microphone: Microphone,
         avatars: Avatars,
+        modes: Modes,
         *,
         open_settings: Callable[[str], object],
+        open_modes: Callable[[], object],
         open_sound: Callable[[], object],
         edit_characters: Callable[[], object],
         stop: Callable[[], object],
@@ -186,13 +123,45 @@ class Header(tk.Frame):
         px = theme.px
         self.character = CharacterButton(self, theme, stage, avatars, edit_characters)
         self.character.pack(side="left", padx=(px(13), px(6)))
-        self.stop_button = Button(
-            self, theme, "Stop", stop, icon="stop", key="Esc", height=30, tip="Stop speaking"
+        self._places = tk.Frame(self)
+        theme.tint(self._places, background="bg")
+        self._places.pack(side="right", padx=(0, px(13)))
+        self.panic = Button(
+            self._places,
+            theme,
+            "Panic",
+            stage.stop_everything,
+            icon="hand",
+            kind="danger",
+            key=PANIC_KEY,
+            height=30,
+            tip="Stop every reply, her voice and the microphone at once   F12",
         )
-        self.stop_button.pack(side="right", padx=(px(6), px(13)))
+        self.resume = Button(
+            self._places,
+            theme,
+            "Resume",
+            stage.go_on,
+            icon="play",
+            kind="accent",
+            height=30,
+            tip="Go on: voice, microphone and replies are as they were   Shift+F12",
+        )
+        # One place for both: neither moves anything else, and no click meant for one meets the other by surprise.
+        widest = max(self.panic.winfo_reqwidth(), self.resume.winfo_reqwidth())
+        for button in (self.panic, self.resume):
+            button.configure(width=widest)
+            button.grid(row=0, column=0, sticky="nsew")
+        self.resume.grid_remove()
+        self.stop_button = Button(
+            self, theme, "Stop", stop, icon="stop", key="Esc", height=30, tip="Stop speaking   Esc"
+        )
+        self.stop_button.pack(side="right", padx=(px(6), px(2)))
         self.stop_button.enable(False)
-        self.provider = ProviderChip(self, theme, stage, open_settings)
-        self.provider.pack(side="left", padx=(0, px(6)))
+        self.mode = ModeChip(
+            self, theme, stage, modes, open_settings=open_settings, open_modes=open_modes
+        )
+        self.mode.pack(side="left", padx=(0, px(6)))
         self.microphone = MicChip(self, theme, microphone, open_sound)
         self.microphone.pack(side="left", padx=(0, px(6)))
         self.mute = Button(
@@ -216,23 +185,27 @@ class Header(tk.Frame):
         end_sound = stage.listen(("sound",), self._show_sound)
         end_level = stage.listen(("level",), self._show_level)
         end_answering = stage.listen(("answering",), self._show_stop)
+        end_panic = stage.listen(("panic",), self._show_panic)
         self.bind(
             "<Destroy>",
-            lambda _: (end_sound(), end_level(), end_answering(), end_ducked()),
+            lambda _: (end_sound(), end_level(), end_answering(), end_ducked(), end_panic()),
             add="+",
         )
         self.bind("<Configure>", lambda event: self._arrange(event.width))
         self._show_sound()
+        self._show_panic()
 
     def _arrange(self, width: int) -> None:
         """What fits: first the level of the output goes, then the volume, then the level of the microphone."""
         px = self._theme.px
-        room = sum(width >= px(least) for least in (720, 860, 1000))
+        room = sum(width >= px(least) for least in STEPS)
         if room == self._room:
             return
         self._room = room
         self.microphone.show_meter(room >= 1)
         self.character.resize(204 if room >= 1 else 140)
+        self.mode.shorten(room < 3)
+        self.stop_button.set(text="Stop" if room >= 1 else "")
         for widget in (self.volume, self.meter, self.figure):
             widget.pack_forget()
         if room >= 2:
@@ -258,6 +231,16 @@ class Header(tk.Frame):
             self.figure.show("quieter: you speak", "accent")
         else:
             self.figure.show(f"\u2212{abs(level):.0f} dB" if level > SILENCE_DB else "", "text3")
+
+    def _show_panic(self) -> None:
+        """Resume stands in Panic's place while everything is stopped."""
+        is_on = self._stage.panic.is_on
+        shown, hidden = (self.resume, self.panic) if is_on else (self.panic, self.resume)
+        had_focus = hidden.focused
+        hidden.grid_remove()
+        shown.grid()
+        if had_focus:
+            shown.focus_set()
 
     def _show_stop(self) -> None:
         self.stop_button.enable(bool(self._stage.answering))

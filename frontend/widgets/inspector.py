@@ -9,7 +9,8 @@ from backend.contracts.entities import Character
 from frontend.microphone import setting_of
 from frontend.stage import SILENCE_DB, Stage
 from frontend.theme import Theme
-from frontend.widgets.controls import Button, Chip, Dropdown, Meter, Slider, Words, picture_label
+from frontend.widgets.chip_flow import ChipFlow
+from frontend.widgets.controls import Button, Dropdown, Meter, Slider, Words, picture_label
 from frontend.widgets.popup import Choice
 from frontend.widgets.scroll_frame import ScrollFrame
 from frontend.widgets.turn_panel import Comparison, TurnPanel, TurnView
@@ -32,6 +33,7 @@ class Inspector(tk.Frame):
         change_voice: Callable[[], object],
         open_sound: Callable[[], object],
         open_setting: Callable[[str], object],
+        open_avatar: Callable[[], object],
     ) -> None:
         super().__init__(master, width=theme.px(WIDTH))
         self.pack_propagate(False)
@@ -134,12 +136,28 @@ class Inspector(tk.Frame):
         self._meter = Meter(body, theme, width=276, height=12, surface=surface, step=6)
         self._meter.pack(fill="x", padx=(px(PAD), px(PAD - 8)), pady=(px(4), px(12)))
         self._line(body)
-        face = self._row(body, 8)
+        face = self._row(body, 8, right=12)
         Words(face, theme, "Expression", "bodyb", "text", surface).pack(side="left")
-        self._chips = tk.Frame(body)
-        theme.tint(self._chips, background=surface)
+        Button(
+            face,
+            theme,
+            "Avatar",
+            open_avatar,
+            kind="plain",
+            color="accent",
+            surface=surface,
+            height=24,
+            tip="Faces, motions, and who wanted what   Ctrl+3",
+        ).pack(side="right")
+        self._chips = ChipFlow(
+            body,
+            theme,
+            stage.show_expression,
+            surface=surface,
+            tip=_expression_tip,
+            width=WIDTH - 2 * PAD + 6,
+        )
         self._chips.pack(fill="x", padx=(px(PAD - 3), px(PAD - 11)), pady=(px(4), px(16)))
-        self._chip_names: tuple[str, ...] = ()
         self._ends = [
             stage.listen(("sound",), self._show_sound),
             stage.listen(("level",), self._show_level),
@@ -147,7 +165,6 @@ class Inspector(tk.Frame):
             stage.listen(("expression",), self._show_expression),
         ]
         self.bind("<Destroy>", self._gone, add="+")
-        self._chips.bind("<Configure>", lambda _: self._flow())
         theme.on_change(self, self._retint)
         self._show_sound()
         self._show_level()
@@ -222,40 +239,14 @@ class Inspector(tk.Frame):
         self._voice.show(_voice_words(character, self._spoken))
         names = ("neutral", *(character.expressions if character else ()))
         names = tuple(dict.fromkeys(names))[:MOST_CHIPS] if character else ()
-        if names != self._chip_names:
-            self._chip_names = names
-            for child in self._chips.winfo_children():
-                child.destroy()
-            for name in names:
-                Chip(
-                    self._chips,
-                    self._theme,
-                    name[:20],
-                    lambda _, name=name: self._stage.show_expression(name),  # type: ignore[misc]  # a lambda that keeps its loop variable
-                    surface=self._surface,
-                    tip=f"Show {name} for five seconds" if name != "neutral" else "Neutral face",
-                )
-            self._flow()
-        self._show_expression()
+        self._chips.show(names, self._stage.expression)
 
     def _show_expression(self) -> None:
-        for chip in self._chips.winfo_children():
-            if isinstance(chip, Chip):
-                chip.set(chip.text == self._stage.expression[:20])
+        self._chips.mark(self._stage.expression)
 
-    def _flow(self) -> None:
-        """Set the chips in lines, like words."""
-        room = max(self._chips.winfo_width(), self._theme.px(WIDTH - 2 * PAD + 6))
-        x = y = high = 0
-        for chip in self._chips.winfo_children():
-            wide, high = chip.winfo_reqwidth(), chip.winfo_reqheight()
-            if x and x + wide > room:
-                x, y = 0, y + high
-            if isinstance(chip, Chip):
-                chip.place(x=x, y=y)
-            x += wide
-        if int(self._chips.cget("height")) != y + high:
-            self._chips.configure(height=y + high)
+
+def _expression_tip(name: str) -> str:
+    return f"Show {name} for five seconds" if name != "neutral" else "Neutral face"
 
 
 def _voice_words(character: Character | None, spoken: tuple[str, str]) -> str:

@@ -11,7 +11,7 @@ from time import monotonic
 from typing import Any
 
 from backend.contracts.events import Event
-from frontend.client import BackendClient, Failed, Failure, Then
+from frontend.client import BackendClient, Failed, Failure, Stream, Then
 from frontend.theme import Theme, ThemeName
 
 Answer = Any | Failure | Callable[[Any], Any]
@@ -28,6 +28,8 @@ class TableBackend(BackendClient):
         super().__init__("http://127.0.0.1:1", "token")
         self.answers: dict[str, Answer] = dict(answers or {})
         self.asked: list[tuple[str, Any]] = []
+        self.streams: list[tuple[Stream, Callable[[str, Any], None], Failed | None]] = []
+        """Answers that come piece by piece: the test hands the pieces over."""
         self._due: deque[tuple[Callable[[Any], None] | None, Any]] = deque()
 
     def _submit(
@@ -56,6 +58,20 @@ class TableBackend(BackendClient):
         cancelled: threading.Event | None = None,
     ) -> None:
         self._answer(f"POST {path}", {"files": files, "fields": dict(fields or {})}, then, failed)
+
+    def stream(
+        self,
+        path: str,
+        body: Any,
+        piece: Callable[[str, Any], None],
+        failed: Failed | None = None,
+        *,
+        timeout_s: float = 30.0,
+    ) -> Stream:
+        self.asked.append((f"POST {path}", body))
+        made = Stream()
+        self.streams.append((made, piece, failed))
+        return made
 
     def _answer(self, name: str, given: Any, then: Any, failed: Any) -> None:
         self.asked.append((name, given))

@@ -295,7 +295,7 @@ def test_another_character_is_chosen_from_the_list(s: Scene) -> None:
 
 def test_another_provider_is_chosen_from_the_list(s: Scene) -> None:
     s.backend.answers["POST /api/config"] = {"changed": ["LLM_PROVIDER"]}
-    s.window.header.provider.open()
+    s.window.header.mode.open()
     s.settle()
     s.press("<Key-o>")
     s.press("<Return>")
@@ -351,7 +351,9 @@ def test_stop_works_only_while_something_is_said(s: Scene) -> None:
 # --- keys and commands ---
 
 
-@pytest.mark.parametrize(("key", "tab"), [("2", "voice"), ("3", "logs"), ("4", "status")])
+@pytest.mark.parametrize(
+    ("key", "tab"), [("2", "voice"), ("3", "stage"), ("4", "logs"), ("5", "status")]
+)
 def test_control_and_a_number_open_a_tab_and_come_back(s: Scene, key: str, tab: str) -> None:
     s.press(f"<Control-Key-{key}>")
     assert s.window.current == tab
@@ -424,7 +426,7 @@ def test_every_command_has_a_place_and_its_keys_work_in_a_text_field(s: Scene) -
 def test_the_menu_shows_all_groups(s: Scene) -> None:
     s.press("<F10>")
     headings = [choice.title for choice in picker(s).choices if choice.heading]
-    assert headings == ["File", "Edit", "View", "Microphone", "Help"]
+    assert headings == ["File", "Edit", "View", "Stage", "Microphone", "Help"]
     picker(s).close()
 
 
@@ -501,14 +503,14 @@ def test_a_button_released_elsewhere_does_nothing(s: Scene) -> None:
 
 
 def test_a_theme_switch_reaches_every_plain_widget(s: Scene) -> None:
-    for name in ("logs", "status", "voice", "chat"):
+    for name in ("logs", "status", "voice", "stage", "chat"):
         s.window.show_tab(name)
         s.settle()
     s.window.set_theme("light")
     s.settle()
     dark_only = {color.lower() for color in DARK.values()} - {c.lower() for c in LIGHT.values()}
     left = []
-    for name in ("logs", "status", "voice", "chat"):
+    for name in ("logs", "status", "voice", "stage", "chat"):
         s.window.show_tab(name)
         s.settle()
         left += [
@@ -603,10 +605,10 @@ def test_time_is_kept_in_local_hours() -> None:
 
 
 def test_while_the_backend_is_away_who_answers_is_not_shown_as_well(s: Scene) -> None:
-    assert s.window.header.provider._state() == "ok"
+    assert s.window.header.mode.dot == "ok"
     s.backend.lose()
     s.settle()
-    assert s.window.header.provider._state() == "text3"
+    assert s.window.header.mode.dot == "text3"
     s.backend.connect()
     s.settle()
-    assert s.window.header.provider._state() == "ok"
+    assert s.window.header.mode.dot == "ok"

@@ -1,0 +1,569 @@
+"""Text on demand: the streamer asks for words, in her manner or plain, and has them said when they are good.
+
+Nothing of it enters the chat, its history or her memory: only what is said aloud is heard, and that too is no turn.
+"""
+
+from __future__ import annotations
+
+import time
+import tkinter as tk
+from typing import Any, ClassVar, Protocol
+
+from frontend.client import BackendClient, Failure, Stream
+from frontend.stage import Stage
+from frontend.tabs import Notice
+from frontend.theme import Theme
+from frontend.widgets.controls import Button, Dropdown, Slider, Switch, Words
+from frontend.widgets.field import Field
+from frontend.widgets.popup import Choice
+from frontend.widgets.scroll_frame import ScrollFrame
+from frontend.widgets.text_box import TextBox
+from frontend.widgets.toplevel import place_over
+
+PATH = "/api/text-generation"
+SAY = "/api/say"
+SIZE = (720, 700)
+SMALLEST = (580, 380)
+LABEL = 96
+LONGEST_TEMPERATURE = 2.0
+USUAL_TEMPERATURE = 0.8
+SILENCE_S = 90.0
+LENGTHS = (("40", "a sentence"), ("120", "short"), ("300", "a paragraph"), ("800", "long"))
+STYLES = (
+    ("", "as she is"),
+    ("casual", "casual"),
+    ("formal", "formal"),
+    ("excited", "excited"),
+    ("calm", "calm"),
+)
+REWRITE = (
+    "Say this again in other words, as you would say it on stream. Only the new words:\n\n{text}"
+)
+GREET = (
+    "Greet {who} warmly in one or two sentences, as they come into the stream. Only the greeting."
+)
+EVERYBODY = "everybody who just came in"
+PROMISE = "Nothing of this enters the chat, its history or her memory."
+
+
+class Owner(Protocol):
+    """What this window needs of the main window."""
+
+    @property
+    def root(self) -> tk.Tk:
+        """The main window."""
+
+    @property
+    def backend(self) -> BackendClient:
+        """Line to the backend."""
+
+    @property
+    def theme(self) -> Theme:
+        """Colours, fonts, sizes."""
+
+    @property
+    def stage(self) -> Stage:
+        """Who is on."""
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """What the window remembers."""
+
+    def notify(self, text: str, severity: Notice = "info") -> None:
+        """Say something."""
+
+
+class OnDemandWindow(tk.Toplevel):
+    """The window; one at a time, `open` raises the one there is."""
+
+    _current: ClassVar[OnDemandWindow | None] = None
+
+    @classmethod
+    def open(cls, owner: Owner) -> OnDemandWindow:
+        """Show it."""
+        window = cls._current
+        if window is None or not window.winfo_exists():
+            window = cls._current = cls(owner)
+        window.lift()
+        window.prompt.text.focus_force()
+        return window
+
+    def __init__(self, owner: Owner) -> None:
+        super().__init__(owner.root)
+        self.withdraw()
+        self._owner = owner
+        self._is_open = True
+        self._stream: Stream | None = None
+        self._began = 0.0
+        self._text = ""
+        self._job: str | None = None
+        theme = self._theme = owner.theme
+        px = theme.px
+        kept = owner.state.get("text")
+        kept = kept if isinstance(kept, dict) else {}
+        self.title("Luma: text on demand")
+        if owner.root.winfo_viewable():
+            self.transient(owner.root)
+        theme.tint(self, background="bg")
+        place_over(self, theme, SIZE, SMALLEST)
+        foot = tk.Frame(self)
+        theme.tint(foot, background="bg")
+        foot.pack(side="bottom", fill="x", padx=px(13), pady=px(8))
+        Button(foot, theme, "Close", self.close, height=30).pack(side="right")
+        Words(foot, theme, PROMISE, "small", "text2").pack(
+            side="left", fill="x", expand=True, padx=px(3)
+        )
+        scroll = ScrollFrame(self, theme)
+        scroll.pack(fill="both", expand=True, padx=(px(16), px(6)), pady=(px(14), 0))
+        body = scroll.inner
+        self._build_prompt(body)
+        self._build_options(body, kept)
+        self._build_result(body)
+        self.protocol("WM_DELETE_WINDOW", self.close)
+        self.bind("<Escape>", lambda _: self._escape())
+        for sequence, run in (
+            ("<Control-Return>", self.write),
+            ("<Control-KP_Enter>", self.write),
+            ("<Control-s>", self.say),
+            ("<Control-r>", self.rewrite),
+            ("<Control-g>", self.greet),
+            ("<Control-Shift-C>", self.copy),
+            ("<Control-Shift-c>", self.copy),
+        ):
+            self.bind(sequence, lambda _, run=run: self._keyed(run))  # type: ignore[misc]  # a lambda that keeps its loop variable
+        # Enter with Control is no new line here.
+        for sequence in ("<Control-Return>", "<Control-KP_Enter>"):
+            self.prompt.text.bind(sequence, lambda _: self._keyed(self.write))
+        self.bind("<Destroy>", self._gone, add="+")
+        self._show_state()
+        self.deiconify()
+
+    # --- what others call
+
+    @property
+    def is_writing(self) -> bool:
+        """Whether words are coming."""
+        return self._stream is not None
+
+    @property
+    def text(self) -> str:
+        """The result, as it stands there now."""
+        return self.result.words.strip()
+
+    def body(self, prompt: str) -> dict[str, Any]:
+        """What is asked for."""
+        context: dict[str, Any] = {
+            "chat_history": self.history.on,
+            "persona": self.persona.on,
+        }
+        about = self.about.text.strip()
+        if about:
+            context["stream_info"] = about
+        options: dict[str, Any] = {
+            "max_length": int(self.length.value),
+            "temperature": round(self.temperature.value * LONGEST_TEMPERATURE, 2),
+        }
+        if self.style.value:
+            options["style"] = self.style.value
+        return {"prompt": prompt, "context": context, "options": options, "stream": True}
+
+    def write(self) -> None:
+        """Ask for what stands in the prompt."""
+        self._ask(self.prompt.words.strip(), "Write what you want first.")
+
+    def rewrite(self) -> None:
+        """Ask for the result in other words, or for the prompt where there is no result."""
+        text = self.text or self.prompt.words.strip()
+        self._ask(REWRITE.format(text=text) if text else "", "There is nothing to rewrite yet.")
+
+    def greet(self) -> None:
+        """Ask for a greeting: for who is named in the prompt, else for everybody."""
+        who = " ".join(self.prompt.words.split())
+        self._ask(GREET.format(who=who if 0 < len(who) <= 60 else EVERYBODY), "")
+
+    def say(self) -> None:
+        """Have the result said on the stage, or the prompt where there is no result."""
+        text = self.text or self.prompt.words.strip()
+        if not text:
+            self._note("There is nothing to say yet.", "warn")
+            return
+        if self.is_writing:
+            self._note("She is still writing; wait, or cancel first.", "warn")
+            return
+        self.say_button.enable(False)
+        self._owner.backend.post(SAY, {"text": text}, self._said, self._not_said)
+
+    def copy(self) -> None:
+        """Put the result on the clipboard."""
+        if self.text:
+            self.clipboard_clear()
+            self.clipboard_append(self.text)
+            self._note("Copied.", "ok")
+
+    def cancel(self) -> None:
+        """Stop writing; what is there stays."""
+        if self._stream is not None:
+            self._stream.cancel()
+            self._end()
+            self._note("Cancelled. What was written stays.", "text2")
+
+    def close(self) -> None:
+        """Close the window."""
+        self.destroy()
+
+    # --- building
+
+    def _row(self, master: tk.Misc, title: str) -> tk.Frame:
+        theme, px = self._theme, self._theme.px
+        line = tk.Frame(master)
+        theme.tint(line, background="surface")
+        line.pack(fill="x", padx=px(14), pady=(px(4), px(4)))
+        holder = tk.Frame(line, width=px(LABEL), height=px(32))
+        theme.tint(holder, background="surface")
+        holder.pack(side="left", anchor="n")
+        holder.pack_propagate(False)
+        Words(holder, theme, title, "small", "text2", "surface").pack(fill="both", expand=True)
+        right = tk.Frame(line)
+        theme.tint(right, background="surface")
+        right.pack(side="left", fill="x", expand=True)
+        return right
+
+    def _card(self, body: tk.Misc) -> tk.Frame:
+        theme, px = self._theme, self._theme.px
+        card = tk.Frame(body, highlightthickness=1)
+        theme.tint(card, background="surface", highlightbackground="line", highlightcolor="line")
+        card.pack(fill="x", padx=(0, px(8)), pady=(0, px(10)))
+        return card
+
+    def _build_prompt(self, body: tk.Misc) -> None:
+        theme, px = self._theme, self._theme.px
+        card = self._card(body)
+        self.prompt = TextBox(
+            card,
+            theme,
+            lambda _: self._show_state(),
+            label="What you want",
+            placeholder="What do you want? Or words to say, to rewrite; or a name to greet.",
+            lines=3,
+            most=8,
+            font="body",
+        )
+        self.prompt.pack(fill="x", padx=px(14), pady=(px(12), px(6)))
+        line = tk.Frame(card)
+        theme.tint(line, background="surface")
+        line.pack(fill="x", padx=px(11), pady=(0, px(10)))
+        self.write_button = Button(
+            line,
+            theme,
+            "Write",
+            self.write,
+            icon="edit",
+            kind="accent",
+            key="Ctrl Enter",
+            surface="surface",
+            height=30,
+        )
+        self.write_button.pack(side="left")
+        self.cancel_button = Button(
+            line, theme, "Cancel", self.cancel, icon="stop", key="Esc", surface="surface", height=30
+        )
+        self.rewrite_button = Button(
+            line,
+            theme,
+            "Rewrite",
+            self.rewrite,
+            icon="refresh",
+            key="Ctrl R",
+            surface="surface",
+            height=30,
+            tip="The result, or the words above, said in another way",
+        )
+        self.rewrite_button.pack(side="left")
+        self.greet_button = Button(
+            line,
+            theme,
+            "Greet",
+            self.greet,
+            icon="heart",
+            key="Ctrl G",
+            surface="surface",
+            height=30,
+            tip="A greeting for the name above, or for everybody",
+        )
+        self.greet_button.pack(side="left")
+        self.progress = Words(line, theme, "", "small", "text2", "surface")
+        self.progress.pack(side="left", fill="x", expand=True, padx=px(8))
+
+    def _build_options(self, body: tk.Misc, kept: dict[str, Any]) -> None:
+        theme, px = self._theme, self._theme.px
+        card = self._card(body)
+        spacer = tk.Frame(card, height=px(6))
+        theme.tint(spacer, background="surface")
+        spacer.pack()
+        line = self._row(card, "She knows")
+        self.persona = Switch(
+            line, theme, "who she is", on=bool(kept.get("persona", True)), tip="Her character card"
+        )
+        self.persona.pack(side="left", padx=(0, px(14)))
+        self.history = Switch(
+            line,
+            theme,
+            "what was said",
+            on=bool(kept.get("history", True)),
+            tip="The newest of the chat; read only",
+        )
+        self.history.pack(side="left")
+        line = self._row(card, "The stream")
+        about = kept.get("about")
+        self.about = Field(
+            line,
+            theme,
+            placeholder="Game, topic, who is here. Empty: nothing is said of it.",
+            surface="surface",
+            label="What she knows about the stream",
+        )
+        self.about.set(about if isinstance(about, str) else "")
+        self.about.pack(fill="x", padx=px(3))
+        line = self._row(card, "Manner")
+        self.style = self._choice(line, STYLES, kept.get("style"), "", 120, "Style")
+        Words(line, theme, "Length", "small", "text2", "surface").pack(
+            side="left", padx=(px(10), px(4))
+        )
+        self.length = self._choice(line, LENGTHS, kept.get("length"), "120", 130, "Length")
+        line = self._row(card, "Freedom")
+        value = kept.get("temperature")
+        usual = USUAL_TEMPERATURE / LONGEST_TEMPERATURE
+        share = float(value) if isinstance(value, int | float) and 0 <= value <= 1 else usual
+        self._figure = Words(line, theme, "", "mono", "text2", "surface", "e")
+        self._figure.configure(width=5)
+        self._figure.pack(side="right")
+        self.temperature = Slider(
+            line,
+            theme,
+            lambda _: self._show_temperature(),
+            value=share,
+            width=200,
+            surface="surface",
+            label="Temperature",
+            tip="Low: the likeliest words. High: surprising ones, and nonsense above 1.5.",
+        )
+        self.temperature.pack(side="left", fill="x", expand=True)
+        self._show_temperature()
+        spacer = tk.Frame(card, height=px(6))
+        theme.tint(spacer, background="surface")
+        spacer.pack()
+
+    def _choice(
+        self,
+        line: tk.Frame,
+        choices: tuple[tuple[str, str], ...],
+        kept: object,
+        usual: str,
+        width: float,
+        label: str,
+    ) -> Dropdown:
+        known = [value for value, _ in choices]
+        made = Dropdown(
+            line,
+            self._theme,
+            [Choice(value, words) for value, words in choices],
+            value=kept if isinstance(kept, str) and kept in known else usual,
+            width=width,
+            height=28,
+            surface="surface",
+            label=label,
+        )
+        made.pack(side="left")
+        return made
+
+    def _build_result(self, body: tk.Misc) -> None:
+        theme, px = self._theme, self._theme.px
+        card = self._card(body)
+        self.result = TextBox(
+            card,
+            theme,
+            lambda _: self._show_state(),
+            label="What she wrote; can be changed before it is said",
+            placeholder="What she writes appears here. You can change it before it is said.",
+            lines=5,
+            most=14,
+            font="body",
+        )
+        self.result.pack(fill="x", padx=px(14), pady=(px(12), px(6)))
+        line = tk.Frame(card)
+        theme.tint(line, background="surface")
+        line.pack(fill="x", padx=px(11), pady=(0, px(10)))
+        self.say_button = Button(
+            line,
+            theme,
+            "Say this",
+            self.say,
+            icon="volume",
+            kind="soft",
+            key="Ctrl S",
+            surface="surface",
+            height=30,
+            tip="She says it on the stage, with her voice; it is not written into the chat",
+        )
+        self.say_button.pack(side="left")
+        self.copy_button = Button(
+            line,
+            theme,
+            "Copy",
+            self.copy,
+            icon="copy",
+            key="Ctrl Shift C",
+            surface="surface",
+            height=30,
+        )
+        self.copy_button.pack(side="left")
+        self.facts = Words(line, theme, "", "small", "text3", "surface")
+        self.facts.pack(side="left", fill="x", expand=True, padx=px(8))
+
+    # --- asking
+
+    def _ask(self, prompt: str, empty: str) -> None:
+        if self.is_writing:
+            return
+        if not prompt:
+            self._note(empty, "warn")
+            self.prompt.text.focus_set()
+            return
+        self._keep()
+        self._text = ""
+        self.result.set("")
+        self.facts.show("")
+        self._began = time.monotonic()
+        self._stream = self._owner.backend.stream(
+            PATH, self.body(prompt), self._piece, self._failed, timeout_s=SILENCE_S
+        )
+        self._show_state()
+        self._tick()
+
+    def _piece(self, name: str, data: Any) -> None:
+        """A piece of the stream: words, the end with its figures, or a failure."""
+        if not self._is_open or self._stream is None or not isinstance(data, dict):
+            return
+        match name:
+            case "error":
+                self._failed(
+                    Failure(str(data.get("code", "failed")), str(data.get("message", "It failed.")))
+                )
+            case "final" | "done":
+                text = data.get("text")
+                if isinstance(text, str) and text:
+                    self._text = text
+                self.result.set(self._text)
+                self._end()
+                self._note("")
+                self.facts.show(facts_words(data, time.monotonic() - self._began), "text3")
+            case _:
+                text = data.get("text", data.get("delta"))
+                if isinstance(text, str):
+                    self._text += text
+                    self.result.set(self._text)
+                    self.result.text.see("end")
+
+    def _failed(self, failure: Failure) -> None:
+        if self._is_open and self._stream is not None:
+            self._end()
+            words = failure.message
+            if failure.status == 404:
+                words = "This backend cannot write on demand yet. Update it, and start it again."
+            self._note(words, "error")
+
+    def _said(self, _value: Any) -> None:
+        if self._is_open:
+            self._show_state()
+            self._note("She says it now.", "ok")
+
+    def _not_said(self, failure: Failure) -> None:
+        if self._is_open:
+            self._show_state()
+            words = failure.message
+            if failure.status == 404:
+                words = "This backend cannot say single words yet. Update it, and start it again."
+            self._note(words, "error")
+
+    def _end(self) -> None:
+        self._stream = None
+        if self._job is not None:
+            self.after_cancel(self._job)
+            self._job = None
+        self._show_state()
+
+    # --- showing
+
+    def _tick(self) -> None:
+        """How long it has been writing, four times a second at most."""
+        if self._stream is not None:
+            elapsed = time.monotonic() - self._began
+            what = "Writing" if self._text else "Thinking"
+            self.progress.show(f"{what}, {elapsed:.1f} s", "accent")
+            self._job = self.after(250, self._tick)
+
+    def _note(self, words: str, color: str = "text2") -> None:
+        self.progress.show(words, color)
+
+    def _show_state(self) -> None:
+        if not hasattr(self, "say_button"):
+            return
+        writing, has_words = self.is_writing, bool(self.text or self.prompt.words.strip())
+        for button in (self.write_button, self.rewrite_button, self.greet_button):
+            button.enable(not writing)
+        self.say_button.enable(has_words and not writing)
+        self.copy_button.enable(bool(self.text))
+        if writing:
+            self.cancel_button.pack(side="left", after=self.write_button)
+        else:
+            self.cancel_button.pack_forget()
+
+    def _show_temperature(self) -> None:
+        self._figure.show(f"{self.temperature.value * LONGEST_TEMPERATURE:.2f}")
+
+    def _keep(self) -> None:
+        """What was chosen is there again the next time; what was asked is not kept."""
+        self._owner.state["text"] = {
+            "persona": self.persona.on,
+            "history": self.history.on,
+            "about": self.about.text[:1000],
+            "style": self.style.value,
+            "length": self.length.value,
+            "temperature": self.temperature.value,
+        }
+
+    def _keyed(self, run: Any) -> str:
+        run()
+        return "break"
+
+    def _escape(self) -> None:
+        if self.is_writing:
+            self.cancel()
+        else:
+            self.close()
+
+    def _gone(self, event: tk.Event[tk.Misc]) -> None:
+        if event.widget is not self:
+            return
+        if OnDemandWindow._current is self:
+            OnDemandWindow._current = None
+        self._is_open = False
+        if self._stream is not None:
+            self._stream.cancel()
+        if self._job is not None:
+            self.after_cancel(self._job)
+
+
+def facts_words(data: dict[str, Any], elapsed_s: float) -> str:
+    """Tokens, time and model of a result in words."""
+    parts = []
+    tokens = data.get("tokens_used", data.get("tokens"))
+    if isinstance(tokens, int) and not isinstance(tokens, bool):
+        parts.append(f"{tokens:,} token{'s' if tokens != 1 else ''}")
+    given = data.get("elapsed_ms", data.get("time_ms"))
+    spent = given / 1000 if isinstance(given, int | float) else elapsed_s
+    parts.append(f"{spent:.1f} s")
+    model = data.get("model")
+    if isinstance(model, str) and model:
+        parts.append(model[:80])
+    return "  \u00b7  ".join(parts)
