@@ -163,6 +163,7 @@ class Engines:
                 local=self._local_models() if settings.autonomous_local_llm else (),
                 body=body,
                 personality=settings.autonomous_personality,
+                triggers=frozenset(settings.autonomous_triggers),
                 cache_replies=settings.autonomous_cache_replies,
                 on_retry=self.tell_retry,
             )

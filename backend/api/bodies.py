@@ -228,6 +228,24 @@ class PanicBody(Body):
     )
 
 
+class ModeBody(Body):
+    """Who answers."""
+
+    mode: Literal["auto", "orphiq", "external-api", "autonomous"] = Field(
+        description="auto (for everywhere only): a provider when one is set up, else autonomous.",
+        examples=["autonomous"],
+    )
+    conversation_id: Id | None = Field(
+        None, description="Only there; none = everywhere that has no mode of its own."
+    )
+    running: Literal["finish", "cancel"] = Field(
+        "finish", description="Whether a turn that runs there finishes, or is cancelled."
+    )
+    by: Annotated[Text, StringConstraints(min_length=1, max_length=40)] = Field(
+        "api", description="Who chose, as it is shown beside it.", examples=["window"]
+    )
+
+
 class InputTestBody(Body):
     """Record from the microphone, then play it back."""
 

@@ -17,6 +17,7 @@ from backend.api.bodies import (
     ListenBody,
     ListenEndBody,
     ListenStopBody,
+    ModeBody,
     ModuleCommand,
     MotionBody,
     PanicBody,
@@ -27,6 +28,7 @@ from backend.api.bodies import (
 )
 from backend.api.conversations import interrupt
 from backend.api.listening import set_input, talk
+from backend.api.modes import set_mode
 from backend.api.socket_sound import SocketSound
 from backend.api.speech import set_volume
 from backend.api.state import Services
@@ -102,6 +104,10 @@ async def _talk(running: Services, body: TalkBody) -> Reply:
     return (await talk(body, running)).model_dump(mode="json")
 
 
+async def _mode(running: Services, body: ModeBody) -> Reply:
+    return {"mode": (await set_mode(running, body)).model_dump(mode="json")}
+
+
 async def _panic(running: Services, body: PanicBody) -> Reply:
     return {"panic": (await running.panic.begin(body.by)).model_dump(mode="json")}
 
@@ -139,6 +145,7 @@ COMMANDS: dict[str, Command] = {
     "microphone": Command(InputBody, _microphone),
     "talk": Command(TalkBody, _talk),
     "module": Command(ModuleCommand, _module),
+    "mode": Command(ModeBody, _mode),
     "panic": Command(PanicBody, _panic, is_urgent=True),
     "resume": Command(PanicBody, _resume),
 }

@@ -16,6 +16,7 @@ from backend.api.state import Services, services
 from backend.contracts.entities import STAGE, ServiceInfo
 from backend.contracts.errors import ForbiddenError
 from backend.contracts.events import SystemStatus
+from backend.contracts.modes import ModeState
 from backend.contracts.settings import SettingInfo, SettingsSaved
 
 router = APIRouter(prefix="/api", tags=["system"], responses=FAILURES)
@@ -40,6 +41,8 @@ class Status(BaseModel):
     stage_busy: bool
     stage_queue: int
     speech: str
+    mode: ModeState
+    """Who answers everywhere, how each mode is, and the last changes."""
     services: list[ServiceInfo]
     """Modules and engines: state, last error, and what to do."""
     load: SystemStatus | None
@@ -82,6 +85,7 @@ async def status(request: Request, running: Running) -> Status:
         stage_busy=running.chat.is_busy(STAGE),
         stage_queue=running.chat.queue_length(STAGE),
         speech=running.engines.speech.name,
+        mode=await running.modes.state(),
         services=[
             *running.engines.seen_in(running.modules.list(), engines),
             *engines,

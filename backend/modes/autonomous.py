@@ -59,6 +59,11 @@ class Autonomous(InHouse):
         self._left_out: dict[str, float] = {}
 
     @property
+    def triggers(self) -> frozenset[str]:
+        """What may make her speak unasked."""
+        return self._options.triggers
+
+    @property
     def who(self) -> str:
         """The local model that was found, else the persona."""
         return _who(self._found or self._options.persona)

@@ -37,6 +37,7 @@ class AutonomousOptions:
         persona: The built-in persona engine.
         local: Language models on this machine, in the order they are asked; empty = only the persona answers.
         personality: A built-in manner ("fox"), or traits ("playful, sweet"); empty = the character's own.
+        triggers: What may make her speak unasked ("idle").
         cache_replies: Prompts whose replies by a language model are kept; 0 = none.
         body: The avatars.
         on_retry: Told when the persona takes over from a local model.
@@ -46,6 +47,7 @@ class AutonomousOptions:
     local: Sequence[LLM]
     body: Body
     personality: str = ""
+    triggers: frozenset[str] = frozenset()
     cache_replies: int = 256
     on_retry: OnRetry = ignore_retry
 

@@ -13,7 +13,7 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import replace
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from backend.contracts.entities import Cue
 from backend.contracts.errors import (
@@ -56,6 +56,16 @@ PROBE_TIMEOUT_S = 5.0
 
 TELL_S = 0.5
 """Longest wait for a server to be told what was heard: the next turn waits behind it."""
+
+
+@runtime_checkable
+class HasTriggers(Protocol):
+    """A mode that says what may make her speak unasked."""
+
+    @property
+    def triggers(self) -> frozenset[str]:
+        """Names of triggers."""
+        ...
 
 
 class OwnChoices(Protocol):
@@ -253,6 +263,11 @@ class Modes:
     def is_own(self, conversation_id: str) -> bool:
         """Whether a conversation has a choice of its own."""
         return conversation_id in self._own
+
+    def speaks_unasked(self, trigger: str, conversation_id: str) -> bool:
+        """Whether a trigger ("idle") may make her speak there; modes without rules about it leave that to who asks."""
+        adapter = self.adapter(conversation_id)
+        return not isinstance(adapter, HasTriggers) or trigger in adapter.triggers
 
     async def look_around(self) -> None:
         """Find out ahead of the first turn what costs nobody anything: whether a model runs on this machine."""

@@ -37,6 +37,7 @@ from backend.contracts.errors import (
     NotFoundError,
 )
 from backend.contracts.listening import DropReason
+from backend.contracts.modes import MODES, ModeName
 from backend.core.clock import monotonic_s
 from backend.listening.ear import Ear
 
@@ -60,12 +61,12 @@ NOTHING_HEARD = "Nothing was heard: no words were understood."
 
 NOT_THERE_YET = {
     "text-generation-request": "Text on demand",
-    "set-backend-mode": "Backend modes",
-    "get-backend-mode": "Backend modes",
     "twitch-connect": "Twitch",
     "twitch-disconnect": "Twitch",
 }
-FOR_THE_TRUSTED = frozenset({"expression-command", "motion-command", *NOT_THERE_YET})
+FOR_THE_TRUSTED = frozenset(
+    {"expression-command", "motion-command", "set-backend-mode", "get-backend-mode", *NOT_THERE_YET}
+)
 """What reaches further than the client's own conversation."""
 
 
@@ -107,6 +108,7 @@ class Client:
         self._conversation: Conversation | None = None
         self._is_made_here = False
         self._character_id = ""
+        self._mode: ModeName | None = None
         self._microphone: Ear | None = None
         self._stream: Ear | None = None
         self._has_sound = False
@@ -265,6 +267,12 @@ class Client:
         )
         self._adopt(made)
         self._is_made_here = True
+        if self._mode is not None:
+            try:
+                await self._choose(self._mode, made)
+            except AppError as error:  # it is not set up any more
+                self._mode = None
+                self.tell(messages.error(failure(error)["message"]))
         return made
 
     def _adopt(self, conversation: Conversation) -> None:
@@ -328,6 +336,8 @@ class Client:
 
     async def _speak_by_itself(self, said: messages.AiSpeak) -> None:
         conversation = await self._own()
+        if not self._running.modes.speaks_unasked("idle", conversation.id):
+            return  # AUTONOMOUS_TRIGGERS does not name it
         if self._turns.is_open or self._running.chat.queue_length(conversation.id):
             return  # it speaks already
         self.tell(messages.full_text(SPEAKS_BY_ITSELF))
@@ -554,6 +564,31 @@ class Client:
         members, is_owner = self._door.standing(self)
         self.tell(messages.group_update(members, is_owner=is_owner))
 
+    # --- who answers ---
+
+    async def _set_mode(self, said: messages.SetMode) -> None:
+        """Who answers this client, also in the histories that it begins from now on; nobody else's mode changes."""
+        mode = next((each for each in MODES if each == said.mode), None)
+        if mode is None:
+            raise InvalidInputError(
+                f"There is no mode {said.mode!r}; there are {', '.join(MODES)}."
+            )
+        conversation = await self._own()
+        await self._choose(mode, conversation)
+        self._mode = mode
+        self.tell({"type": "backend-mode-set", "mode": mode})
+
+    async def _choose(self, mode: ModeName, conversation: Conversation) -> None:
+        await self._running.modes.set(
+            mode, conversation_id=conversation.id, reason=f"chosen by client {self.identity.uid}"
+        )
+
+    async def _tell_mode(self, said: messages.Nothing) -> None:
+        where = self._conversation.id if self._conversation is not None else None
+        state = await self._running.modes.state(where)
+        available = [each.mode for each in state.modes if each.is_available]
+        self.tell({"type": "backend-mode", "mode": state.mode, "available": available})
+
     # --- faces ---
 
     async def _express(self, said: messages.Expression) -> None:
@@ -624,6 +659,8 @@ Client.OBEYED.update(
         "add-client-to-group": Obeyed(messages.Invite, Client._invite),
         "remove-client-from-group": Obeyed(messages.Remove, Client._remove),
         "request-group-info": Obeyed(messages.Nothing, Client._group_info),
+        "set-backend-mode": Obeyed(messages.SetMode, Client._set_mode),
+        "get-backend-mode": Obeyed(messages.Nothing, Client._tell_mode),
         "expression-command": Obeyed(messages.Expression, Client._express),
         "motion-command": Obeyed(messages.PlayMotion, Client._move),
     }

@@ -118,6 +118,12 @@ class SwitchConfig(Said):
     file: Annotated[str, StringConstraints(min_length=1, max_length=256)]
 
 
+class SetMode(Said):
+    """Who answers this client."""
+
+    mode: Annotated[str, StringConstraints(min_length=1, max_length=40)]
+
+
 class Invite(Said):
     """Another client into the group."""
 

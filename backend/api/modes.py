@@ -1,0 +1,58 @@
+"""Who answers: the backend modes."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query
+
+from backend.api.bodies import Id, ModeBody
+from backend.api.errors import FAILURES
+from backend.api.state import Services, services
+from backend.contracts.modes import ModeState
+
+router = APIRouter(prefix="/api", tags=["modes"], responses=FAILURES)
+
+Running = Annotated[Services, Depends(services)]
+Where = Annotated[
+    Id | None, Query(description="Whose; none = everywhere that has no mode of its own.")
+]
+
+
+@router.get("/mode")
+async def get_mode(running: Running, conversation_id: Where = None) -> ModeState:
+    """Who answers, in one conversation or everywhere; how each mode is, and what changed."""
+    if conversation_id is not None:
+        await running.chat.conversation(conversation_id)
+    return await running.modes.state(conversation_id)
+
+
+@router.put("/mode")
+async def put_mode(body: ModeBody, running: Running) -> ModeState:
+    """Choose who answers from the next turn on; a running turn finishes, or is cancelled."""
+    return await set_mode(running, body)
+
+
+@router.delete("/mode")
+async def delete_mode(running: Running, conversation_id: Where = None) -> ModeState:
+    """Take a conversation's own choice back; without one, the choice for everywhere ("auto" again)."""
+    if conversation_id is not None:
+        await running.chat.conversation(conversation_id)
+    return await running.modes.clear(conversation_id)
+
+
+async def set_mode(running: Services, body: ModeBody) -> ModeState:
+    """Choose who answers.
+
+    Raises:
+        NotFoundError: There is no such conversation.
+        InvalidInputError, ConflictError: As `Modes.set`.
+    """
+    if body.conversation_id is not None:
+        await running.chat.conversation(body.conversation_id)
+    return await running.modes.set(
+        body.mode,
+        conversation_id=body.conversation_id,
+        running=body.running,
+        reason=f"chosen by {body.by}",
+    )
