@@ -1,0 +1,28 @@
+// The microphone's samples as PCM16 in pieces of 32 ms, off the page's own thread.
+
+const PIECES_PER_S = 31.25;
+
+class Pieces extends AudioWorkletProcessor {
+  #piece = new Int16Array(Math.round(sampleRate / PIECES_PER_S));
+  #filled = 0;
+  #peak = 0;
+
+  process([channels]) {
+    const samples = channels?.[0];
+    if (!samples) return true;
+    for (const sample of samples) {
+      const clipped = Math.max(-1, Math.min(1, sample));
+      this.#peak = Math.max(this.#peak, Math.abs(clipped));
+      this.#piece[this.#filled++] = Math.round(clipped * 32767);
+      if (this.#filled === this.#piece.length) {
+        const pcm = this.#piece.buffer;
+        this.port.postMessage({ pcm, peak: this.#peak }, [pcm]);
+        this.#piece = new Int16Array(this.#piece.length);
+        this.#filled = this.#peak = 0;
+      }
+    }
+    return true;
+  }
+}
+
+registerProcessor("luma-pieces", Pieces);
