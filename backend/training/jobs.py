@@ -69,6 +69,9 @@ KEEP_AGAIN_S = 5.0
 LONGEST_TURN_S = 300.0
 PROGRESS_EVERY_S = 0.25
 STARTING = "Starting."
+STARTS_SLOWLY = (
+    "Starting. This computer is busy with other programs, and the trainer gives way to them."
+)
 LANES = ("train", "process", "doctor", "export")
 """One job at a time in each: a training, a processing and an examination may run side by side, two trainings may not."""
 
@@ -105,6 +108,7 @@ class Options:
         on_close: What becomes of running jobs when Luma ends.
         poll_s: Pause between two looks at a job's files.
         stop_s: How long a trainer may take to save and end before the system asks it to; as long again, then it is killed.
+        starts_s: A trainer that says its first word later than this is said to give way to other programs.
         silent_s: After so long without a line the user is told.
         quiet_s: So long after a turn the trainer gets its threads back.
     """
@@ -115,6 +119,7 @@ class Options:
     on_close: Literal["keep", "stop"] = "keep"
     poll_s: float = PROGRESS_EVERY_S
     stop_s: float = 30.0
+    starts_s: float = 15.0
     silent_s: float = 600.0
     quiet_s: float = 3.0
 
@@ -380,6 +385,8 @@ class Run:
             elif waited_s > options.stop_s:
                 process.terminate()
         silent_s = monotonic_s() - self._silent_since_s
+        if silent_s > options.starts_s and self.job.message == STARTING:
+            self.progress(None, STARTS_SLOWLY)
         if (
             silent_s > options.silent_s
             and not self._told_silent

@@ -22,7 +22,7 @@ from backend.core.bus import EventBus
 from backend.core.workers import clean_environment
 from backend.storage.database import Database
 from backend.training import runner
-from backend.training.jobs import Jobs, Line, Options, Run
+from backend.training.jobs import STARTS_SLOWLY, Jobs, Line, Options, Run
 from tests.fake_trainer import next_weights
 from tests.fakes import Watch
 from voice_trainer.protocol import (
@@ -175,6 +175,15 @@ async def test_a_training_whose_turn_it_is_says_that_it_starts(tmp_path: Path) -
         assert isinstance(told, TrainingProgress)
         assert (told.state, told.note) == ("queued", "Starting.")
         assert (await at.ended(job)).state == "done"
+
+
+async def test_a_trainer_that_gets_no_computing_time_is_said_to_give_way(tmp_path: Path) -> None:
+    starved = (sys.executable, "-c", "import time; time.sleep(60)")
+    async with bench(tmp_path, program=starved, starts_s=0.05, stop_s=0.1) as at:
+        job = await at.start()
+        await at.reached(job, message=STARTS_SLOWLY)
+        await at.jobs.stop(job.id)
+        await at.ended(job)
 
 
 async def test_the_trainer_learns_no_key_and_no_token(
