@@ -12,6 +12,7 @@ from backend.api.errors import FAILURES
 from backend.api.state import Services, services
 from backend.contracts.avatar import AvatarShown, CueEntry, Rig, Transition
 from backend.contracts.entities import STAGE, Character
+from backend.modes.base import ExpressionRequest, MotionRequest
 
 router = APIRouter(prefix="/api", tags=["avatar"], responses=FAILURES)
 
@@ -92,6 +93,20 @@ async def rig_file(
     )
 
 
+@router.get(
+    "/rigs/live2d/live2dcubismcore.min.js",
+    response_class=FileResponse,
+    responses={200: {"description": "The script.", "content": {"text/javascript": {}}}},
+)
+async def cubism_core(running: Running) -> FileResponse:
+    """The Cubism core that the user has put beside the rigs; Live2D avatars are drawn with it."""
+    return FileResponse(
+        await running.rigs.core(),
+        media_type="text/javascript",
+        headers={"Cache-Control": "private, no-cache"},
+    )
+
+
 async def show_expression(
     running: Services, body: ExpressionBody, *, owner: str = "api"
 ) -> AvatarShown:
@@ -101,14 +116,19 @@ async def show_expression(
         InvalidInputError: The rig has no such expression; lists those it has.
         NotFoundError: There is no such character.
     """
-    return running.cues.express(
-        await _whose(running, body.character_id, body.conversation_id),
-        body.expression_id,
-        owner=owner,
-        duration_ms=body.duration,
-        priority=body.priority or 0,
-        transition=transition_of(body.transition),
+    character = await _whose(running, body.character_id, body.conversation_id)
+    # By way of the mode: a server that answers may have an avatar of its own to move along.
+    await running.modes.adapter(body.conversation_id or STAGE).trigger_expression(
+        character,
+        ExpressionRequest(
+            body.expression_id,
+            duration_ms=body.duration or 0,
+            priority=body.priority or 0,
+            transition=transition_of(body.transition),
+            owner=owner,
+        ),
     )
+    return running.cues.shown(character)
 
 
 async def play_motion(running: Services, body: MotionBody, *, owner: str = "api") -> AvatarShown:
@@ -118,15 +138,19 @@ async def play_motion(running: Services, body: MotionBody, *, owner: str = "api"
         InvalidInputError: The rig has no such motion; lists those it has.
         NotFoundError: There is no such character.
     """
-    return running.cues.perform(
-        await _whose(running, body.character_id, body.conversation_id),
-        owner=owner,
-        group=body.motion_group,
-        index=body.motion_index,
-        name=body.motion,
-        loop=body.loop,
-        priority=body.priority or 0,
+    character = await _whose(running, body.character_id, body.conversation_id)
+    await running.modes.adapter(body.conversation_id or STAGE).trigger_motion(
+        character,
+        MotionRequest(
+            name=body.motion or "",
+            group=body.motion_group or "",
+            index=body.motion_index,
+            loop=body.loop,
+            priority=body.priority or 0,
+            owner=owner,
+        ),
     )
+    return running.cues.shown(character)
 
 
 async def release(running: Services, body: ReleaseBody) -> AvatarShown:

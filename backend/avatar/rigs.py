@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 from pydantic import ValidationError
 
+from backend.avatar import live2d
 from backend.avatar.rig_file import NEUTRAL, RIG_FILE, RigFile, RigParts
 from backend.contracts.avatar import Motion, Rig, RigKind
 from backend.contracts.entities import Character
@@ -110,10 +111,12 @@ class Rigs:
             return
         self._looked_s = looked_s
         self._read = await run_in_thread(_read_all, self._own, self._builtin, dict(self._read))
-        self._known = {}
-        for each in self._read.values():
-            # The user's come last and so before the shipped ones.
-            self._known[each.known.rig.id] = each.known
+        # The user's come last and so before the shipped ones.
+        known = {each.known.rig.id: each.known for each in self._read.values()}
+        models = [each for each in known.values() if each.rig.kind == "live2d"]
+        if models and await run_in_thread(live2d.core_in, self._own) is None:
+            known |= {each.rig.id: _without_core(each, self._own) for each in models}
+        self._known = known
 
     def of(self, character: Character) -> Known:
         """What shows a character: the rig it names, else the one of its own id, else its pictures."""
@@ -159,6 +162,32 @@ class Rigs:
                 f"rig: there is no rig {rig_id[:64]!r}; there are {known}. Leave it empty for the character's own."
             )
 
+    def all(self) -> Sequence[Known]:
+        """Every rig that has a folder."""
+        return list(self._known.values())
+
+    def live2d(self, rig_id: str) -> Known:
+        """A rig that is a Live2D model.
+
+        Raises:
+            NotFoundError: There is none of that id.
+        """
+        known = self._known.get(rig_id)
+        if known is None or known.rig.kind != "live2d":
+            raise NotFoundError(f"There is no Live2D model {rig_id[:64]!r}.")
+        return known
+
+    async def core(self) -> Path:
+        """The user's copy of the Cubism core, which draws Live2D models.
+
+        Raises:
+            NotFoundError: It is not there; says where it belongs.
+        """
+        found = await run_in_thread(live2d.core_in, self._own)
+        if found is None:
+            raise NotFoundError(live2d.without_core(self._own))
+        return found
+
     def folder(self, rig_id: str) -> Path:
         """Where the files of a rig lie.
 
@@ -177,6 +206,12 @@ class Rigs:
             NotFoundError: There is no such file, or none of a kind that is handed out.
         """
         return await run_in_thread(file_in, self.folder(rig_id), path)
+
+
+def _without_core(known: Known, own: Path) -> Known:
+    """A Live2D model that a page cannot draw; what is wrong with the model itself comes first."""
+    problem = known.rig.problem or live2d.without_core(own)
+    return replace(known, rig=known.rig.model_copy(update={"problem": problem}))
 
 
 def pictures_of(character: Character) -> Rig:
@@ -342,7 +377,7 @@ def _model(
             )
         name = found[0]
     path, _ = file_in(folder, name)
-    parts = _reader(kind)(path if kind == "vrm" else folder)
+    parts = _reader(kind)(path)
     motions = tuple(each.motion() for each in parts.motions)
     if file is not None and file.motions:
         motions = tuple(each.motion() for each in file.motions)
@@ -350,7 +385,7 @@ def _model(
         id=folder.name,
         kind=kind,
         title=(file.title if file is not None else parts.title) or folder.name,
-        url=_url(folder, parts.file),
+        url=_url(folder, name),
         expressions=(file.expressions if file is not None else ()) or parts.expressions,
         motions=motions,
         visemes=(file.visemes if file is not None else ()) or parts.visemes,

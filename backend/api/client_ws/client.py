@@ -22,6 +22,7 @@ from backend.api.avatar import transition_of
 from backend.api.client_door import Door, identify
 from backend.api.client_ws import histories, messages
 from backend.api.client_ws.backgrounds import backgrounds
+from backend.api.client_ws.models import model_of
 from backend.api.client_ws.outbox import Outbox
 from backend.api.client_ws.sound import RATE_HZ, Allowance, pcm16
 from backend.api.client_ws.turns import BY_ITSELF, ORIGIN, Turns
@@ -308,7 +309,10 @@ class Client:
         character = await self._character()
         uid = self.identity.uid if with_uid else None
         title = titles(await self._running.characters.list())[character.id]
-        self.tell(messages.configuration(title, character.id, uid))
+        model = await model_of(self._running.rigs, character)
+        # Faces are numbers of the model that the client has been told of, until it is told of another one.
+        self._turns.face = model.face
+        self.tell(messages.configuration(title, character.id, uid, model.info))
 
     # --- talking ---
 

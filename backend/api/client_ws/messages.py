@@ -181,11 +181,13 @@ def group_update(members: list[str], *, is_owner: bool) -> dict[str, Any]:
     return {"type": "group-update", "members": members, "is_owner": is_owner}
 
 
-def configuration(name: str, uid: str, client_uid: str | None = None) -> dict[str, Any]:
-    """Who the character is. There is no Live2D model: null is what clients take without harm."""
+def configuration(
+    name: str, uid: str, client_uid: str | None = None, model: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """Who the character is, and its Live2D model; where there is none, null is what clients take without harm."""
     told = {
         "type": "set-model-and-conf",
-        "model_info": None,
+        "model_info": model,
         "conf_name": name,
         "conf_uid": uid,
     }
@@ -197,7 +199,7 @@ def audio(
     volumes: list[float],
     display_text: dict[str, str] | None,
     *,
-    expressions: list[str] | None = None,
+    expressions: list[int | str] | None = None,
     forwarded: bool = False,
 ) -> dict[str, Any]:
     """One sentence: base64 of a whole WAV file, its loudness per 20 ms, what is shown, the faces."""

@@ -8,13 +8,16 @@ from fastapi import APIRouter, Depends, File, Path, UploadFile, WebSocket
 from fastapi.responses import FileResponse
 from pydantic import BaseModel
 
+from backend.api.avatar import RIG_CSP
 from backend.api.client_ws.backgrounds import picture
 from backend.api.client_ws.client import Client
+from backend.api.client_ws.models import listed
 from backend.api.errors import FAILURES
 from backend.api.state import Services, services, socket_services
 from backend.api.uploads import read_upload
 from backend.contracts.errors import ConflictError, NotFoundError
 from backend.core.sound import decode_audio
+from backend.core.workers import run_in_thread
 
 router = APIRouter(tags=["compatible clients"], responses=FAILURES)
 
@@ -55,9 +58,27 @@ async def read_sound(
 
 
 @router.get("/live2d-models/info")
-async def models() -> dict[str, Any]:
-    """Live2D models that clients can show: there are none."""
-    return {"type": "live2d-models/info", "count": 0, "characters": []}
+async def models(running: Running) -> dict[str, Any]:
+    """Live2D models that clients can show: the user's rigs of that kind."""
+    await running.rigs.refresh()
+    return await run_in_thread(listed, running.rigs)
+
+
+@router.get(
+    "/live2d-models/{rig_id}/{path:path}",
+    response_class=FileResponse,
+    responses={200: {"description": "The file.", "content": {"application/octet-stream": {}}}},
+)
+async def model_part(
+    rig_id: Name, path: Annotated[str, Path(min_length=1, max_length=512)], running: Running
+) -> FileResponse:
+    """A file of a Live2D model."""
+    await running.rigs.refresh()
+    running.rigs.live2d(rig_id)
+    found, media_type = await running.rigs.file(rig_id, path)
+    return FileResponse(
+        found, media_type=media_type, headers={**FOR_PAGES, "Content-Security-Policy": RIG_CSP}
+    )
 
 
 @router.get(

@@ -57,6 +57,8 @@ class Turns:
     ) -> None:
         self.outbox = outbox
         self.now_s = now_s
+        self.face: Callable[[str], int | str | None] = _by_name
+        """How the client's model calls an expression; None = it has none."""
         self.show: Show | None = None
         self.typed: set[str] = set()
         """Ids of turns whose message the client wrote: it knows what it says."""
@@ -190,7 +192,11 @@ class Show:
                 sound,
                 volumes,
                 shown,
-                expressions=[cue.name for cue in piece.cues if cue.kind == "expression"],
+                expressions=[
+                    face
+                    for cue in piece.cues
+                    if cue.kind == "expression" and (face := turns.face(cue.name)) is not None
+                ],
             )
         )
         duration_s = piece.audio.duration_s if piece.audio is not None else 0.0
@@ -256,6 +262,10 @@ class Show:
             if said:
                 heard.append(said)
         return heard
+
+
+def _by_name(name: str) -> str:
+    return name
 
 
 def spelled(heard: str, sent: Sequence[str]) -> str | None:
