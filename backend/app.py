@@ -127,7 +127,7 @@ class Backend:
         )
         self.events = EventStore(self.database, self.bus)
         self.characters = Characters(self.database, self.bus, settings.data_dir / "avatars")
-        self.avatar = AvatarState(self.bus)
+        self.avatar = AvatarState(self.bus, position_s=self._position_s)
         self.rigs = Rigs(settings.data_dir / "rigs")
         self.cues = Cues(self.avatar, self.rigs, self.characters.known, lambda: self.showing.is_on)
         self.engines = Engines(settings, bus=self.bus, host=self.host, http=self.http)
@@ -168,6 +168,7 @@ class Backend:
             sounds=self.sounds,
             player=self.player,
             mouth_of=self.mouths.of,
+            cues=self.cues,
             remembers=lambda: self.remembering.is_on,
             budget_tokens=settings.context_tokens,
             reply_tokens=settings.llm_max_tokens,
@@ -614,6 +615,11 @@ class Backend:
             self.avatar.show(character_id, NEUTRAL, owner="panic", priority=PANIC_PRIORITY)
         else:
             self.avatar.release(character_id, owner="panic")
+
+    def _position_s(self) -> float | None:
+        """Where the sound on stage is; None in silence."""
+        playing = self.player.now_playing()
+        return None if playing is None else playing.position_s
 
     def _show_cue(self, cue: Cue, turn_id: str, conversation_id: str) -> None:
         self.cues.fire(cue, turn_id, self.chat.active_character(conversation_id))

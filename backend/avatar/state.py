@@ -76,7 +76,7 @@ class AvatarState:
         self._bus = bus
         self._now_s = now_s
         self._call_later = call_later
-        self.position_s = position_s
+        self._position_s = position_s
         self._ids = count(1)
         self._shows: dict[str, Show] = {}
         self._timers: dict[str, tuple[float, Handle]] = {}
@@ -327,7 +327,7 @@ class AvatarState:
 
     def _note(self, character_id: str, line: Line) -> None:
         asked = line.asked
-        position_s = self.position_s()
+        position_s = self._position_s()
         entry = CueEntry(
             id=asked.id,
             at=self._moment(line.at_s),

@@ -13,6 +13,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from backend.avatar.cues import Cues
 from backend.avatar.mouths import MouthOf, told
 from backend.chat import prompt
 from backend.chat.ahead import Prepared
@@ -220,6 +221,7 @@ class TurnRunner:
         sounds: Where sounds are kept.
         player: The stage's sink.
         mouth_of: Works out the mouth of a sound that did not bring one.
+        cues: What the avatar makes of cues; None = nobody shows them.
         remembers: Whether the module "memory" is on; off, every message is answered as if it were the first.
         budget_tokens, reply_tokens, temperature: See the settings CONTEXT_TOKENS, LLM_MAX_TOKENS, LLM_TEMPERATURE.
     """
@@ -230,6 +232,7 @@ class TurnRunner:
     sounds: SoundStore
     player: Player
     mouth_of: MouthOf = _mouth_as_told
+    cues: Cues | None = None
     remembers: Callable[[], bool] = lambda: True
     budget_tokens: int = 4096
     reply_tokens: int = 512
@@ -301,6 +304,8 @@ class TurnRunner:
         finally:
             if request.prepared is not None:
                 request.prepared.cancel()
+            if self.cues is not None:
+                self.cues.end(request.turn_id)
             self._end_trace(request, answer, show)
 
     def prepare(
@@ -351,6 +356,7 @@ class TurnRunner:
             author=author,
             budget_tokens=self.budget_tokens,
             reply_tokens=self.reply_tokens,
+            vocabulary=self.cues.vocabulary(character) if self.cues is not None else None,
         )
         return Prompt(
             messages,
@@ -401,7 +407,7 @@ class TurnRunner:
                         character_id=request.character.id,
                     )
                 )
-            await out.put(_Sentence(count, text, tuple(cues), audio, by))
+            await out.put(_Sentence(count, text, self._coming(request, cues, count), audio, by))
             cues = []
 
         async def take_spoken(part: SpokenPart) -> None:
@@ -432,11 +438,15 @@ class TurnRunner:
                 )
 
         def note(part: Cue) -> None:
-            if part.kind == "motion":
-                cues.append(part)
-            elif (expression := _known(part.name, request.character)) is not None:
-                cues.append(Cue("expression", expression))
-                answer.emotion = expression
+            found = self._read(part, request.character)
+            if found is not None:
+                cues.append(found)
+            if part.kind == "expression":
+                # Named as the character's pictures are, which the window shows; the rig may call it otherwise.
+                felt = _known(part.name, request.character)
+                if felt is None and found is not None and found.kind == "expression":
+                    felt = found.name
+                answer.emotion = felt or answer.emotion
 
         try:
             stream = mind.respond(asked) if prepared is None else prepared.stream()
@@ -462,9 +472,27 @@ class TurnRunner:
         await take(reader.finish())
         if not count and not answer.error:
             self._fail(request, answer, _nothing_written(mind))
-        if cues and (request.on_stage or request.audience is not None):
-            await out.put(_Sentence(count + 1, "", tuple(cues)))
+        if cues:
+            await out.put(_Sentence(count + 1, "", self._coming(request, cues, count + 1)))
         await out.put(None)
+
+    def _read(self, cue: Cue, character: Character) -> Cue | None:
+        """A cue as the avatar understands it; None for what it cannot do."""
+        if self.cues is not None:
+            return self.cues.read(cue, character)
+        if cue.kind == "motion":
+            return cue
+        expression = _known(cue.name, character)
+        return Cue("expression", expression) if expression is not None else None
+
+    def _coming(self, request: Request, cues: list[Cue], sentence: int) -> tuple[Cue, ...]:
+        """Cues of a sentence that was made; whoever performs for himself shows them on an avatar of his own."""
+        if self.cues is None or (request.audience is not None and not request.on_stage):
+            return tuple(cues)
+        desk = self.cues
+        return tuple(
+            desk.schedule(cue, request.character, request.turn_id, sentence) for cue in cues
+        )
 
     async def _speak(
         self,
@@ -535,6 +563,9 @@ class TurnRunner:
                         sentence.n, sentence.text, audio, url, sentence.cues, phonemes, mouth
                     ),
                 )
+            elif self.cues is not None:
+                for cue in sentence.cues:  # it is read, not heard: what comes with it happens now
+                    self.cues.fire(cue, request.turn_id, request.character.id)
 
     def _heard_first(
         self, request: Request, answer: Answer, made: Speech, prepared: Prepared | None
