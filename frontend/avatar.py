@@ -49,6 +49,7 @@ class Avatar:
         self._client = client
         self._stage = stage
         self._failed = failed
+        self._rigs: dict[str, Rig] = {}
         self._listeners: list[tuple[frozenset[AvatarTopic], Callable[[], None]]] = []
         self._loaded_for = ""
         self._skew_s = 0.0
@@ -130,7 +131,7 @@ class Avatar:
         self._client.post("/api/motion", body, self._took_state, self._refused)
 
     def release(self) -> None:
-        """Give the face and the body back to whoever else wants something, or to rest."""
+        """End every request: the face is neutral, and nothing moves but by itself."""
         self._client.post("/api/avatar/release", {}, self._took_state, self._refused)
 
     # --- events
@@ -176,25 +177,23 @@ class Avatar:
         if not isinstance(value, dict):
             return
         self.is_loaded, self.trouble = True, ""
-        found = value.get("shown", value)
-        shown = read_model(AvatarShown, found)
+        shown = read_model(AvatarShown, value)
         if shown is not None and shown.character_id == self._stage.character_id:
             self.shown = shown
             self._tell("shown")
-        rig = read_model(Rig, value.get("rig")) if isinstance(value.get("rig"), dict) else None
-        if rig is not None:
-            self.rig = rig
-            self._tell("rig")
+            self._choose_rig()
 
     def _took_rigs(self, value: Any) -> None:
-        rigs = {rig.id: rig for rig in read_models(Rig, value, "rigs", "items")}
-        character = self._stage.character
-        if character is None:
-            self._loaded_for = ""  # asked again once it is known who that is
-            return
-        wanted = getattr(character, "rig", "") or character.id
-        self.rig = rigs.get(wanted, self.rig)
-        self._tell("rig")
+        self._rigs = {rig.id: rig for rig in read_models(Rig, value, "rigs", "items")}
+        self._choose_rig()
+
+    def _choose_rig(self) -> None:
+        """The rig that shows the character, once both are known."""
+        wanted = self.shown.rig if self.shown is not None else ""
+        rig = self._rigs.get(wanted or self._stage.character_id)
+        if rig is not None and rig != self.rig:
+            self.rig = rig
+            self._tell("rig")
 
     def _took_timeline(self, value: Any) -> None:
         self.timeline.load(read_models(CueEntry, value, "timeline", "entries", "items"))

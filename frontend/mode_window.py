@@ -25,7 +25,7 @@ from frontend.widgets.toplevel import place_over
 SIZE = (760, 740)
 SMALLEST = (600, 380)
 WRAP = 640
-HISTORY_ROWS = 6
+HISTORY_ROWS = 5
 ROW_HEIGHT = 26
 SETTINGS: dict[ModeName, tuple[str, ...]] = {
     "orphiq": ("ORPHIQ_",),
@@ -183,6 +183,16 @@ class ModeWindow(tk.Toplevel):
             height=26,
             tip="The stage follows the choice for everywhere",
         )
+        self.automatic = Button(
+            self.scopes["here"].master,
+            theme,
+            "Let Luma choose",
+            self._modes.let_choose,
+            icon="refresh",
+            kind="plain",
+            height=26,
+            tip="A provider answers when one is set up, else the built-in persona",
+        )
         self.endings = self._chips(
             body,
             "A running reply",
@@ -237,12 +247,18 @@ class ModeWindow(tk.Toplevel):
             if modes.has_fallback:
                 words += f", because {TITLES.get(here.chosen, here.chosen)} does not work"
             words += f". {_sentence(here.reason)}" if here.reason else "."
+            if modes.is_automatic and not here.is_own:
+                words += " Luma chooses."
             self.verdict.show(words, "warn" if modes.has_fallback else "text2")
         is_own = bool(here and here.is_own)
         everywhere = modes.everywhere
         if is_own and everywhere is not None:
             title = TITLES.get(everywhere.chosen, everywhere.chosen)
             self.follow.tooltip.text = f"Elsewhere {title} answers; the stage follows that again"
+        if not self.here_only and here is not None and not modes.is_automatic:
+            self.automatic.pack(side="left", padx=(self._theme.px(8), 0))
+        else:
+            self.automatic.pack_forget()
         if is_own:
             self.follow.pack(side="left", padx=(self._theme.px(8), 0))
         else:

@@ -90,15 +90,26 @@ class Modes:
             cancels: Stop the running reply; False = it finishes as it began.
             failed: Told instead of the user when it does not work.
         """
-        body: dict[str, Any] = {"mode": mode, "running": "cancel" if cancels else "finish"}
+        running = "cancel" if cancels else "finish"
+        body: dict[str, Any] = {"mode": mode, "running": running, "by": "window"}
         if here_only:
             body["conversation_id"] = STAGE
         self._client.put(PATH, body, lambda _: self.load(), failed or self._failed)
 
-    def give_up_own(self, *, cancels: bool = False) -> None:
+    def give_up_own(self) -> None:
         """Let the stage follow the choice for everywhere again."""
-        params = f"?conversation_id={STAGE}&running={'cancel' if cancels else 'finish'}"
-        self._client.delete(f"{PATH}{params}", None, lambda _: self.load(), self._failed)
+        path = f"{PATH}?conversation_id={STAGE}"
+        self._client.delete(path, None, lambda _: self.load(), self._failed)
+
+    def let_choose(self) -> None:
+        """Choose by itself: the provider when one is set up, else nobody else."""
+        self._client.delete(PATH, None, lambda _: self.load(), self._failed)
+
+    @property
+    def is_automatic(self) -> bool:
+        """Whether the choice for everywhere is left to the backend."""
+        setting = self._stage.settings.get("BACKEND_MODE")
+        return setting is not None and setting.value == "auto"
 
     # --- events
 

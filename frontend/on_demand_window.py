@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 import tkinter as tk
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 from frontend.client import BackendClient, Failure, Stream
 from frontend.stage import Stage
@@ -28,7 +28,10 @@ LABEL = 96
 LONGEST_TEMPERATURE = 2.0
 USUAL_TEMPERATURE = 0.8
 SILENCE_S = 90.0
-LENGTHS = (("40", "a sentence"), ("120", "short"), ("300", "a paragraph"), ("800", "long"))
+LENGTHS = (("120", "a sentence"), ("300", "short"), ("700", "a paragraph"), ("2000", "long"))
+"""Characters at most, and what that is."""
+TURNS = 8
+"""Turns of the chat she is shown when she may know what was said."""
 STYLES = (
     ("", "as she is"),
     ("casual", "casual"),
@@ -36,14 +39,8 @@ STYLES = (
     ("excited", "excited"),
     ("calm", "calm"),
 )
-REWRITE = (
-    "Say this again in other words, as you would say it on stream. Only the new words:\n\n{text}"
-)
-GREET = (
-    "Greet {who} warmly in one or two sentences, as they come into the stream. Only the greeting."
-)
-EVERYBODY = "everybody who just came in"
 PROMISE = "Nothing of this enters the chat, its history or her memory."
+Kind = Literal["free", "rewrite", "greet"]
 
 
 class Owner(Protocol):
@@ -150,36 +147,49 @@ class OnDemandWindow(tk.Toplevel):
         """The result, as it stands there now."""
         return self.result.words.strip()
 
-    def body(self, prompt: str) -> dict[str, Any]:
+    def body(self, prompt: str, kind: Kind = "free") -> dict[str, Any]:
         """What is asked for."""
-        context: dict[str, Any] = {
-            "chat_history": self.history.on,
-            "persona": self.persona.on,
-        }
-        about = self.about.text.strip()
-        if about:
-            context["stream_info"] = about
+        context: dict[str, Any] = {"turns": TURNS if self.history.on else 0}
+        if not self.persona.on:
+            context["character"] = ""
+        facts = {"title": self.about.text.strip(), "game": self.game.text.strip()}
+        stream = {name: value for name, value in facts.items() if value}
+        if stream:
+            context["stream"] = stream
         options: dict[str, Any] = {
             "max_length": int(self.length.value),
             "temperature": round(self.temperature.value * LONGEST_TEMPERATURE, 2),
         }
         if self.style.value:
             options["style"] = self.style.value
-        return {"prompt": prompt, "context": context, "options": options, "stream": True}
+        return {
+            "prompt": prompt,
+            "kind": kind,
+            "context": context,
+            "options": options,
+            "stream": True,
+        }
 
     def write(self) -> None:
         """Ask for what stands in the prompt."""
-        self._ask(self.prompt.words.strip(), "Write what you want first.")
+        prompt = self.prompt.words.strip()
+        if not prompt:
+            self._note("Write what you want first.", "warn")
+            self.prompt.text.focus_set()
+            return
+        self._ask(prompt, "free")
 
     def rewrite(self) -> None:
         """Ask for the result in other words, or for the prompt where there is no result."""
         text = self.text or self.prompt.words.strip()
-        self._ask(REWRITE.format(text=text) if text else "", "There is nothing to rewrite yet.")
+        if not text:
+            self._note("There is nothing to rewrite yet.", "warn")
+            return
+        self._ask(text, "rewrite")
 
     def greet(self) -> None:
         """Ask for a greeting: for who is named in the prompt, else for everybody."""
-        who = " ".join(self.prompt.words.split())
-        self._ask(GREET.format(who=who if 0 < len(who) <= 60 else EVERYBODY), "")
+        self._ask(" ".join(self.prompt.words.split()), "greet")
 
     def say(self) -> None:
         """Have the result said on the stage, or the prompt where there is no result."""
@@ -314,22 +324,14 @@ class OnDemandWindow(tk.Toplevel):
         )
         self.history.pack(side="left")
         line = self._row(card, "The stream")
-        about = kept.get("about")
-        self.about = Field(
-            line,
-            theme,
-            placeholder="Game, topic, who is here. Empty: nothing is said of it.",
-            surface="surface",
-            label="What she knows about the stream",
-        )
-        self.about.set(about if isinstance(about, str) else "")
-        self.about.pack(fill="x", padx=px(3))
+        self.about = self._fact(line, kept.get("about"), "Title of the stream")
+        self.game = self._fact(line, kept.get("game"), "Game or topic")
         line = self._row(card, "Manner")
         self.style = self._choice(line, STYLES, kept.get("style"), "", 120, "Style")
         Words(line, theme, "Length", "small", "text2", "surface").pack(
             side="left", padx=(px(10), px(4))
         )
-        self.length = self._choice(line, LENGTHS, kept.get("length"), "120", 130, "Length")
+        self.length = self._choice(line, LENGTHS, kept.get("length"), "300", 130, "Length")
         line = self._row(card, "Freedom")
         value = kept.get("temperature")
         usual = USUAL_TEMPERATURE / LONGEST_TEMPERATURE
@@ -352,6 +354,19 @@ class OnDemandWindow(tk.Toplevel):
         spacer = tk.Frame(card, height=px(6))
         theme.tint(spacer, background="surface")
         spacer.pack()
+
+    def _fact(self, line: tk.Frame, kept: object, label: str) -> Field:
+        field = Field(
+            line,
+            self._theme,
+            placeholder=f"{label}, if she may know",
+            surface="surface",
+            label=label,
+            width=160,
+        )
+        field.set(kept if isinstance(kept, str) else "")
+        field.pack(side="left", fill="x", expand=True, padx=self._theme.px(3))
+        return field
 
     def _choice(
         self,
@@ -422,12 +437,8 @@ class OnDemandWindow(tk.Toplevel):
 
     # --- asking
 
-    def _ask(self, prompt: str, empty: str) -> None:
+    def _ask(self, prompt: str, kind: Kind) -> None:
         if self.is_writing:
-            return
-        if not prompt:
-            self._note(empty, "warn")
-            self.prompt.text.focus_set()
             return
         self._keep()
         self._text = ""
@@ -435,7 +446,7 @@ class OnDemandWindow(tk.Toplevel):
         self.facts.show("")
         self._began = time.monotonic()
         self._stream = self._owner.backend.stream(
-            PATH, self.body(prompt), self._piece, self._failed, timeout_s=SILENCE_S
+            PATH, self.body(prompt, kind), self._piece, self._failed, timeout_s=SILENCE_S
         )
         self._show_state()
         self._tick()
@@ -526,7 +537,8 @@ class OnDemandWindow(tk.Toplevel):
         self._owner.state["text"] = {
             "persona": self.persona.on,
             "history": self.history.on,
-            "about": self.about.text[:1000],
+            "about": self.about.text[:300],
+            "game": self.game.text[:300],
             "style": self.style.value,
             "length": self.length.value,
             "temperature": self.temperature.value,

@@ -127,7 +127,7 @@ class StageTab(tk.Frame):
         self.avatar.load_timeline()
         self._drawn_version = -1
         self.flush()
-        self.lanes.focus_quietly()
+        self.focus_set()  # Tab goes on inside; a control in focus would scroll the page on a small screen
 
     def on_hide(self) -> None:
         """Stop drawing."""
@@ -160,7 +160,7 @@ class StageTab(tk.Frame):
             icon="refresh",
             surface="surface",
             height=26,
-            tip="Let go of what was set here: the next wish counts, or the face at rest",
+            tip="End every wish, whoever had it: the face at rest, and no motion",
         )
         card.add(self.release_button)
         line = tk.Frame(card.body)
