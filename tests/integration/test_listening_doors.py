@@ -268,6 +268,25 @@ async def test_listen_end_reads_what_was_said_without_waiting(served: Served) ->
     assert nothing["detail"]
 
 
+async def test_a_language_set_while_it_runs_is_the_one_that_is_read(
+    served: Served, api: httpx.Client
+) -> None:
+    wanted = {"types": ["utterance.transcribed"]}
+    try:
+        async with line(served, wanted) as client:
+            await client.next()
+            await listen(client, rate_hz=16_000)
+            for language in ("fr", "ja"):
+                set_to = {"values": {"STT_LANGUAGE": language}}
+                assert api.post("/api/config", json=set_to).status_code == 200
+                await client.socket.send(voice(0.6))
+                await client.say({"do": "listen_end", "id": language})
+                read = await client.until("type", "utterance.transcribed")
+                assert read["data"]["language"] == language
+    finally:
+        api.post("/api/config", json={"values": {"STT_LANGUAGE": None}})
+
+
 async def test_frames_and_orders_keep_their_order(served: Served) -> None:
     """What is sent after an end belongs to the next message, although nobody has waited for an answer."""
     async with line(served, {"types": ["utterance.transcribed"]}) as client:
