@@ -28,6 +28,7 @@ class Prompt:
         conversation_id: Which conversation, for engines that keep state per conversation.
         max_tokens: Upper bound of the reply.
         temperature: 0-2.
+        is_remembered: Whether it belongs to a conversation; else nothing of it may be kept by whoever answers.
     """
 
     messages: tuple[Message, ...]
@@ -37,6 +38,7 @@ class Prompt:
     max_tokens: int = 512
     temperature: float = 0.8
     stop: tuple[str, ...] = field(default=())
+    is_remembered: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import re
 from collections import OrderedDict
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from datetime import datetime
 from random import Random, SystemRandom
 
@@ -61,8 +61,11 @@ class Persona:
         character = prompt.character or NOBODY
         said = [message for message in prompt.messages if message.role != "system"]
         message = said.pop().text if said and said[-1].role == "user" else ""
-        talk = self._talk(prompt.conversation_id, character, prompt.author, said)
-        self._answered[prompt.conversation_id, character.id] = _bare(message)
+        if prompt.is_remembered:
+            talk = self._talk(prompt.conversation_id, character, prompt.author, said)
+            self._answered[prompt.conversation_id, character.id] = _bare(message)
+        else:
+            talk = self._told(Talk(character, Random(), self._now), prompt.author, said)  # noqa: S311 - variety, not secrets
         text = talk.reply(_without_author(message, prompt.author), prompt.author)
         for stop in prompt.stop:
             if stop:
@@ -89,18 +92,26 @@ class Persona:
         talk = Talk(
             character,
             Random(f"{self._seed}/{conversation_id}/{character.id}"),  # noqa: S311 - variety, not secrets
-            self._options.now or _local_now,
+            self._now,
         )
+        self._talks[key] = (character, self._told(talk, author, earlier))
+        while len(self._talks) > self._options.max_conversations:
+            forgotten, _ = self._talks.popitem(last=False)
+            self._answered.pop(forgotten, None)
+        return talk
+
+    @property
+    def _now(self) -> Callable[[], datetime]:
+        return self._options.now or _local_now
+
+    def _told(self, talk: Talk, author: str, earlier: list[Message]) -> Talk:
+        """The talk, with what was said in it before."""
         for message in earlier:
             if message.role == "assistant":
                 talk.recall_reply(message.text)
             else:
                 who, text = _author_of(message.text, author)
                 talk.recall(text, who)
-        self._talks[key] = (character, talk)
-        while len(self._talks) > self._options.max_conversations:
-            forgotten, _ = self._talks.popitem(last=False)
-            self._answered.pop(forgotten, None)
         return talk
 
     async def check(self) -> str:
