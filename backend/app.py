@@ -24,6 +24,7 @@ from backend.api.state import Services
 from backend.avatar.cues import Cues
 from backend.avatar.mouths import Mouths
 from backend.avatar.rigs import Rigs
+from backend.avatar.staging import tell_of_stage
 from backend.avatar.state import AvatarState
 from backend.chat.characters import Characters
 from backend.chat.conversations import Chat
@@ -276,6 +277,9 @@ class Backend:
         await self.modules.start()
         await self.chat.start()
         self._keep(self.monitor.run(), "system monitor")
+        self._keep(
+            tell_of_stage(self.bus, self.chat.active_character), "telling overlays who is on stage"
+        )
         self._keep(self._warm(), "warming engines")
         self._keep(self._housekeeping(), "housekeeping")
         await self.training.open()
@@ -567,7 +571,11 @@ class Backend:
             tts=lambda: self.engines.speech,
             character=self._stage_character,
             stage=lambda: Stage(
-                self.player.sink, self.player.device, self.player.volume, self.player.is_muted
+                self.player.sink,
+                self.player.device,
+                self.player.volume,
+                self.player.is_muted,
+                self.listeners.count,
             ),
             without_echo=self.hearing.without_echo,
             database=lambda: storage_checkup.try_out(self.database),
