@@ -15,6 +15,14 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from backend.contracts.audience import (
+    AudienceMessage,
+    ChannelState,
+    DispositionName,
+    QueuedMessage,
+    Verdict,
+    ViewerEvent,
+)
 from backend.contracts.avatar import AvatarShown, CueEntry, MouthTime, WordTime
 from backend.contracts.checkup import CheckLine, CheckupReport
 from backend.contracts.entities import ServiceInfo, Span, TurnOutcome
@@ -167,23 +175,117 @@ class ChatDisposition(Event):
     type: Literal["chat.disposition"] = "chat.disposition"
     source: str = "chat"
     message_id: str
-    disposition: Literal[
-        "queued",
-        "answered",
-        "merged",
-        "filtered",
-        "rate-limited",
-        "too-old",
-        "deleted",
-        "queue-full",
-    ]
+    disposition: DispositionName
     reason: str = ""
+    rule: str = ""
+    """Of moderation, where one decided."""
+    into: str = ""
+    """Id of the message it was merged into."""
     conversation_id: str = ""
 
     def sentence(self) -> str:
         return f"message {self.message_id[:8]} {self.disposition}" + (
             f": {self.reason}" if self.reason else ""
         )
+
+
+class ChatNotice(LiveEvent):
+    """What came of a command that the operator typed in place of a message: there is no turn for it."""
+
+    type: Literal["chat.notice"] = "chat.notice"
+    source: str = "chat"
+    command: str
+    text: str
+    is_refused: bool = False
+    conversation_id: str = ""
+
+    def sentence(self) -> str:
+        return f"!{self.command}: {self.text}"
+
+
+class AudienceWrote(LiveEvent):
+    """A viewer wrote in a chat; what becomes of it is told by `chat.disposition` under its id."""
+
+    type: Literal["audience.wrote"] = "audience.wrote"
+    source: str = "audience"
+    said: AudienceMessage
+
+    def sentence(self) -> str:
+        return f"{self.said.viewer.name}: {self.said.text}"
+
+
+class AudienceDid(Event):
+    """A viewer followed, subscribed, raided, cheered or redeemed a reward."""
+
+    type: Literal["audience.did"] = "audience.did"
+    source: str = "audience"
+    what: ViewerEvent
+
+    def sentence(self) -> str:
+        amount = f" ({self.what.amount:,})" if self.what.amount else ""
+        return f"{self.what.viewer.name}: {self.what.kind}{amount}"
+
+
+class QueueChanged(LiveEvent):
+    """Who is answered next; told at most four times a second, the newest state always in the end.
+
+    Attributes:
+        waiting: The first of the queue, best first.
+        held: What waits for the streamer's approval.
+        total: How many wait, those not listed included.
+    """
+
+    type: Literal["queue.changed"] = "queue.changed"
+    source: str = "queue"
+    waiting: tuple[QueuedMessage, ...] = ()
+    held: tuple[QueuedMessage, ...] = ()
+    total: int = 0
+
+    def sentence(self) -> str:
+        return f"{self.total} wait, {len(self.held)} held"
+
+
+class ChannelChanged(Event):
+    """The connection to a chat platform is another one."""
+
+    type: Literal["channel.changed"] = "channel.changed"
+    source: str = "channel"
+    channel: ChannelState
+
+    def sentence(self) -> str:
+        state = self.channel
+        return f"{state.platform} {state.state}" + (f": {state.detail}" if state.detail else "")
+
+
+class ModerationActed(Event):
+    """A rule covered, replaced, held or stopped a text; the text itself is not in the event."""
+
+    type: Literal["moderation.acted"] = "moderation.acted"
+    source: str = "moderation"
+    severity: Severity = "WARNING"
+    direction: Literal["in", "out"]
+    verdict: Verdict
+    message_id: str = ""
+    conversation_id: str = ""
+
+    def sentence(self) -> str:
+        way = "a message" if self.direction == "in" else "what she wanted to say"
+        return (
+            f"{self.verdict.action} {way}: {self.verdict.rule or 'no rule'} ({self.verdict.reason})"
+        )
+
+
+class AutonomyActed(Event):
+    """She did something unasked."""
+
+    type: Literal["autonomy.acted"] = "autonomy.acted"
+    source: str = "autonomy"
+    trigger: str
+    action: str
+    detail: str = ""
+
+    def sentence(self) -> str:
+        return f"{self.trigger} → {self.action}" + (f": {self.detail}" if self.detail else "")
 
 
 class CharacterSwitched(Event):
@@ -1049,6 +1151,13 @@ AnyEvent = Annotated[
     | ChatSentence
     | ChatResponse
     | ChatDisposition
+    | AudienceWrote
+    | AudienceDid
+    | QueueChanged
+    | ChannelChanged
+    | ModerationActed
+    | AutonomyActed
+    | ChatNotice
     | CharacterSwitched
     | CharacterChanged
     | ConversationChanged
