@@ -29,6 +29,7 @@ const ICONS = {
   voice: ["M5 10v4", "M9 7v10", "M13 4v16", "M17 8v8", "M21 11v2"],
   stage: ["M12 3a4 4 0 1 0 0 8 4 4 0 0 0 0-8z", "M5 21a7 7 0 0 1 14 0"],
   down: ["M6 10l6 6 6-6"],
+  repeat: ["M5 12a7 7 0 0 1 12-5l2 2", "M19 4v5h-5", "M19 12a7 7 0 0 1-12 5l-2-2", "M5 20v-5h5"],
   star: ["M12 3l2 7 7 2-7 2-2 7-2-7-7-2 7-2z"],
 };
 const SOLID = new Set(["stop", "play", "resume", "send", "star"]);
