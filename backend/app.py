@@ -27,6 +27,7 @@ from backend.avatar.rigs import Rigs
 from backend.avatar.staging import tell_of_stage
 from backend.avatar.state import AvatarState
 from backend.chat.characters import Characters
+from backend.chat.commands import Commands
 from backend.chat.conversations import Chat
 from backend.chat.panic import Panic
 from backend.chat.trace import Trace
@@ -68,7 +69,8 @@ from backend.listening.hearing import Hearing
 from backend.listening.options import ListeningOptions
 from backend.modes import ADAPTERS
 from backend.modes.base import BackendAdapter
-from backend.modes.switch import Choice, Modes, StoredChoices, alone
+from backend.modes.mind import alone
+from backend.modes.switch import Choice, Modes, StoredChoices
 from backend.monitoring.doctor import Doctor
 from backend.monitoring.live_checks import Stage
 from backend.monitoring.live_path import Checkup, LiveParts, Values
@@ -181,6 +183,7 @@ class Backend:
             characters=self.characters,
             runner=self.runner,
             user_name=lambda: self.engines.settings.user_name,
+            commands=Commands(self.cues),
             on_deleted=self.modes.forget,
         )
         microphones, microphones_to_train = self._microphones(settings)

@@ -20,7 +20,7 @@ from backend.listening.ear import Ear, Parts
 from backend.listening.endpointing import Rules
 from backend.listening.options import ListeningOptions
 from backend.listening.pace import Pace
-from backend.modes.switch import alone
+from backend.modes.mind import alone
 from backend.outputs.base import Sounding
 from backend.playback.player import Player
 from backend.playback.sounds import SoundStore

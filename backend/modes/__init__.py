@@ -8,6 +8,7 @@ from backend.modes.base import BackendAdapter
 ADAPTERS: Registry[BackendAdapter] = Registry(
     "backend mode",
     {
+        "orphiq": "backend.modes.orphiq:Orphiq",
         "external-api": "backend.modes.external_api:ExternalApi",
         "autonomous": "backend.modes.autonomous:Autonomous",
     },

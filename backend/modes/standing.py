@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from backend.contracts.errors import AppError, ProviderError
+from backend.contracts.errors import AppError, EngineFailedError, ProviderError
 from backend.contracts.modes import ModeName
 
 
@@ -137,6 +137,8 @@ class Standing:
     def _rest_s(self, one: _One, error: AppError) -> float | None:
         """How long it rests at least after this failure; None = it is asked again for the next message."""
         rules = self.rules
+        if isinstance(error, EngineFailedError):
+            return rules.rest_s if one.failed_turns >= rules.patience else None
         if not isinstance(error, ProviderError):
             return rules.rest_s
         match error.kind:

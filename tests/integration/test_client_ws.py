@@ -824,7 +824,7 @@ HOSTILE = [
     '{"type": "add-client-to-group", "invitee_uid": ""}',
     '{"type": "motion-command", "motion_group": "Idle", "motion_index": 0}',
     '{"type": "text-generation-request", "prompt": "x"}',
-    '{"type": "get-backend-mode"}',
+    '{"type": "set-backend-mode", "mode": "nobody"}',
     '{"type": "twitch-connect", "channel": "x"}',
     "[" * 5000 + "]" * 5000,
     '{"type": "\\ud800"}',

@@ -210,13 +210,12 @@ def test_listening_is_as_it_was_saved(served: Served, api: httpx.Client) -> None
 
 
 def test_every_live_setting_has_somebody_who_reads_it() -> None:
-    """Those that are built into engines, those of the tests above, and of test_listening and test_client_ws."""
-    from backend.wiring import ENGINE_SETTINGS
+    """Those that are built into engines and modes, those of the tests above, of test_listening, test_modes and test_client_ws."""
+    from backend.wiring import ENGINE_SETTINGS, MODE_SETTINGS
 
+    begins = (*ENGINE_SETTINGS, *(each for found in MODE_SETTINGS.values() for each in found))
     others = {
-        name
-        for name in Settings.model_fields
-        if is_live(name) and not name.startswith(ENGINE_SETTINGS)
+        name for name in Settings.model_fields if is_live(name) and not name.startswith(begins)
     }
     assert others == {
         "asr_frame_ms",
@@ -233,6 +232,7 @@ def test_every_live_setting_has_somebody_who_reads_it() -> None:
         "asr_vad",
         "asr_vad_threshold",
         "audio_sink",
+        "backend_mode",
         "barge_in",
         "barge_in_ms",
         "compatible_clients",

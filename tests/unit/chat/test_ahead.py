@@ -21,7 +21,7 @@ from backend.core.bus import EventBus
 from backend.core.clock import monotonic_s
 from backend.core.context import current_turn
 from backend.engines.llm.base import Delta, Prompt
-from backend.modes.switch import Alone, alone
+from backend.modes.mind import Alone, alone
 from backend.playback.player import Player
 from backend.playback.sounds import SoundStore
 from backend.storage.database import Database

@@ -13,7 +13,7 @@ from backend.chat.conversations import Chat
 from backend.chat.turn import Request, TurnRunner
 from backend.contracts.entities import STAGE
 from backend.core.bus import EventBus
-from backend.modes.switch import alone
+from backend.modes.mind import alone
 from backend.outputs.none import NoSound
 from backend.playback.player import Performance, Player, SpokenPiece
 from backend.playback.sounds import SoundStore

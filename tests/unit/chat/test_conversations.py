@@ -18,7 +18,7 @@ from backend.chat.turn import TurnRunner
 from backend.contracts.entities import STAGE, Turn
 from backend.contracts.errors import BusyError, InvalidInputError, NotFoundError
 from backend.core.bus import EventBus
-from backend.modes.switch import alone
+from backend.modes.mind import alone
 from backend.outputs.none import NoSound
 from backend.playback.player import Player
 from backend.playback.sounds import SoundStore

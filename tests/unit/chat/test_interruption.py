@@ -12,7 +12,7 @@ from backend.chat.turn import TurnRunner
 from backend.contracts.entities import STAGE, Audio, Speech, VoiceChoice
 from backend.core.bus import EventBus
 from backend.engines.llm.base import Delta, Prompt
-from backend.modes.switch import alone
+from backend.modes.mind import alone
 from backend.outputs.base import Progress
 from backend.outputs.none import NoSound
 from backend.playback.player import Player

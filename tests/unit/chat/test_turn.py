@@ -15,7 +15,7 @@ from backend.contracts.entities import Audio, Speech, VoiceChoice
 from backend.contracts.errors import ProviderError
 from backend.core.bus import EventBus
 from backend.core.clock import monotonic_s
-from backend.modes.switch import alone
+from backend.modes.mind import alone
 from backend.outputs.none import NoSound
 from backend.playback.player import Player, heard_words, join
 from backend.playback.sounds import SoundStore

@@ -18,7 +18,7 @@ from backend.contracts.entities import STAGE, Audio, Speech, VoiceChoice
 from backend.core.bus import EventBus
 from backend.core.clock import monotonic_s
 from backend.engines.llm.base import Delta, Prompt
-from backend.modes.switch import alone
+from backend.modes.mind import alone
 from backend.outputs.base import Progress
 from backend.outputs.none import NoSound
 from backend.playback.player import Player
