@@ -305,6 +305,26 @@ class Settings(BaseSettings):
         "Who answers: a compatible server, a provider, or nobody else; auto = the provider when one is set up.",
         live=True,
     )
+    orphiq_websocket_url: str = setting(
+        "",
+        "Address of a running Open-LLM-VTuber server, for the mode orphiq (ws://127.0.0.1:12393/client-ws).",
+        live=True,
+        max_length=500,
+    )
+    orphiq_token: Secret = setting(
+        None,
+        "Its token, when it wants one, as another Luma does; never one of the keys above.",
+        live=True,
+    )
+    orphiq_connect_timeout_s: float = setting(
+        5.0, "Longest wait for its connection and greeting.", live=True, gt=0, le=60
+    )
+    orphiq_first_timeout_s: float = setting(
+        20.0, "Longest wait for the first sentence of its reply.", live=True, gt=0, le=600
+    )
+    orphiq_sentence_timeout_s: float = setting(
+        20.0, "Longest wait between two of its sentences.", live=True, gt=0, le=600
+    )
     external_api_provider: str = setting(
         "",
         "Provider of the mode external-api; empty = LLM_PROVIDER decides.",
@@ -343,6 +363,10 @@ class Settings(BaseSettings):
         live=True,
         ge=0,
         le=100_000,
+    )
+
+    text_requests_per_minute: int = setting(
+        30, "Texts on demand that may be asked for in a minute.", live=True, ge=1, le=10_000
     )
 
     # Speaking

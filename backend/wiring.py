@@ -47,6 +47,7 @@ ENGINE_SETTINGS = (*MIND_SETTINGS, "tts_", "stt_", "piper_", "whisper_", "voice_
 """Settings that begin like this are built into the engines."""
 
 MODE_SETTINGS: dict[ModeName, tuple[str, ...]] = {
+    "orphiq": ("orphiq_",),
     "autonomous": ("autonomous_", "llm_first_token_", "llm_token_", *llm_options.LOCAL),
 }
 """Settings of a mode's adapter by how they begin; external-api reads the engines."""
@@ -178,7 +179,15 @@ class Engines:
                 body=body,
             )
         else:
-            raise EngineUnavailableError(f"The mode {mode} has no options.")
+            token = settings.orphiq_token
+            options = mode_options.OrphiqOptions(
+                url=settings.orphiq_websocket_url.strip(),
+                body=body,
+                token=token.get_secret_value() if token is not None else "",
+                connect_s=settings.orphiq_connect_timeout_s,
+                first_s=settings.orphiq_first_timeout_s,
+                between_s=settings.orphiq_sentence_timeout_s,
+            )
         return ADAPTERS.create(mode, options)
 
     async def close(self) -> None:

@@ -14,7 +14,7 @@ from collections.abc import AsyncGenerator, Coroutine
 from contextlib import aclosing
 from typing import Any, Literal
 
-from backend.clients.orphiq import Line, Place, Waits, address_of
+from backend.clients.orphiq import SETTING, Line, Place, Waits, address_of
 from backend.contracts.entities import Character, Cue
 from backend.contracts.errors import AppError, EngineUnavailableError
 from backend.contracts.modes import ModeName
@@ -30,7 +30,7 @@ MOST_LINES = 32
 CHARS_PER_TOKEN = 4
 
 NOT_SET = (
-    "ORPHIQ_WEBSOCKET_URL is not set: give the address of a running Open-LLM-VTuber server, like"
+    f"{SETTING} is not set: give the address of a running Open-LLM-VTuber server, like"
     " ws://127.0.0.1:12393/client-ws."
 )
 
@@ -59,6 +59,11 @@ class Orphiq(InHouse):
                 self._problem = ""
             except EngineUnavailableError as error:
                 self._problem = error.message
+
+    @property
+    def setting(self) -> str:
+        """Where the server is set."""
+        return SETTING
 
     @property
     def who(self) -> str:
