@@ -157,6 +157,7 @@ async def send(
         character_id=body.character_id,
         speak=body.speak,
         before=before,
+        may_command=body.author in ("you", running.user_name()),
     )
 
 

@@ -18,6 +18,7 @@ from weakref import WeakValueDictionary
 
 from backend.chat.ahead import Prepared
 from backend.chat.characters import Characters
+from backend.chat.commands import Commands, Notice
 from backend.chat.history import KEPT_EXCHANGES, History
 from backend.chat.prompt import Exchange
 from backend.chat.trace import Trace
@@ -35,6 +36,7 @@ from backend.contracts.events import (
     CharacterSwitched,
     ChatDisposition,
     ChatMessage,
+    ChatNotice,
     ChatResponse,
     ConversationChanged,
     ErrorOccurred,
@@ -113,6 +115,8 @@ class TurnHandle:
     turn_id: str
     conversation_id: str
     done: asyncio.Future[Turn]
+    notice: Notice | None = None
+    """What came of it, when it was a command: then there is no turn."""
 
     async def result(self) -> Turn:
         """Wait for the turn's end; leaving early does not stop it."""
@@ -131,6 +135,7 @@ class Chat:
         runner: TurnRunner,
         default_character: str = "",
         user_name: Callable[[], str] = lambda: "you",
+        commands: Commands | None = None,
         on_deleted: Callable[[str], None] = lambda conversation_id: None,
     ) -> None:
         self._bus = bus
@@ -139,6 +144,7 @@ class Chat:
         self._runner = runner
         self._default_character = default_character
         self._user_name = user_name
+        self._commands = commands
         self._on_deleted = on_deleted
         self._lanes: OrderedDict[str, _Lane] = OrderedDict()
         self._opening: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -217,6 +223,7 @@ class Chat:
         spoken_s: float | None = None,
         lead: tuple[Lead, ...] = (),
         prepared: Prepared | None = None,
+        may_command: bool = False,
     ) -> TurnHandle:
         """Take a message; it is answered when its turn comes.
 
@@ -232,6 +239,7 @@ class Chat:
             spoken_s: Monotonic time at which its speaker fell silent; the turn's time counts from there.
             lead: What happened between that and now.
             prepared: What `prepare` began for this message; thrown away when it turns out to be for another one.
+            may_command: The operator typed it: "!motion wave" is done, not answered.
 
         Raises:
             InvalidInputError: The text is empty or too long.
@@ -257,6 +265,10 @@ class Chat:
         if self._is_held:
             raise HeldError(HELD)
         conversation = lane.conversation
+        if may_command and text[0] == "!" and self._commands is not None:
+            character = await self._characters.get(conversation.character_id)
+            if (notice := self._commands.run(text, character)) is not None:
+                return self._noticed(notice, text, author, origin, conversation, before)
         if len(lane.waiting) >= QUEUE_LIMIT:
             turn_id = uuid4().hex
             self._bus.publish(
@@ -321,6 +333,47 @@ class Chat:
         if lane.worker is None or lane.worker.done():
             lane.worker = asyncio.create_task(self._work(lane), name=f"lane {conversation.id}")
         return TurnHandle(item.turn_id, conversation.id, item.done)
+
+    def _noticed(
+        self,
+        notice: Notice,
+        text: str,
+        author: str,
+        origin: str,
+        conversation: Conversation,
+        before: Callable[[str], None] | None,
+    ) -> TurnHandle:
+        """A command was done: told in place of a turn, and neither answered nor remembered."""
+        turn_id = uuid4().hex
+        if before is not None:
+            before(turn_id)
+        self._bus.publish(
+            ChatNotice(
+                command=notice.command,
+                text=notice.text,
+                is_refused=notice.is_refused,
+                turn_id=turn_id,
+                conversation_id=conversation.id,
+            )
+        )
+        done: asyncio.Future[Turn] = asyncio.get_running_loop().create_future()
+        done.set_result(
+            Turn(
+                id=turn_id,
+                conversation_id=conversation.id,
+                character_id=conversation.character_id,
+                number=0,
+                author=author,
+                source=origin,
+                message=text,
+                reply="" if notice.is_refused else notice.text,
+                outcome="skipped" if notice.is_refused else "done",
+                error=notice.text if notice.is_refused else "",
+                total_ms=0,
+                started_at=now(),
+            )
+        )
+        return TurnHandle(turn_id, conversation.id, done, notice)
 
     async def interrupt(
         self, conversation_id: str = STAGE, *, heard: str | None = None, waiting_too: bool = False

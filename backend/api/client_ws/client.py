@@ -327,7 +327,13 @@ class Client:
             origin=origin,
             conversation_id=conversation.id,
             before=self._turns.typed.add,
+            may_command=self.identity.is_trusted and origin == ORIGIN,
         )
+        if handle.notice is not None:
+            self._turns.typed.discard(handle.turn_id)
+            self.tell(messages.full_text(handle.notice.text))
+            self._turns.not_understood()
+            return
         self._spawn(self._follow(handle))
 
     async def _follow(self, handle: TurnHandle) -> None:
