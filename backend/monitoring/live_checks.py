@@ -378,12 +378,14 @@ class Stage:
         device: Chosen by name, empty = the system's.
         volume: 0-1.
         is_muted: Whether nothing is to be heard.
+        pages: Overlay pages that would play it.
     """
 
     sink: Sink
     device: str
     volume: float
     is_muted: bool
+    pages: int = 0
 
 
 async def output(
@@ -414,6 +416,17 @@ async def output(
             f"The stage is {what}: nothing can be heard.",
             "Turn it up in the Chat tab.",
             "OUTPUT_MUTED" if stage.is_muted else "OUTPUT_VOLUME",
+        )
+    if sink.name == "overlay":
+        # What is said on the way of a check-up reaches no page: it would be heard on stream.
+        if stage.pages:
+            pages = f"{stage.pages} overlay page{'s'[: stage.pages != 1]}"
+            return Outcome("green", f"AUDIO_SINK is overlay: {pages} can play the stage.")
+        return Outcome(
+            "amber",
+            "AUDIO_SINK is overlay, and no overlay page is connected: nobody hears her.",
+            "Open the overlay page, or set AUDIO_SINK=speaker.",
+            "AUDIO_SINK",
         )
     if spoken.audio is None:
         return Outcome("left_out", "Without a voice there is nothing to play.")

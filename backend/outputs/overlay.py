@@ -27,6 +27,9 @@ TICK_S = 0.05
 AHEAD_S = 0.05
 """What is about to sound is known this long before, as it is of a loudspeaker."""
 
+SHORTEST_S = 0.001
+"""A wait; what is left of a sound can be too little for a clock to see."""
+
 LEVEL_S = 0.02
 
 
@@ -68,7 +71,8 @@ class Overlay:
                 progress(position_s, self._level(audio, position_s))
                 left_s = audio.duration_s - position_s
                 # The first position after the announcement comes when the first sample does.
-                await self._wait(stop, -position_s if position_s < 0 else min(TICK_S, left_s))
+                next_s = -position_s if position_s < 0 else min(TICK_S, left_s)
+                await self._wait(stop, max(SHORTEST_S, next_s))
                 if stop.is_set():
                     return min(audio.duration_s, max(0.0, self._now_s() - begins_s))
             self._feed(audio, fed, audio.duration_s, begins_s)

@@ -388,6 +388,15 @@ async def test_a_sound_that_takes_longer_than_it_is_had_gaps(
     assert "gaps of 0.8 s" in outcome.detail
 
 
+async def test_sound_for_overlay_pages_is_not_played_by_a_check_but_somebody_must_be_there() -> None:
+    pages = Plays()
+    pages.name = "overlay"
+    assert (await played(pages, pages=2)).state == "green"
+    nobody = await played(pages)
+    assert (nobody.state, nobody.setting) == ("amber", "AUDIO_SINK")
+    assert "overlay page" in nobody.fix
+
+
 async def test_an_output_that_is_off_muted_or_without_a_voice() -> None:
     none = Plays()
     none.name = "none"
