@@ -43,6 +43,10 @@ PEOPLES_PAGES = re.compile(r"/login|/docs|/webui(?:/.*)?")
 SOCKET_PATHS = ("/ws", "/client-ws")
 OVERLAY_PAGES = ("/overlay", "/captions")
 OVERLAY_SOUND = re.compile(r"/api/audio/[^/]+/[^/]+")
+BLANK_PAGE = b"<!doctype html><title>Luma</title>"
+OVERLAY_AGAIN_S = 10
+"""An overlay that was refused asks again by itself: nobody stands beside OBS to reload it."""
+
 OVERLAY_STATE = "/overlay/state"
 OVERLAY_FILES = ("/web/", "/api/avatars/", "/api/rigs/")
 """Prefixes of the scripts, styles, pictures and avatars that an overlay page is made of."""
@@ -848,8 +852,16 @@ class Guard:
     async def _refuse(
         self, scope: Scope, head: Head, receive: Receive, send: Send, refusal: Refusal
     ) -> None:
-        body, content_type = refusal.body, b"application/json"
+        body, content_type, more = refusal.body, b"application/json", refusal.headers
         if (
+            head.kind == "http"
+            and head.path in OVERLAY_PAGES
+            and any("text/html" in accepted for accepted in head.values("accept"))
+        ):
+            # It would be read on stream: nothing to see, and another try a little later.
+            body, content_type = BLANK_PAGE, b"text/html; charset=utf-8"
+            more = (*more, (b"refresh", str(OVERLAY_AGAIN_S).encode()))
+        elif (
             self._signed_out is not None
             and refusal.status == 401
             and head.kind == "http"
@@ -861,7 +873,7 @@ class Guard:
             body = self._signed_out.replace(REASON, html.escape(why)).encode()
             content_type = b"text/html; charset=utf-8"
         headers = self._headers(
-            head, [*refusal.headers, (b"content-type", content_type), (b"connection", b"close")]
+            head, [*more, (b"content-type", content_type), (b"connection", b"close")]
         )
         if head.kind == "http":
             await _respond(send, refusal.status, body, headers)

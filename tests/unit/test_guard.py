@@ -21,6 +21,7 @@ from backend.guard import (
     Options,
     Refusal,
     cookie_name,
+    overlay_cookie_name,
 )
 
 TOKEN = "t" * 40
@@ -519,6 +520,8 @@ async def test_a_person_is_told_on_a_page_and_a_program_in_json(door: Door) -> N
         "/captions",
         "/api/audio/turn1/1",
         "/web/overlay.js",
+        "/overlay/state",
+        "/api/rigs/hoshi/files/rig.json",
         "/api/avatars/mika/happy.png",
     ],
 )
@@ -551,6 +554,51 @@ async def test_the_overlay_token_writes_nothing(door: Door, method: str) -> None
 )
 async def test_the_overlay_token_reads_nothing_else(door: Door, path: str) -> None:
     assert (await door.ask(HOST, path=path, query=f"token={OVERLAY}")).status == 403
+
+
+def overlay_cookie(token: str = OVERLAY) -> tuple[str, str]:
+    return "Cookie", f"{overlay_cookie_name(8765)}={token}"
+
+
+@pytest.mark.parametrize("path", ["/overlay", "/captions"])
+async def test_an_overlay_page_is_given_a_cookie_for_what_it_loads(door: Door, path: str) -> None:
+    answer = await door.ask(HOST, path=path, query=f"token={OVERLAY}")
+    cookie = answer.headers["set-cookie"]
+    assert cookie == f"{overlay_cookie_name(8765)}={OVERLAY}; Path=/; HttpOnly; SameSite=Strict"
+    again = await door.ask(HOST, overlay_cookie(), path="/web/avatar/stage.js")
+    assert again.json["who"] == "overlay"
+    assert "set-cookie" not in again.headers
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("GET", "/api/status"), ("GET", "/docs"), ("POST", "/api/chat"), ("POST", "/overlay")],
+)
+async def test_the_overlay_cookie_opens_nothing_else(door: Door, method: str, path: str) -> None:
+    assert (await door.ask(HOST, overlay_cookie(), method=method, path=path)).status == 401
+
+
+async def test_a_wrong_overlay_cookie_and_a_foreign_page_get_nothing(door: Door) -> None:
+    wrong = await door.ask(HOST, overlay_cookie("x" * 40), path="/web/luma.js")
+    assert wrong.status == 401
+    foreign = ("Sec-Fetch-Site", "cross-site")
+    answer = await door.ask(HOST, overlay_cookie(), foreign, path="/web/luma.js")
+    assert answer.status == 403
+
+
+async def test_an_overlay_cookie_ends_with_its_token(door: Door) -> None:
+    door.access.rotate_overlay_token()
+    assert (await door.ask(HOST, overlay_cookie(), path="/web/luma.js")).status == 401
+
+
+async def test_a_refused_overlay_shows_nothing_on_stream_and_tries_again(door: Door) -> None:
+    html = ("Accept", "text/html,application/xhtml+xml")
+    answer = await door.ask(HOST, html, path="/overlay", query="token=" + "x" * 40)
+    assert answer.status == 401
+    assert answer.headers["content-type"].startswith("text/html")
+    assert b"<body" not in answer.body
+    assert b"token" not in answer.body.lower()
+    assert answer.headers["refresh"] == "10"
 
 
 async def test_the_overlay_token_counts_as_overlay_even_beside_the_real_one(door: Door) -> None:
