@@ -5,17 +5,23 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Coroutine
-from typing import Any, Self, TypeVar
-
-from tests.servers.wire import WireServer
+from typing import Any, Protocol, Self, TypeVar
 
 T = TypeVar("T")
+
+
+class Listens(Protocol):
+    """A server of any kind."""
+
+    async def listen(self) -> None: ...
+
+    async def refuse(self) -> None: ...
 
 
 class ServerThread:
     """A loop in a thread that runs some servers."""
 
-    def __init__(self, *servers: WireServer) -> None:
+    def __init__(self, *servers: Listens) -> None:
         self._servers = servers
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
