@@ -86,6 +86,12 @@ class _Waiting:
     done: asyncio.Future[Turn]
     lead: tuple[Lead, ...] = ()
     prepared: Prepared | None = None
+    is_recital: bool = False
+
+    @property
+    def message(self) -> str:
+        """What was said to her; nothing where she was only given words to say."""
+        return "" if self.is_recital else self.text
 
 
 @dataclass(slots=True)
@@ -224,6 +230,7 @@ class Chat:
         lead: tuple[Lead, ...] = (),
         prepared: Prepared | None = None,
         may_command: bool = False,
+        is_recital: bool = False,
     ) -> TurnHandle:
         """Take a message; it is answered when its turn comes.
 
@@ -240,6 +247,7 @@ class Chat:
             lead: What happened between that and now.
             prepared: What `prepare` began for this message; thrown away when it turns out to be for another one.
             may_command: The operator typed it: "!motion wave" is done, not answered.
+            is_recital: It is no message: she says it word for word, and remembers that she did.
 
         Raises:
             InvalidInputError: The text is empty or too long.
@@ -305,19 +313,21 @@ class Chat:
             done=asyncio.get_running_loop().create_future(),
             lead=lead,
             prepared=prepared,
+            is_recital=is_recital,
         )
         if before is not None:
             before(item.turn_id)
-        self._bus.publish(
-            ChatMessage(
-                text=text,
-                author=author,
-                origin=origin,
-                turn_id=item.turn_id,
-                conversation_id=conversation.id,
-                character_id=conversation.character_id,
+        if not is_recital:
+            self._bus.publish(
+                ChatMessage(
+                    text=text,
+                    author=author,
+                    origin=origin,
+                    turn_id=item.turn_id,
+                    conversation_id=conversation.id,
+                    character_id=conversation.character_id,
+                )
             )
-        )
         before_it = len(lane.waiting) + (lane.current is not None)
         if before_it:
             self._bus.publish(
@@ -663,6 +673,7 @@ class Chat:
                 lead=item.lead,
                 audience=self._audiences.get(conversation.id),
                 prepared=item.prepared,
+                is_recital=item.is_recital,
             )
             await self._runner.run(request, lane.history.newest(), answer)
         except Exception as error:
@@ -695,7 +706,7 @@ class Chat:
         if not answer.trace.spans:
             answer.trace.mark("queue", "wait", "interrupted before it began")
         if reply or answer.outcome != "failed":
-            lane.history.append(Exchange(item.author, item.text, reply))
+            lane.history.append(Exchange(item.author, item.message, reply))
         turn = Turn(
             id=item.turn_id,
             conversation_id=conversation.id,
@@ -703,7 +714,7 @@ class Chat:
             number=number,
             author=item.author,
             source=item.origin,
-            message=item.text,
+            message=item.message,
             reply=reply,
             emotion=answer.emotion,
             outcome=answer.outcome,
@@ -828,7 +839,7 @@ class Chat:
                     number=lane.number,
                     author=item.author,
                     source=item.origin,
-                    message=item.text,
+                    message=item.message,
                     reply="",
                     outcome="skipped",
                     total_ms=trace.total_ms,

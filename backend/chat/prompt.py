@@ -26,7 +26,7 @@ MESSAGE_OVERHEAD_TOKENS = 4
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """One message and the reply that was heard.
+    """One message and the reply that was heard; without a message, what she said unasked.
 
     Attributes:
         lines: Its messages, newest first, and ``cost`` what they take of a budget; made once, needed in every turn.
@@ -39,9 +39,10 @@ class Exchange:
     cost: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        said = _said(self.author, self.message)
+        said = _said(self.author, self.message) if self.message else ""
         lines = [Message("assistant", self.reply)] if self.reply else []
-        lines.append(Message("user", said))
+        if said:
+            lines.append(Message("user", said))
         cost = estimate_tokens(said) + estimate_tokens(self.reply) + 2 * MESSAGE_OVERHEAD_TOKENS
         object.__setattr__(self, "lines", tuple(lines))
         object.__setattr__(self, "cost", cost)

@@ -17,6 +17,7 @@ from backend.avatar.cues import Cues
 from backend.avatar.mouths import MouthOf, told
 from backend.chat import prompt
 from backend.chat.ahead import Prepared
+from backend.chat.recital import Recital, recited
 from backend.chat.reply import ReplyReader, cleaned
 from backend.chat.sentences import speakable
 from backend.chat.trace import Trace
@@ -101,6 +102,8 @@ class Request:
     """Who hears it off stage."""
     prepared: Prepared | None = None
     """The reply, begun while it was not sure yet that this is the message."""
+    is_recital: bool = False
+    """``text`` is no message: she says it, word for word."""
 
 
 class Performer(Protocol):
@@ -244,7 +247,8 @@ class TurnRunner:
         Raises:
             asyncio.CancelledError: Interrupted; sound has stopped and ``answer`` is complete.
         """
-        mind = answer.mind = self.mind(request.conversation_id)
+        mind = Recital() if request.is_recital else self.mind(request.conversation_id)
+        answer.mind = mind
         for one in request.lead:
             self._mark(request, answer, one.name, one.stage, one.detail, at_s=one.end_s)
         self._mark(request, answer, "queue", "wait", "one turn at a time per conversation")
@@ -268,6 +272,8 @@ class TurnRunner:
             prepared.take()
             mind = answer.mind = prepared.mind
             asked = prepared.asked
+        elif request.is_recital:
+            asked = recited(request.text, request.conversation_id)
         else:
             asked = self._asked(
                 request.character, history, request.text, request.author, request.conversation_id

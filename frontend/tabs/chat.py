@@ -568,7 +568,10 @@ class ChatTab(tk.Frame):
     def _messages_of(self, turn: Turn) -> list[Message]:
         at = turn.started_at.astimezone()
         name = "You" if turn.author == "you" else turn.author
-        messages = [Message(f"u:{turn.id}", turn.id, "user", name, at, turn.message, turn.source)]
+        messages: list[Message] = []
+        if turn.message:  # else she was given words to say
+            said = Message(f"u:{turn.id}", turn.id, "user", name, at, turn.message, turn.source)
+            messages.append(said)
         reply = Message(
             f"r:{turn.id}",
             turn.id,

@@ -220,7 +220,7 @@ export class TurnView {
 
   /** A turn as it is stored. */
   stored(turn, character) {
-    this.setMessage({ author: turn.author, text: turn.message, at: turn.started_at, origin: turn.source });
+    if (turn.message) this.setMessage({ author: turn.author, text: turn.message, at: turn.started_at, origin: turn.source });
     this.setCharacter(character);
     this.at.textContent = timeOf(turn.started_at);
     this.at.dateTime = turn.started_at;

@@ -358,3 +358,40 @@ async def test_what_waits_is_known_by_its_turns(house: House) -> None:
     assert house.chat.waiting_turns() == [second.turn_id, third.turn_id]
     await house.chat.interrupt(waiting_too=True)
     assert house.chat.waiting_turns() == house.chat.waiting_turns("nobody") == []
+
+
+async def test_words_that_are_given_are_said_as_they_are_and_remembered_as_hers(
+    house: House,
+) -> None:
+    async with Watch(house.bus) as seen:
+        handle = await house.chat.send(
+            "[joy] Exactly this. Nothing else!",
+            conversation_id=STAGE,
+            origin="operator",
+            is_recital=True,
+        )
+        turn = await handle.result()
+    assert not house.llm.prompts, "nobody writes"
+    assert house.voice.said == ["Exactly this.", "Nothing else!"]
+    assert (turn.message, turn.reply) == ("", "Exactly this. Nothing else!")
+    assert (turn.source, turn.outcome) == ("operator", "done")
+    assert not seen.of("chat.message"), "nobody said anything to her"
+    assert len(seen.of("chat.sentence")) == 2
+    await (await house.chat.send("what did you say?", conversation_id=STAGE)).result()
+    asked = [(m.role, m.text) for m in house.llm.prompts[0].messages[1:]]
+    assert asked[0] == ("assistant", "Exactly this. Nothing else!")
+    assert asked[1][0] == "user"
+
+
+async def test_words_that_are_given_can_be_interrupted(house: House) -> None:
+    house.voice = Beeps(seconds_per_char=0.2)
+    async with Watch(house.bus) as seen:
+        handle = await house.chat.send(
+            "One sentence here. And one more there.", conversation_id=STAGE, is_recital=True
+        )
+        await seen.until("turn.started")
+        await house.chat.interrupt()
+        turn = await handle.result()
+    assert turn.outcome == "interrupted"
+    assert turn.message == ""
+    assert turn.reply != "One sentence here. And one more there."
