@@ -110,6 +110,7 @@ async def test_a_turn_tells_the_mouth_that_its_phonemes_make(served: Served, pag
     assert mouth[-1].end_s <= started["data"]["duration_s"] + 0.001
 
 
+@pytest.mark.slow  # sounds in real time
 async def test_pages_are_told_when_it_sounds_and_what_is_next(served: Served, page: Line) -> None:
     positions: list[tuple[float, float]] = []
     async with spoken_on_stage(served, TEXT):
@@ -167,6 +168,7 @@ async def test_nobody_connected_is_said_and_the_show_goes_on(served: Served) -> 
         assert (await ask(served, "GET", "/api/devices"))["output"]["problem"] == ""
 
 
+@pytest.mark.slow  # sounds in real time
 async def test_an_old_turn_moves_the_mouth_again(served: Served, page: Line) -> None:
     async with spoken_on_stage(served, "Bob met Pam."):
         first = await page.until("type", "playback.started")

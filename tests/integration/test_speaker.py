@@ -124,6 +124,26 @@ async def test_a_sound_of_any_rate_keeps_its_pitch_and_length(
         assert frequency_hz(recorder.sound) == pytest.approx(220, abs=1)
 
 
+async def test_a_sentence_is_told_when_its_first_sample_sounds(
+    speaker: Speaker, recorder: Recorder
+) -> None:
+    bus = EventBus()
+    bus.bind(asyncio.get_running_loop())
+    player = Player(bus, speaker, lambda *_: None)
+    off_s: list[float] = []
+    for n in range(3):  # the machine may be busy once
+        recorder.forget()
+        async with Watch(bus) as seen:
+            show = player.begin(f"{n}", "stage")
+            await player.enqueue(show, SpokenPiece(1, "1.", tone(0.2), ""))
+            started = await seen.until("playback.started")
+            told_s = time.monotonic() + started.starts_in_s  # type: ignore[union-attr]  # it has one
+            await player.finish(show)
+        await asyncio.to_thread(recorder.wait_for_silence)
+        off_s.append(told_s - recorder.first_loud_s)
+    assert min(map(abs, off_s)) < 0.02, off_s
+
+
 async def test_sentences_follow_each_other_without_a_gap(
     speaker: Speaker, recorder: Recorder
 ) -> None:

@@ -187,6 +187,15 @@ class Recorder:
         """When something was heard last; 0 = never."""
         return self.last_louder_s(LOUD)
 
+    @property
+    def first_loud_s(self) -> float:
+        """When the first sample that was heard came, by the end of its piece; infinite = never."""
+        for at_s, piece in self.pieces:
+            for n, value in enumerate(piece):
+                if abs(value) > LOUD:
+                    return at_s - (len(piece) - n) / RATE_HZ
+        return float("inf")
+
     def last_louder_s(self, peak: int) -> float:
         """When something louder was heard last; 0 = never."""
         return max((at for at, piece in self.pieces if _peak(piece) > peak), default=0.0)

@@ -6,8 +6,10 @@ import asyncio
 
 import pytest
 
+from backend.contracts.avatar import MouthTime
 from backend.contracts.entities import Audio, Cue
 from backend.contracts.errors import ConflictError, EngineUnavailableError
+from backend.contracts.events import PlaybackStarted
 from backend.core.bus import EventBus
 from backend.outputs.base import Progress
 from backend.playback import player as module
@@ -45,6 +47,46 @@ async def test_a_cue_fires_when_its_sentence_plays_and_not_before() -> None:
         await play.finish(show)
     assert show.heard == ["One.", "Two."]
     assert [e.type for e in seen.events if e.type == "playback.finished"] == ["playback.finished"]
+
+
+async def test_a_sink_that_announces_gives_the_time_and_cues_wait_for_the_sound() -> None:
+    class Announces(ManualSink):
+        async def play(self, audio: Audio, progress: Progress) -> float:
+            progress(-0.15, -120.0)
+            return await super().play(audio, progress)
+
+    sink = Announces()
+    bus, play, cues = player(sink)
+    play.set_volume(0.5)
+    async with Watch(bus) as seen:
+        show = play.begin("t", "stage")
+        await play.enqueue(show, piece(1, "One.", cue="joy"))
+        started = await seen.until("playback.started")
+        assert isinstance(started, PlaybackStarted)
+        assert (started.starts_in_s, started.volume) == (0.15, 0.5)
+        await sink.advance(1.0)
+        await play.finish(show)
+    assert cues == ["joy"]
+    positions = [e.position_s for e in seen.of("playback.position")]  # type: ignore[union-attr]
+    assert min(positions) >= 0
+
+
+async def test_what_is_played_again_without_a_mouth_gets_one() -> None:
+    mouth = (MouthTime(viseme="aa", start_s=0, end_s=1),)
+
+    async def mouth_of(audio: Audio) -> tuple[MouthTime, ...]:
+        return mouth
+
+    sink = ManualSink()
+    bus = EventBus()
+    bus.bind(asyncio.get_running_loop())
+    play = Player(bus, sink, lambda *_: None, mouth_of)
+    async with Watch(bus) as seen:
+        play.play_again([piece(1, "Again.")], "old", "stage")
+        started = await seen.until("playback.started")
+        assert isinstance(started, PlaybackStarted)
+        play.stop_playing_again()
+    assert started.mouth == mouth
 
 
 async def test_positions_only_grow_and_end_at_the_length() -> None:
