@@ -15,6 +15,7 @@ const CORE_WAIT_MS = 15_000;
 const MOST_PIXELS_PER_POINT = 2;
 const LONGEST_STEP_S = 1 / 10;
 const FPS = 60;
+const MOST_READ_AHEAD = 64; // motions
 const TAU = Math.PI * 2;
 
 /** How far the jaw is down, and the lips drawn wide (1) or round (-1), for each of the fifteen mouth shapes. */
@@ -178,7 +179,7 @@ class Live2D {
     this.#blinking = or(known(group("EyeBlink")), ["ParamEyeLOpen", "ParamEyeROpen"]);
     this.#mouthOpen = or(known(group("LipSync")), ["ParamMouthOpenY"]);
     this.#vowels = Object.keys(VOWELS).every((id) => this.#parameters.has(id));
-    this.#groups = files.Motions ?? {};
+    this.#groups = Object.fromEntries(Object.entries(files.Motions ?? {}).filter(([, entries]) => Array.isArray(entries)));
     const idle = this.#idle ?? "idle";
     this.#idle = Object.keys(this.#groups).find((name) => name.toLowerCase() === idle.toLowerCase()) ?? null;
     const expressions = (files.Expressions ?? []).map(async ({ Name: name, File: file }) => {
@@ -203,6 +204,9 @@ class Live2D {
       ...expressions,
     ]);
     for (const parts of this.#pose?.groups ?? []) parts.forEach((part, n) => this.#shown.set(part.id, n === 0 ? 1 : 0));
+    // Read before they are asked for, so that a motion begins with its sentence; what is broken is told when it is to play.
+    const first = Object.entries(this.#groups).flatMap(([group, entries]) => [...entries.keys()].map((n) => [group, n])).slice(0, MOST_READ_AHEAD);
+    await Promise.allSettled(first.map(([group, n]) => this.#motion(group, n)));
     if (this.#idle && !this.calm) await this.#nextIdle();
   }
 

@@ -283,7 +283,7 @@ class Vrm {
     this.#now = now;
     this.#showFace(now);
     this.#showPose(now);
-    this.#look(now);
+    this.#look(now, step);
     this.#vrm.update(step);
     if (!this.#renderer.getContext().isContextLost()) this.#renderer.render(this.#scene, this.#camera);
   }
@@ -368,13 +368,13 @@ class Vrm {
     }
   }
 
-  #look(now) {
+  #look(now, step) {
     const { head, height } = this.#frame;
     const part = Math.floor(now / 1700);
     const [wide, high] = this.calm || chance(part) < 0.55 ? [0, 0] : [chance(part + 0.25) - 0.5, chance(part + 0.75) - 0.5];
     const aim = new THREE.Vector3(wide * 0.8 * height, (head?.y ?? height) + high * 0.35 * height, this.#camera.position.z * 0.6);
-    // Eyes jump, so they arrive within a tenth of a second.
-    this.#gaze.position.lerp(aim, 0.35);
+    // Eyes jump: they arrive within a tenth of a second.
+    this.#gaze.position.lerp(aim, step ? 1 - Math.exp(-step * 30) : 1);
   }
 
   dispose() {
