@@ -159,10 +159,13 @@ class Tab:
 
 @pytest.fixture
 def new_tab(browser: Browser, served: Served) -> Iterator[Callable[..., Tab]]:
-    """Opens tabs, each with cookies of its own; options are those of a browser's context (`color_scheme="dark"` …)."""
+    """Opens tabs, each with cookies of its own, on this file's backend or another (``served``).
+
+    Options are those of a browser's context (`color_scheme="dark"` …).
+    """
     tabs: list[Tab] = []
 
-    def make(**options: object) -> Tab:
+    def make(served: Served = served, **options: object) -> Tab:
         options.setdefault("viewport", {"width": SIZE[0], "height": SIZE[1]})
         context = browser.new_context(**options)  # type: ignore[arg-type]  # whatever it takes
         context.set_default_timeout(15_000)

@@ -26,4 +26,4 @@ luma.onState((state) => {
 luma.start();
 
 // Measured from outside (benchmarks/overlay_latency.py, the tests); nothing on the page uses it.
-globalThis.stage = stage;
+globalThis.lumaStage = stage;
