@@ -272,6 +272,11 @@ class Modes:
         """A conversation is gone; its choice is not stored again."""
         self._drop(conversation_id)
 
+    @property
+    def history(self) -> tuple[ModeChange, ...]:
+        """What changed anywhere, oldest first."""
+        return tuple(self._history)
+
     async def state(self, conversation_id: str | None = None) -> ModeState:
         """Who answers there, or everywhere; how each mode is, and what changed."""
         where = conversation_id or EVERYWHERE
