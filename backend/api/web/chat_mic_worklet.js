@@ -1,9 +1,9 @@
 // The microphone's samples as PCM16 in pieces of 32 ms, off the page's own thread.
 
-const PIECES_PER_S = 31.25;
+const PIECE = Math.round(sampleRate / 31.25);
 
 class Pieces extends AudioWorkletProcessor {
-  #piece = new Int16Array(Math.round(sampleRate / PIECES_PER_S));
+  #piece = new Int16Array(PIECE);
   #filled = 0;
   #peak = 0;
 
@@ -14,10 +14,10 @@ class Pieces extends AudioWorkletProcessor {
       const clipped = Math.max(-1, Math.min(1, sample));
       this.#peak = Math.max(this.#peak, Math.abs(clipped));
       this.#piece[this.#filled++] = Math.round(clipped * 32767);
-      if (this.#filled === this.#piece.length) {
+      if (this.#filled === PIECE) {
         const pcm = this.#piece.buffer;
         this.port.postMessage({ pcm, peak: this.#peak }, [pcm]);
-        this.#piece = new Int16Array(this.#piece.length);
+        this.#piece = new Int16Array(PIECE); // the old one went to the page
         this.#filled = this.#peak = 0;
       }
     }
