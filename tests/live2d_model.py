@@ -183,8 +183,8 @@ def write(folder: Path, name: str = "mimi") -> Path:
             {"Type": "Live2D Expression", "Parameters": changes},
         )
     for entries in MOTIONS.values():
-        for motion, file in entries:
-            _json(folder / "motions" / f"{motion}.motion3.json", {"Version": 3, **file})
+        for motion, content in entries:
+            _json(folder / "motions" / f"{motion}.motion3.json", {"Version": 3, **content})
     _json(folder / f"{name}.physics3.json", PHYSICS)
     _json(
         folder / f"{name}.pose3.json",
