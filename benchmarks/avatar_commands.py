@@ -195,7 +195,9 @@ async def bare(http: Http, count: int, times: list[float]) -> None:
         times.append((time.perf_counter() - started_s) * 1000)
 
 
-async def at_once(line: Line, senders: list[Callable[[str], Awaitable[None]]], count: int) -> float:
+async def at_once(
+    line: Line, senders: Sequence[Callable[[str], Awaitable[None]]], count: int
+) -> float:
     """Commands a second, counted when the last change was seen."""
     numbers = iter(range(count))
     before = line.changes

@@ -279,15 +279,14 @@ def read_motion(known: Known, words: str) -> Motion | None:
 
 def stem(word: str) -> str:
     """An English word without its ending, so that "waves", "waving" and "waved" are "wav", as is "wave"."""
-    for ending in ("ing", "ed", "es", "s"):
-        base = word.removesuffix(ending)
-        if base != word and len(base) >= 2 and not (ending == "s" and base.endswith("s")):
-            word = (
-                base[:-1]
-                if len(base) > 3 and base[-1] == base[-2] and base[-1] not in "sl"
-                else base
-            )
-            break
+    for endings in (("es", "s"), ("ing", "ed")):  # "greetings" has two
+        for ending in endings:
+            base = word.removesuffix(ending)
+            if base != word and len(base) >= 2 and not (ending == "s" and base.endswith("s")):
+                word = base
+                break
+    if len(word) > 3 and word[-1] == word[-2] and word[-1] not in "sl":  # "nodding"
+        word = word[:-1]
     return word.removesuffix("e") if len(word) > 2 else word
 
 

@@ -289,6 +289,21 @@ async def test_a_motion_that_waited_long_goes_before_more_important_ones(
     assert begun[2] == "nod"
 
 
+async def test_what_cuts_a_patient_motion_short_plays_itself(
+    state: AvatarState, clock: Clock
+) -> None:
+    state.play("hoshi", DANCE, owner="api", priority=3)
+    state.play("hoshi", DANCE, owner="chat")
+    state.play("hoshi", WAVE, owner="chat")
+    for _ in range(3):
+        state.play("hoshi", DANCE, owner="api", priority=3)
+        clock.move(4)
+    playing = state.shown("hoshi").motion
+    assert playing is not None
+    assert (playing.name, playing.owner) == ("dance", "chat")
+    assert motion(state.play("hoshi", NOD, owner="command", priority=4)) == "nod"
+
+
 async def test_another_loop_of_the_same_owner_takes_its_place(
     state: AvatarState, clock: Clock
 ) -> None:
