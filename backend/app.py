@@ -29,6 +29,7 @@ from backend.avatar.state import AvatarState
 from backend.chat.characters import Characters
 from backend.chat.commands import Commands
 from backend.chat.conversations import Chat
+from backend.chat.on_demand import OnDemand
 from backend.chat.panic import Panic
 from backend.chat.trace import Trace
 from backend.chat.turn import NEUTRAL, Answer, Request, SpeechEngine, TurnRunner
@@ -185,6 +186,12 @@ class Backend:
             user_name=lambda: self.engines.settings.user_name,
             commands=Commands(self.cues),
             on_deleted=self.modes.forget,
+        )
+        self.texts = OnDemand(
+            self.modes.model,
+            self.chat,
+            self.characters.get,
+            user_name=lambda: self.engines.settings.user_name,
         )
         microphones, microphones_to_train = self._microphones(settings)
         self.hearing = Hearing(
@@ -410,6 +417,9 @@ class Backend:
         role = settings.llm_role("main")
         self.runner.reply_tokens = role.max_tokens
         self.runner.temperature = role.temperature
+        self.texts.budget_tokens = settings.context_tokens
+        self.texts.temperature = role.temperature
+        self.texts.allow(settings.text_requests_per_minute)
         self.monitor.interval_s = settings.metrics_interval_s
         self.monitor.gpu_interval_s = settings.gpu_metrics_interval_s
         self.training.options = self._job_options(settings)
@@ -740,6 +750,7 @@ def create_app(loaded: LoadedSettings, *, trainer: Sequence[str] = PROGRAM) -> F
             clients=backend.clients,
             panic=backend.panic,
             modes=backend.modes,
+            texts=backend.texts,
             page_hosts=lambda: settings.allowed_hosts if settings.is_remote else (),
         )
         try:

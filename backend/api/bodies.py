@@ -14,7 +14,7 @@ from pydantic import (
 )
 
 from backend.contracts.avatar import CueKind, Transition
-from backend.contracts.entities import VoiceChoice
+from backend.contracts.entities import STAGE, VoiceChoice
 from backend.contracts.listening import EchoGuard, ListeningMode
 
 
@@ -412,3 +412,84 @@ class LoginLinkBody(Body):
         le=600,
         description="How long it opens; longer for one that is carried to a tablet.",
     )
+
+
+class TextLine(Body):
+    """A line of talk that a text on demand is written after."""
+
+    role: Literal["user", "assistant", "system"] = Field(
+        "user", description="Who says it; system = an instruction."
+    )
+    text: Annotated[Text, StringConstraints(min_length=1, max_length=4000)]
+
+
+StreamFact = Annotated[Text, StringConstraints(max_length=500)] | int | float | bool | None
+
+
+class TextContext(Body):
+    """What a text on demand is written from; nothing of it is remembered."""
+
+    conversation_id: Id = Field(
+        STAGE, description="Whose last turns are looked at, and whose character and mode count."
+    )
+    turns: int = Field(0, ge=0, le=50, description="How many of them.")
+    history: tuple[TextLine, ...] = Field(
+        (), max_length=100, description="Lines that are looked at instead, oldest first."
+    )
+    stream: dict[Annotated[Text, StringConstraints(max_length=40)], StreamFact] = Field(
+        {}, max_length=20, description='Facts of the stream: {"title", "game", "viewers", …}.'
+    )
+    character: Annotated[Text, StringConstraints(max_length=128)] | bool | None = Field(
+        None,
+        description="In whose voice: an id; none or true = the conversation's; \"\" or false = nobody's.",
+    )
+
+
+class TextOptions(Body):
+    """How a text on demand is written."""
+
+    max_length: int = Field(
+        500, ge=1, le=8000, description="Characters; kept at the end of a sentence."
+    )
+    temperature: float | None = Field(None, ge=0, le=2, description="None = as set.")
+    style: Literal["casual", "formal", "excited", "calm"] | None = Field(
+        None, description="None = as the character writes."
+    )
+
+
+class TextBody(Body):
+    """A text on demand."""
+
+    prompt: Annotated[Text, StringConstraints(max_length=8000)] = Field(
+        description="What the text is about; what is to be rewritten; who is greeted (may be empty then).",
+        examples=["A title for tonight's stream"],
+    )
+    kind: Literal["free", "say", "rewrite", "greet"] = Field(
+        "free", description="What is done with the prompt; say = it is the text, cleaned."
+    )
+    context: TextContext | Annotated[Text, StringConstraints(max_length=8000)] = Field(
+        TextContext(), description="What it is written from; a text counts as one line of talk."
+    )
+    options: TextOptions = TextOptions()
+
+
+class TextRequestBody(TextBody):
+    """A text on demand."""
+
+    stream: bool = Field(False, description="Answer with server-sent events while it is written.")
+
+
+class CancelTextCommand(Body):
+    """Stop a text that this socket asked for."""
+
+    text: str | int | None = Field(description="The id of the command that asked for it.")
+
+
+class SayBody(Body):
+    """Words for her to say."""
+
+    text: MessageText = Field(
+        description="Said word for word; tags like [joy] are faces.", examples=["Back in five!"]
+    )
+    conversation_id: Id = Field(STAGE, description="Where.")
+    speak: bool = Field(True, description="Whether to make sound.")

@@ -10,6 +10,7 @@ from backend.api import chat
 from backend.api.avatar import play_motion, release, show_expression
 from backend.api.bodies import (
     Body,
+    CancelTextCommand,
     ChatCommand,
     ExpressionBody,
     InputBody,
@@ -22,13 +23,16 @@ from backend.api.bodies import (
     MotionBody,
     PanicBody,
     ReleaseBody,
+    SayBody,
     SwitchBody,
     TalkBody,
+    TextBody,
     VolumeBody,
 )
 from backend.api.conversations import interrupt
 from backend.api.listening import set_input, talk
 from backend.api.modes import set_mode
+from backend.api.on_demand import SocketTexts, say
 from backend.api.socket_sound import SocketSound
 from backend.api.speech import set_volume
 from backend.api.state import Services
@@ -55,6 +59,14 @@ class SoundOrder:
 
     body: type[Body]
     run: Callable[[SocketSound, Any], Awaitable[Reply]]
+
+
+@dataclass(frozen=True, slots=True)
+class TextOrder:
+    """One command about the texts that its own socket asks for; it is told the command's id."""
+
+    body: type[Body]
+    run: Callable[[SocketTexts, Any, object], Awaitable[Reply]]
 
 
 async def _chat(running: Services, body: ChatCommand) -> Reply:
@@ -116,6 +128,19 @@ async def _resume(running: Services, body: PanicBody) -> Reply:
     return {"panic": running.panic.end(body.by).model_dump(mode="json")}
 
 
+async def _say(running: Services, body: SayBody) -> Reply:
+    handle = await say(running, body)
+    return {"turn_id": handle.turn_id, "conversation_id": handle.conversation_id}
+
+
+async def _generate_text(texts: SocketTexts, body: TextBody, name: object) -> Reply:
+    return texts.begin(body, name)
+
+
+async def _cancel_text(texts: SocketTexts, body: CancelTextCommand, name: object) -> Reply:
+    return {"cancelled": texts.cancel(body)}
+
+
 async def _listen(sound: SocketSound, body: ListenBody) -> Reply:
     return await sound.listen(body)
 
@@ -136,6 +161,7 @@ async def _module(running: Services, body: ModuleCommand) -> Reply:
 
 COMMANDS: dict[str, Command] = {
     "chat": Command(ChatCommand, _chat),
+    "say": Command(SayBody, _say),
     "interrupt": Command(InterruptCommand, _interrupt),
     "switch_character": Command(SwitchBody, _switch_character),
     "expression": Command(ExpressionBody, _expression),
@@ -154,4 +180,9 @@ SOUND_ORDERS: dict[str, SoundOrder] = {
     "listen": SoundOrder(ListenBody, _listen),
     "listen_end": SoundOrder(ListenEndBody, _listen_end),
     "listen_stop": SoundOrder(ListenStopBody, _listen_stop),
+}
+
+TEXT_ORDERS: dict[str, TextOrder] = {
+    "generate_text": TextOrder(TextBody, _generate_text),
+    "cancel_text": TextOrder(CancelTextCommand, _cancel_text),
 }

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from backend.avatar.state import AvatarState
     from backend.chat.characters import Characters
     from backend.chat.conversations import Chat
+    from backend.chat.on_demand import OnDemand
     from backend.chat.panic import Panic
     from backend.contracts.entities import ServiceInfo
     from backend.core.bus import EventBus
@@ -126,6 +127,7 @@ class Services:
     clients: Door
     panic: Panic
     modes: Modes
+    texts: OnDemand
 
 
 async def services(request: Request) -> Services:

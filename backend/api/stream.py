@@ -22,8 +22,9 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
 from backend.api.bodies import Body
-from backend.api.commands import COMMANDS, SOUND_ORDERS, Reply
+from backend.api.commands import COMMANDS, SOUND_ORDERS, TEXT_ORDERS, Reply
 from backend.api.errors import encode, failure, readable
+from backend.api.on_demand import SocketTexts
 from backend.api.socket_sound import SocketSound
 from backend.api.state import Services, socket_services
 from backend.contracts.entities import STAGE
@@ -167,6 +168,7 @@ class Client:
         self._replies: set[asyncio.Task[None]] = set()
         self._urgent: asyncio.Task[None] | None = None
         self._sound = SocketSound(services)
+        self._texts = SocketTexts(services, self._send_json)
         self._sound_fault_s = -SOUND_FAULT_EVERY_S
 
     async def serve(self) -> None:
@@ -442,9 +444,12 @@ class Client:
         if isinstance(name, str):
             if (order := SOUND_ORDERS.get(name)) is not None:
                 return await order.run(self._sound, _request(order.body, command))
+            if (text := TEXT_ORDERS.get(name)) is not None:
+                asked = _request(text.body, command)
+                return await text.run(self._texts, asked, command.get("id"))
             if (found := COMMANDS.get(name)) is not None:
                 return await found.run(self._services, _request(found.body, command))
-        names = ", ".join(sorted({*COMMANDS, *SOUND_ORDERS}))
+        names = ", ".join(sorted({*COMMANDS, *SOUND_ORDERS, *TEXT_ORDERS}))
         raise InvalidInputError(f"There is no command {str(name)[:40]!r}; there are {names}.")
 
     async def _reply(self, command: dict[str, Any], reply: Reply) -> None:

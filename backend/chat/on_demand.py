@@ -184,14 +184,19 @@ class OnDemand:
         self._character = character
         self._user_name = user_name
         self._now_s = now_s
-        self.per_minute = 30
-        """Texts in a minute; the setting TEXT_REQUESTS_PER_MINUTE."""
+        self._per_minute = 30
         self.budget_tokens = 4096
         self.temperature = 0.8
         self.longest_tokens = 4096
         self._open = 0
-        self._left = float(self.per_minute)
+        self._left = float(self._per_minute)
         self._left_at_s = now_s()
+
+    def allow(self, per_minute: int) -> None:
+        """So many texts in a minute; the setting TEXT_REQUESTS_PER_MINUTE."""
+        if per_minute != self._per_minute:
+            self._per_minute = per_minute
+            self._left = float(per_minute)
 
     @asynccontextmanager
     async def write(self, wanted: Wanted) -> AsyncIterator[Writing]:
@@ -228,13 +233,13 @@ class OnDemand:
                 f"{MOST_AT_ONCE} texts are being written already; wait for one of them."
             )
         now_s = self._now_s()
-        gained = (now_s - self._left_at_s) * self.per_minute / 60
-        self._left = min(float(self.per_minute), self._left + gained)
+        gained = (now_s - self._left_at_s) * self._per_minute / 60
+        self._left = min(float(self._per_minute), self._left + gained)
         self._left_at_s = now_s
         if self._left < 1:
-            wait_s = (1 - self._left) * 60 / self.per_minute
+            wait_s = (1 - self._left) * 60 / self._per_minute
             raise BusyError(
-                f"More than {self.per_minute} texts were asked for in a minute (TEXT_REQUESTS_PER_MINUTE);"
+                f"More than {self._per_minute} texts were asked for in a minute (TEXT_REQUESTS_PER_MINUTE);"
                 f" try again in {wait_s:.0f} s."
             )
         self._left -= 1

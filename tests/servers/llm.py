@@ -97,6 +97,8 @@ class LlmServer(WireServer):
         self.key = ""
         """When set, requests need it."""
         self.replies: list[str] = []
+        self.writing = 0
+        """Replies that are being written right now; a client that leaves ends its own."""
         self.refusals: list[tuple[str, dict[str, Any]]] = []
         """Answers (status, JSON) given once each, before anything else."""
 
@@ -133,11 +135,15 @@ class LlmServer(WireServer):
         text = self.reply or " ".join(self.dice.sample(SENTENCES, count))
         claude = request.path.startswith("/v1/messages")
         talk = Talk(self, request, wire, text, claude)
-        if self.fault:
-            await FAULTS[self.fault](talk)
-        else:
-            self.replies.append(text)
-            await talk.good()
+        self.writing += 1
+        try:
+            if self.fault:
+                await FAULTS[self.fault](talk)
+            else:
+                self.replies.append(text)
+                await talk.good()
+        finally:
+            self.writing -= 1
 
 
 class Talk:

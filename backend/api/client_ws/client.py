@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -19,14 +20,17 @@ from pydantic import ValidationError
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
 from backend.api.avatar import transition_of
+from backend.api.bodies import TextBody
 from backend.api.client_door import Door, identify
 from backend.api.client_ws import histories, messages
 from backend.api.client_ws.backgrounds import backgrounds
 from backend.api.client_ws.models import model_of
 from backend.api.client_ws.outbox import Outbox
 from backend.api.client_ws.sound import RATE_HZ, Allowance, pcm16
+from backend.api.client_ws.texts import text_body
 from backend.api.client_ws.turns import BY_ITSELF, ORIGIN, Turns
 from backend.api.errors import failure, readable
+from backend.api.on_demand import told, wanted
 from backend.api.state import Services
 from backend.chat.conversations import TurnHandle
 from backend.contracts.entities import STAGE, Character, Conversation
@@ -61,12 +65,19 @@ NOT_UNDERSTOOD = {
 NOTHING_HEARD = "Nothing was heard: no words were understood."
 
 NOT_THERE_YET = {
-    "text-generation-request": "Text on demand",
     "twitch-connect": "Twitch",
     "twitch-disconnect": "Twitch",
 }
 FOR_THE_TRUSTED = frozenset(
-    {"expression-command", "motion-command", "set-backend-mode", "get-backend-mode", *NOT_THERE_YET}
+    {
+        "expression-command",
+        "motion-command",
+        "set-backend-mode",
+        "get-backend-mode",
+        "text-generation-request",
+        "text-generation-cancel",
+        *NOT_THERE_YET,
+    }
 )
 """What reaches further than the client's own conversation."""
 
@@ -118,6 +129,7 @@ class Client:
         self._allowance = Allowance(at_s=monotonic_s())
         self._has_told_of_pictures = False
         self._tasks: set[asyncio.Task[None]] = set()
+        self._text: asyncio.Task[None] | None = None
 
     # --- from beginning to end ---
 
@@ -599,6 +611,38 @@ class Client:
         available = [each.mode for each in state.modes if each.is_available]
         self.tell({"type": "backend-mode", "mode": state.mode, "available": available})
 
+    # --- text on demand ---
+
+    async def _write_text(self, said: messages.TextWanted) -> None:
+        if self._text is not None and not self._text.done():
+            # Nothing in these messages says to which text a piece belongs.
+            raise BusyError("A text is being written already; one comes after the other here.")
+        where = self._conversation.id if self._conversation is not None else STAGE
+        body = text_body(said, where)
+        self._text = asyncio.create_task(self._send_text(body))
+        self._tasks.add(self._text)
+        self._text.add_done_callback(self._tasks.discard)
+
+    async def _send_text(self, body: TextBody) -> None:
+        try:
+            async with self._running.texts.write(wanted(body)) as writing:
+                async with aclosing(writing.pieces()) as pieces:
+                    async for text in pieces:
+                        await self._outbox.room()
+                        self.tell(messages.text_chunk(text))
+                result = told(writing.result()).model_dump()
+            self.tell({"type": "text-generation-response", **result, "is_complete": True})
+        except AppError as error:
+            self.tell(messages.error(failure(error)["message"]))
+        except Exception:
+            # A bug in one text must not end the conversation.
+            logger.exception("client %s: a text failed", self.identity.uid)
+            self.tell(messages.error("Something went wrong inside Luma; the log says what."))
+
+    async def _cancel_text(self, said: messages.Nothing) -> None:
+        if self._text is not None and self._text.cancel():
+            self.tell(messages.error("The text was cancelled."))
+
     # --- faces ---
 
     async def _express(self, said: messages.Expression) -> None:
@@ -671,6 +715,8 @@ Client.OBEYED.update(
         "request-group-info": Obeyed(messages.Nothing, Client._group_info),
         "set-backend-mode": Obeyed(messages.SetMode, Client._set_mode),
         "get-backend-mode": Obeyed(messages.Nothing, Client._tell_mode),
+        "text-generation-request": Obeyed(messages.TextWanted, Client._write_text),
+        "text-generation-cancel": Obeyed(messages.Nothing, Client._cancel_text),
         "expression-command": Obeyed(messages.Expression, Client._express),
         "motion-command": Obeyed(messages.PlayMotion, Client._move),
     }

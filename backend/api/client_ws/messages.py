@@ -161,6 +161,15 @@ class PlayMotion(Said):
     priority: int = Field(0, ge=-1000, le=1000)
 
 
+class TextWanted(Said):
+    """A text on demand."""
+
+    prompt: Annotated[str, StringConstraints(max_length=8_000)] = ""
+    kind: str = "free"
+    context: dict[str, Any] | str | None = None
+    options: dict[str, Any] | None = None
+
+
 def control(text: str) -> dict[str, Any]:
     """An order to the client."""
     return {"type": "control", "text": text}
@@ -179,6 +188,11 @@ def full_text(text: str) -> dict[str, Any]:
 def group_update(members: list[str], *, is_owner: bool) -> dict[str, Any]:
     """Who is in the group."""
     return {"type": "group-update", "members": members, "is_owner": is_owner}
+
+
+def text_chunk(text: str) -> dict[str, Any]:
+    """A piece of a text on demand."""
+    return {"type": "text-generation-chunk", "text": text, "is_complete": False}
 
 
 def configuration(
