@@ -18,7 +18,7 @@ def told(vocabulary: prompt.Vocabulary | None) -> str:
         reply_tokens=256,
         vocabulary=vocabulary,
     )
-    return messages[0].content
+    return messages[0].text
 
 
 def test_a_model_is_told_which_feelings_and_movements_there_are() -> None:
