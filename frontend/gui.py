@@ -54,7 +54,7 @@ from frontend.widgets.focus import focused
 from frontend.widgets.header import Header
 from frontend.widgets.notices import Notices
 from frontend.widgets.popup import Choice, Picker
-from frontend.widgets.rail import Rail, RailTab
+from frontend.widgets.rail import UNKNOWN, Rail, RailTab
 from frontend.widgets.status_bar import HEIGHT as STATUS_HEIGHT
 from frontend.widgets.status_bar import StatusBar
 from frontend.widgets.talk import HeldKey, key_name, why_not
@@ -606,7 +606,7 @@ class MainWindow:
         self._job = (event.model_id, share)
         words = f"Downloading {event.model_id} {_figure(share)}{_left(event.eta_s)}"
         self.status.put("job", words, dot="warn")
-        self.set_badge("voice", 0, progress=share if share is not None else 0.3)
+        self.set_badge("voice", 0, progress=share if share is not None else UNKNOWN)
 
     def _show_training(self, event: TrainingProgress) -> None:
         """A job of voice training is told like a download; one of both is shown, a training before all else."""
@@ -625,7 +625,7 @@ class MainWindow:
             }.get(event.state, what)
         words = f"{what} {_figure(event.progress)}{_left(event.eta_s)}"
         self.status.put("job", words, dot="warn", tip=event.verdict or event.note)
-        share = event.progress if event.progress is not None else 0.3
+        share = event.progress if event.progress is not None else UNKNOWN
         self.set_badge("voice", 0, progress=share)
 
     def _end_training(self, job_id: str | None) -> None:

@@ -149,6 +149,8 @@ class Reader:
     words: str
     trouble: bool = False
     """Whether something better is one click away."""
+    is_deaf: bool = False
+    """Whether nothing can read at all."""
 
 
 class Microphone:
@@ -557,7 +559,7 @@ def reader_of(settings: Mapping[str, SettingInfo], services: Mapping[str, Servic
     ]
     if not usable:
         why = next((info.error or info.fix for _, info in known if info is not None), "")
-        return Reader(f"Nothing here can turn speech into words. {why}".strip(), True)
+        return Reader(f"Nothing here can turn speech into words. {why}".strip(), True, True)
     first = usable[0]
     if first == "sphinx":
         words = (

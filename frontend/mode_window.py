@@ -13,6 +13,7 @@ from backend.contracts.modes import ModeChange, ModeHealth, ModeName
 from backend.contracts.settings import SettingValue
 from frontend.client import BackendClient, Failure
 from frontend.modes import ICONS, MEANINGS, TITLES, Modes
+from frontend.setting_names import TITLES as TITLES_OF_SETTINGS
 from frontend.settings_window import SettingRow
 from frontend.stage import Stage
 from frontend.tabs import Notice
@@ -379,8 +380,9 @@ class ModeCard(tk.Frame):
         self._show_state(health, is_used, is_chosen)
         detail = health.detail if health is not None else ""
         self._say(self.detail, detail, "warn" if health and not health.is_available else "text2")
-        self.use_button.set("Chosen" if is_chosen else "Use")
-        self.use_button.enable(here is not None and not is_chosen)
+        is_left_to_luma = modes.is_automatic and not self._window.here_only
+        self.use_button.enable(here is not None and (not is_chosen or is_left_to_luma))
+        self.use_button.set("Chosen" if is_chosen and not is_left_to_luma else "Use")
         self.try_button.enable(here is not None and not self._is_trying)
         edge = "accent" if is_used else "line"
         theme.tint(self, highlightbackground=edge, highlightcolor=edge)
@@ -492,11 +494,11 @@ class ModeCard(tk.Frame):
             child.destroy()
         self.rows = {}
         stage = self._owner.stage
-        found = [
-            setting
-            for name, setting in stage.settings.items()
-            if name.startswith(SETTINGS[self.mode])
-        ]
+        places = {name: place for place, name in enumerate(TITLES_OF_SETTINGS)}
+        found = sorted(
+            (s for name, s in stage.settings.items() if name.startswith(SETTINGS[self.mode])),
+            key=lambda one: places.get(one.name, len(places)),
+        )
         for setting in found:
             row = SettingRow(self._settings, theme, setting, self.pending, self._count)
             row.pack(fill="x", pady=px(6))

@@ -1,6 +1,6 @@
 """Text on demand: the streamer asks for words, in her manner or plain, and has them said when they are good.
 
-Nothing of it enters the chat, its history or her memory: only what is said aloud is heard, and that too is no turn.
+Nothing of it enters the chat, its history or her memory. What she is told to say aloud is heard and remembered as hers.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ STYLES = (
     ("excited", "excited"),
     ("calm", "calm"),
 )
-PROMISE = "Nothing of this enters the chat, its history or her memory."
+PROMISE = "Nothing of this enters the chat or her memory, only what you have her say."
 Kind = Literal["free", "rewrite", "greet"]
 
 
@@ -418,7 +418,7 @@ class OnDemandWindow(tk.Toplevel):
             key="Ctrl S",
             surface="surface",
             height=30,
-            tip="She says it on the stage, with her voice; it is not written into the chat",
+            tip="She says it on the stage, word for word, as if it were hers",
         )
         self.say_button.pack(side="left")
         self.copy_button = Button(

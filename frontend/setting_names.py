@@ -1,4 +1,4 @@
-"""Names for settings where those of .env read badly: the many of hearing, under headings in the order a person looks."""
+"""Names for settings where those of .env read badly, under headings in the order a person looks for them."""
 
 from __future__ import annotations
 
@@ -42,8 +42,36 @@ HEARING: dict[str, dict[str, str]] = {
     },
 }
 """The group "Hearing" as a person looks for it: headings in order, and what each setting is called there."""
+MODES: dict[str, dict[str, str]] = {
+    "": {"BACKEND_MODE": "Who answers"},
+    "Orphiq server": {
+        "ORPHIQ_WEBSOCKET_URL": "Address of the server",
+        "ORPHIQ_TOKEN": "Token",
+        "ORPHIQ_CONNECT_TIMEOUT_S": "Longest wait for it (s)",
+        "ORPHIQ_FIRST_TIMEOUT_S": "For its first sentence (s)",
+        "ORPHIQ_SENTENCE_TIMEOUT_S": "Between sentences (s)",
+    },
+    "External API": {
+        "EXTERNAL_API_PROVIDER": "Provider",
+        "EXTERNAL_API_KEY": "Key",
+        "EXTERNAL_API_ENDPOINT": "Address",
+        "EXTERNAL_API_MODEL": "Model",
+    },
+    "Autonomous": {
+        "AUTONOMOUS_PERSONALITY": "Personality",
+        "AUTONOMOUS_TRIGGERS": "Speaks unasked when",
+        "AUTONOMOUS_LOCAL_LLM": "A local model may answer",
+        "AUTONOMOUS_CACHE_REPLIES": "Replies kept for next time",
+    },
+}
+"""The group "Modes", likewise."""
 INSIDE = "Inside"
-TITLES = {name: title for names in HEARING.values() for name, title in names.items()}
+TITLES = {
+    name: title
+    for group in (HEARING, MODES)
+    for names in group.values()
+    for name, title in names.items()
+}
 CHOICES = {
     "ASR_MODE": {"off": "Off", "push_to_talk": "Push to talk", "open": "Open microphone"},
     "ASR_GUARD": {
@@ -51,5 +79,12 @@ CHOICES = {
         "strict": "Do not listen while she speaks",
         "headphones": "Headphones: listen to everything",
     },
+    "BACKEND_MODE": {
+        "auto": "Luma chooses",
+        "orphiq": "Orphiq server",
+        "external-api": "External API",
+        "autonomous": "Autonomous",
+    },
+    "EXTERNAL_API_PROVIDER": {"": "as LLM_PROVIDER says", "custom": "A server of your own"},
     "ASR_VAD": {"silero": "Silero (learned)", "energy": "Energy (loudness only)"},
 }

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Protocol
 
 from backend.contracts.settings import SettingInfo, SettingValue
 from frontend.client import BackendClient, Failure
-from frontend.setting_names import CHOICES, HEARING, INSIDE, TITLES
+from frontend.setting_names import CHOICES, HEARING, INSIDE, MODES, TITLES
 from frontend.stage import PROVIDER_TITLES, read_models
 from frontend.tabs import Notice
 from frontend.theme import SCALES, Theme
@@ -37,6 +37,7 @@ ICONS = {
     "Logging": "logs",
     "Thinking": "spark",
     "Providers": "key",
+    "Modes": "open",
     "Speaking": "volume",
     "Hearing": "voice",
     "Modules": "filter",
@@ -97,6 +98,8 @@ def heading_of(setting: SettingInfo) -> str:
         for prefix, title in PROVIDERS.items():
             if setting.name.startswith(prefix + "_"):
                 return title
+    if setting.group == "Modes":
+        return next((title for title, names in MODES.items() if setting.name in names), "")
     if setting.group == "Hearing":
         # One of a newer backend stands where the other names of its kind do.
         usual = "Reading what was said" if "ASR_" not in setting.name else INSIDE
@@ -249,7 +252,8 @@ class SettingRow(tk.Frame):
                 for name in setting.choices
             ]
             if "" not in setting.choices and setting.default == "":
-                choices.insert(0, Choice("", "as the main role"))
+                usual = CHOICES.get(setting.name, {}).get("") or "as the main role"
+                choices.insert(0, Choice("", usual))
             control = Dropdown(
                 line,
                 theme,

@@ -128,14 +128,23 @@ class Bar:
         )
         if seen > 0:
             parts.append(f"shown for {seconds(seen)}")
-        taken = [piece.by for piece in self.pieces if piece.by]
+        taken = [piece for piece in self.pieces if piece.by]
         if taken:
-            parts.append(f"pre-empted by {owner_words(taken[-1])}")
+            parts.append(f"{by_words(taken[-1].by, taken[-1].reason)}")
         words = OUTCOMES.get(self.outcome, self.outcome)  # type: ignore[call-overload]  # outcomes of a newer backend stay as they are
         if self.outcome not in ("shown", "preempted"):
             parts.append(words)
-        reason = next((piece.reason for piece in reversed(self.pieces) if piece.reason), "")
+        reason = next(
+            (piece.reason for piece in reversed(self.pieces) if piece.reason and not piece.by), ""
+        )
         return ", ".join(parts) + (f": {reason}" if reason else "")
+
+
+def by_words(by: str, name: str) -> str:
+    """What a request had to yield to, in words."""
+    return (
+        f"pre-empted by {name} of {owner_words(by)}" if name else f"pre-empted by {owner_words(by)}"
+    )
 
 
 def seconds(length_s: float) -> str:

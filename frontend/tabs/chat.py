@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import tkinter as tk
 from collections import OrderedDict, deque
 from datetime import datetime
@@ -32,12 +33,12 @@ from backend.contracts.events import (
     TurnStarted,
 )
 from frontend.client import Failure
-from frontend.microphone import Microphone, Utterance, setting_of
+from frontend.microphone import Microphone, Utterance, reader_of, setting_of
 from frontend.pictures import Avatars
 from frontend.stage import SILENCE_DB, Stage, read_model, read_models
 from frontend.tabs import App
 from frontend.widgets.composer import Composer
-from frontend.widgets.controls import Button, picture_label
+from frontend.widgets.controls import Button, Words, picture_label
 from frontend.widgets.conversation import Action, ConversationView, Message
 from frontend.widgets.inspector import WIDTH as INSPECTOR_WIDTH
 from frontend.widgets.inspector import Inspector
@@ -58,7 +59,12 @@ SUGGESTIONS = (
     "What do you want to talk about on stream?",
 )
 HEARD_HINT = "bright words were heard, dim words are still to come"
+WAITS = (
+    "She is not done yet: your message waits its turn. Esc stops her, then it is answered at once."
+)
+STRIPS_LOOKED_AT = 20
 LIVE_AFTER_MS = 600  # speech without words yet: longer than a cough
+_WHAT_NEXT = re.compile(r" \((?:trying again|[^()]* takes over)\)$")
 LIVE = {"speaking": "speaking", "reading": "being read", "read": "read"}
 
 
@@ -136,6 +142,7 @@ class ChatTab(tk.Frame):
             show_dropped=self._show_drops,
         )
         self.composer.pack(side="bottom", fill="x")
+        self._deaf: tk.Frame | None = None
         self.view = ConversationView(
             self._left,
             theme,
@@ -161,6 +168,8 @@ class ChatTab(tk.Frame):
         self._ends = [
             app.stage.listen(("answering",), self._show_running),
             app.stage.listen(("characters", "character"), self._show_character),
+            app.stage.listen(("provider",), self._show_deaf),
+            app.microphone.listen(("listening",), self._show_deaf),
             app.microphone.listen(("live",), self._show_live),
             app.microphone.listen(("dropped",), self._show_dropped),
             app.microphone.listen(("ducked",), self._show_ducked),
@@ -169,6 +178,7 @@ class ChatTab(tk.Frame):
         self.bind("<Destroy>", self._gone, add="+")
         self._show_character()
         self._show_running()
+        self._show_deaf()
         self._shown_drops = app.microphone.dropped
         self.composer.count_dropped(app.microphone.dropped)
         self.after_idle(self._accept_files)
@@ -187,6 +197,8 @@ class ChatTab(tk.Frame):
                 if note:
                     origin += f"  \u00b7  {note}"
                 self._user(turn_id, event.author, event.at, event.text, origin)
+                if event.origin == "window" and self._stage.answering - {turn_id}:
+                    self.composer.say_quietly(WAITS)
             case TurnStarted():
                 self._numbers[turn_id] = event.number
                 message = self._reply(turn_id, event.at, event.character_id)
@@ -381,7 +393,13 @@ class ChatTab(tk.Frame):
         self.view.touch(message.key)
 
     def _strip(self, turn_id: str, text: str, event_id: str) -> None:
+        """Say what went wrong; the same reason said again within a turn takes the place of the first."""
         self._hide_empty()
+        reason = _reason_of(text)
+        for key, message in list(self.view.messages.items())[-STRIPS_LOOKED_AT:]:
+            if message.kind == "strip" and message.turn_id == turn_id:
+                if _reason_of(message.text) == reason:
+                    self.view.remove(key)
         self.view.add(Message(f"s:{event_id}", turn_id, "strip", text=text))
 
     def _note(self, key: str, text: str) -> None:
@@ -704,6 +722,39 @@ class ChatTab(tk.Frame):
     def _show_running(self) -> None:
         self.composer.show_stop(bool(self._stage.answering))
 
+    def _show_deaf(self) -> None:
+        """A strip that stays over the composer while the microphone is on and nothing can read what it hears."""
+        microphone, stage = self.app.microphone, self._stage
+        reader = reader_of(stage.settings, stage.services)
+        is_deaf = microphone.is_known and microphone.now.mode != "off" and reader.is_deaf
+        if not is_deaf:
+            if self._deaf is not None:
+                self._deaf.destroy()
+                self._deaf = None
+            return
+        if self._deaf is not None:
+            return
+        theme, px = self._theme, self._theme.px
+        strip = self._deaf = tk.Frame(self._left)
+        theme.tint(strip, background="warn_soft")
+        picture_label(strip, theme, "warn", 16, "warn", "warn_soft").pack(
+            side="left", padx=(px(14), px(8)), pady=px(6)
+        )
+        Button(
+            strip,
+            theme,
+            "Mend",
+            self.app.open_sound,
+            kind="ghost",
+            surface="warn_soft",
+            height=26,
+            tip="Microphone and sound: who reads what you say",
+        ).pack(side="right", padx=px(6), pady=px(3))
+        Words(strip, theme, reader.words, "small", "text", "warn_soft").pack(
+            side="left", fill="x", expand=True
+        )
+        strip.pack(side="bottom", fill="x", padx=px(24), after=self.composer)
+
     def _show_character(self) -> None:
         character = self._stage.character
         if character is None:
@@ -816,6 +867,11 @@ class ChatTab(tk.Frame):
             self.app.notify(f"{names} is no audio file.", "warn")
         for file in sounds[:1]:
             self.transcribe(file)
+
+
+def _reason_of(strip: str) -> str:
+    """What went wrong, without what was done about it."""
+    return _WHAT_NEXT.sub("", strip.removesuffix("Not spoken.").strip(". ")).strip(". ")
 
 
 def _spoken_words(utterance: Utterance) -> str:

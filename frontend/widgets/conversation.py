@@ -36,6 +36,7 @@ BAR = 200
 BAR_MS = 1500  # a full stage bar
 SMALLEST_COLUMN = 120
 LONGEST_WORD = 60
+LONGEST_WIDE = 30  # letters of Chinese and Japanese are twice as wide
 
 Action = Literal["play", "stop", "copy", "open"]
 ACTIONS: tuple[tuple[Action, str, str], ...] = (
@@ -965,6 +966,9 @@ def breaks_anywhere(text: str) -> bool:
     wide = sum(1 for letter in text if "\u2e80" <= letter <= "\u9fff" or "\uff00" <= letter)
     if wide * 2 > len(text):
         return True
+    first = text.split(maxsplit=1)[0] if text.strip() else ""
+    if sum(1 for letter in first if letter >= "\u2e80") > LONGEST_WIDE:
+        return True  # it would leave the line of the avatar empty, whatever follows
     # One long link in a message must not cut all its other words.
     return 2 * sum(len(word) for word in text.split() if len(word) > LONGEST_WORD) > len(text)
 

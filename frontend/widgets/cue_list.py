@@ -117,10 +117,10 @@ class CueList(RowList):
         at = 400.0
         words = f"{owner_words(entry.owner)}, priority {entry.priority}"
         if entry.by:
-            words += f"; by {owner_words(entry.by)}"
+            words += f"; {_yields_to(entry)}"
         if entry.sentence is not None:
             words += f"; sentence {entry.sentence}"
-        if entry.reason:
+        if entry.reason and not entry.by:
             words += f"; {entry.reason}"
         if width - at > 40:
             p.text(at, middle, words, "cap", "text2", clip=width - at - 10)
@@ -147,7 +147,15 @@ def line_words(entry: CueEntry) -> str:
     words = f"{entry.at.astimezone():%H:%M:%S}  {kind} {entry.name} of {owner_words(entry.owner)}"
     words += f" ({entry.priority}): {OUTCOMES.get(entry.outcome, entry.outcome)}"
     if entry.by:
-        words += f" by {owner_words(entry.by)}"
-    if entry.reason:
+        words += f", {_yields_to(entry)}"
+    elif entry.reason:
         words += f", {entry.reason}"
     return words
+
+
+def _yields_to(entry: CueEntry) -> str:
+    return (
+        f"to {entry.reason} of {owner_words(entry.by)}"
+        if entry.reason
+        else f"to {owner_words(entry.by)}"
+    )

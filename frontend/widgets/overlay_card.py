@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import tkinter as tk
 import webbrowser
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal, Protocol
 from urllib.parse import urlencode
@@ -15,7 +17,7 @@ from backend.contracts.events import ConfigChanged, Event, ServiceChanged
 from frontend.client import BackendClient, Failure
 from frontend.draw import Painter
 from frontend.stage import Stage
-from frontend.theme import Theme
+from frontend.theme import FontName, Theme
 from frontend.widgets.card import Card
 from frontend.widgets.controls import Button, Dropdown, Switch, Words
 from frontend.widgets.popup import Choice
@@ -32,32 +34,49 @@ SINK_NOTES = {
     "none": "Replies are text only.",
 }
 PREVIEW = 74
+GAME = "#3E5A6B"
+"""Colour of the stand-in for what is behind the captions."""
+PREVIEW_FONTS: Mapping[str, tuple[FontName, float]] = {
+    "28": ("cap", 16.0),
+    "": ("smallb", 19.0),
+    "64": ("h1", 25.0),
+}
+"""Size in the address to font and height of a line here."""
 SAMPLE = ("Every fox knows a ", "shortcut home.")
 PAGES = (("/webui/chat", "Chat", "chat"), ("/webui/control", "Control", "panel"))
 
 
-class CaptionStyle:
-    """One choice about captions: what it is called, its values, and the name it has in the address."""
+@dataclass(frozen=True)
+class CaptionLook:
+    """One way captions can look: its words, and what the address says about it."""
 
-    def __init__(self, title: str, name: str, values: tuple[tuple[str, str], ...]) -> None:
-        self.title = title
-        self.name = name
-        self.values = values
-        self.usual = values[0][0]
+    words: str
+    query: Mapping[str, str] = field(default_factory=dict)
 
 
-STYLES = (
-    CaptionStyle("Size", "size", (("48", "medium"), ("32", "small"), ("72", "large"))),
-    CaptionStyle(
-        "Letters", "color", (("ffffff", "white"), ("ffe066", "yellow"), ("111111", "black"))
+STYLES: Mapping[str, tuple[CaptionLook, ...]] = {
+    "Size": (
+        CaptionLook("medium"),
+        CaptionLook("small", {"size": "28"}),
+        CaptionLook("large", {"size": "64"}),
     ),
-    CaptionStyle(
-        "Behind",
-        "background",
-        (("none", "outline"), ("000000a0", "dark box"), ("ffffffd0", "light box")),
+    "Letters": (
+        CaptionLook("white"),
+        CaptionLook("yellow", {"colour": "ffe066"}),
+        CaptionLook("black", {"colour": "111111", "outline_colour": "ffffff"}),
     ),
-    CaptionStyle("Place", "position", (("bottom", "bottom"), ("middle", "middle"), ("top", "top"))),
-)
+    "Behind": (
+        CaptionLook("outline"),
+        CaptionLook("dark box", {"background": "101018b0", "outline": "0"}),
+        CaptionLook("light box", {"background": "ffffffd0", "outline": "0"}),
+    ),
+    "Place": (
+        CaptionLook("bottom"),
+        CaptionLook("middle", {"position": "middle"}),
+        CaptionLook("top", {"position": "top"}),
+    ),
+}
+"""What can be chosen here; the first of each is what an address without it gives. The page knows more (docs/overlay.md)."""
 
 
 class Owner(Protocol):
@@ -91,7 +110,7 @@ class OverlayCard(Card):
     def __init__(self, master: tk.Misc, app: Owner) -> None:
         super().__init__(master, app.theme, "On stream")
         self.app = app
-        self.chosen = {style.name: style.usual for style in STYLES}
+        self.chosen = {title: looks[0] for title, looks in STYLES.items()}
         theme, px = self.theme, self.theme.px
         body = self.body
         line = self._line(0)
@@ -111,21 +130,21 @@ class OverlayCard(Card):
         theme.tint(grid, background="surface")
         grid.pack(fill="x", pady=(px(2), 0))
         self.styles: dict[str, Dropdown] = {}
-        for number, style in enumerate(STYLES):
+        for number, (title, looks) in enumerate(STYLES.items()):
             row, column = divmod(number, 2)
-            Words(grid, theme, style.title, "cap", "text2", "surface").grid(
+            Words(grid, theme, title, "cap", "text2", "surface").grid(
                 row=row, column=2 * column, sticky="w", padx=(px(3), px(2))
             )
-            choice = self.styles[style.name] = Dropdown(
+            choice = self.styles[title] = Dropdown(
                 grid,
                 theme,
-                [Choice(value, words) for value, words in style.values],
-                partial(self._styled, style.name),
-                value=style.usual,
+                [Choice(look.words, look.words) for look in looks],
+                partial(self._styled, title),
+                value=looks[0].words,
                 width=84,
                 height=26,
                 surface="surface",
-                label=f"Captions: {style.title}",
+                label=f"Captions: {title}",
             )
             choice.grid(row=row, column=2 * column + 1, sticky="ew")
             grid.columnconfigure(2 * column + 1, weight=1)
@@ -226,11 +245,8 @@ class OverlayCard(Card):
         if path == "/captions" or self.with_captions.on:
             if path == "/overlay":
                 query["captions"] = "1"
-            query |= {
-                style.name: self.chosen[style.name]
-                for style in STYLES
-                if self.chosen[style.name] != style.usual
-            }
+            for look in self.chosen.values():
+                query |= look.query
         return f"{self.app.backend.base_url}{path}?{urlencode(query)}"
 
     # --- inside
@@ -277,8 +293,8 @@ class OverlayCard(Card):
         self.clipboard_clear()
         self.clipboard_append(text)
 
-    def _styled(self, name: str, value: str) -> None:
-        self.chosen[name] = value
+    def _styled(self, title: str, words: str) -> None:
+        self.chosen[title] = next(look for look in STYLES[title] if look.words == words)
         self._draw_preview()
 
     def _draw_preview(self) -> None:
@@ -289,28 +305,30 @@ class OverlayCard(Card):
         p.clear()
         canvas.configure(background=theme.color("surface"))
         wide, high = p.width, p.height
-        p.box(0, 0, wide, high, "#3E5A6B", None, 6)
+        p.box(0, 0, wide, high, GAME, None, 6)
         p.box(wide * 0.55, high * 0.2, wide * 0.3, high * 0.6, "#5B7A6A", None, 6)
-        size = {"32": "cap", "48": "smallb", "72": "h1"}.get(self.chosen["size"], "smallb")
-        font: Any = size
-        tall = {"cap": 16.0, "smallb": 19.0, "h1": 25.0}[size]
+        query: dict[str, str] = {}
+        for look in self.chosen.values():
+            query |= look.query
+        font, tall = PREVIEW_FONTS[query.get("size", "")]
         place = {"top": tall / 2 + 6, "middle": high / 2}.get(
-            self.chosen["position"], high - tall / 2 - 6
+            query.get("position", ""), high - tall / 2 - 6
         )
         heard, coming = SAMPLE
         total = p.text_width(heard + coming, font)
         left = max(8.0, (wide - total) / 2)
-        color = f"#{self.chosen['color'].upper()}"
-        behind = self.chosen["background"]
-        if behind != "none":
-            fill = theme.mix("#3E5A6B", f"#{behind[:6].upper()}", int(behind[6:8], 16) / 255)
-            p.box(left - 8, place - tall / 2 - 2, total + 16, tall + 4, fill, None, 6)
+        color = f"#{query.get('colour', 'ffffff').upper()}"
+        behind = query.get("background", "")
+        under = GAME
+        if behind:
+            under = theme.mix(GAME, f"#{behind[:6].upper()}", int(behind[6:8], 16) / 255)
+            p.box(left - 8, place - tall / 2 - 2, total + 16, tall + 4, under, None, 6)
         else:
-            edge = "#000000" if self.chosen["color"] != "111111" else "#FFFFFF"
+            edge = f"#{query.get('outline_colour', '101018').upper()}"
             for dx, dy in ((-1, 0), (1, 0), (0, -1), (0, 1)):
                 p.text(left + dx, place + dy, heard + coming, font, edge)
         p.text(left, place, heard, font, color)
-        faint = theme.mix(color, "#3E5A6B", 0.4)
+        faint = theme.mix(color, under, 0.5)
         p.text(left + p.text_width(heard, font), place, coming, font, faint)
 
     def _show_state(self) -> None:

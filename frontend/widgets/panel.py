@@ -310,6 +310,14 @@ class Panel(tk.Canvas):
         self.focus_set()
         self._ring()
 
+    def place_of(self, key: str) -> tuple[int, int, int] | None:
+        """Where a zone is seen: x, y and height in real pixels; None when it is not drawn."""
+        zone = self._zones.get(key)
+        if zone is None:
+            return None
+        px = self.theme.px
+        return px(zone.x), px(zone.y) - round(self.canvasy(0)), px(zone.height)
+
     def zone_keys(self) -> list[str]:
         """The zones drawn now, in order."""
         return list(self._zones)

@@ -57,6 +57,7 @@ class Picker(tk.Frame):
         search: Words of an empty search field; empty = no field.
         width: Design pixels; 0 = as wide as the owner or the longest row.
         at: "owner", or "top" for the upper middle of the window.
+        place: A part of the owner it belongs to instead of the whole: x, y and height in real pixels.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class Picker(tk.Frame):
         search: str = "",
         width: float = 0,
         at: Literal["owner", "top"] = "owner",
+        place: tuple[int, int, int] | None = None,
     ) -> None:
         top = owner.winfo_toplevel()
         super().__init__(top, highlightthickness=1)
@@ -82,6 +84,7 @@ class Picker(tk.Frame):
         self._owner = owner
         self._before = focused(top)
         self._at = at
+        self._part = place
         self._offset = 0
         self._search: tk.Entry | None = None
         theme.tint(self, background="surface", highlightbackground="line2", highlightcolor="line2")
@@ -208,8 +211,12 @@ class Picker(tk.Frame):
             high = min(wanted + extra, room, t.px(460))
         else:
             x = self._owner.winfo_rootx() - top.winfo_rootx()
-            under = self._owner.winfo_rooty() - top.winfo_rooty() + self._owner.winfo_height()
             over = self._owner.winfo_rooty() - top.winfo_rooty()
+            under = over + self._owner.winfo_height()
+            if self._part is not None:
+                left, above, tall = self._part
+                x, over = x + left, over + above
+                under = over + tall
             below = top.winfo_height() - under - t.px(8)
             high = min(wanted + extra, max(below, over - t.px(8)), t.px(640))
             y = under if high <= below else over - high

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tkinter as tk
 from collections.abc import Callable
 from dataclasses import dataclass
+from time import monotonic
 
 from frontend.draw import Painter
 from frontend.theme import Theme
@@ -12,6 +13,10 @@ from frontend.widgets.controls import RING, Button, Control
 
 WIDTH = 72
 ENTRY = 60
+UNKNOWN = -1.0
+"""In place of a share nobody knows: a part of the bar moves to and fro."""
+BAR, PART = 32.0, 10.0
+MOVE_MS, WAY_S = 60, 1.4
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,8 @@ class RailEntry(Control):
         self.count = 0
         self.live = False
         self.progress: float | None = None
+        self._part = 0
+        self._move_job: str | None = None
         self.command = command
         super().__init__(
             master,
@@ -64,7 +71,7 @@ class RailEntry(Control):
             self.redraw_soon()
 
     def set_badge(self, count: int, progress: float | None) -> None:
-        """A number of unseen problems, a thin bar of a job's progress (0-1)."""
+        """A number of unseen problems, a thin bar of a job's progress (0-1, or `UNKNOWN`)."""
         if (count, progress) != (self.count, self.progress):
             self.count, self.progress = count, progress
             self.redraw_soon()
@@ -90,9 +97,31 @@ class RailEntry(Control):
             p.box(58 - width / 2, RING + 2, width, 16, "error_soft", None, 8)
             p.text(58, RING + 10, figure, "capb", "error", "center")
         if self.progress is not None:
-            p.box(20, RING + h - 3, 32, 3, "line2", None, 1.5)
-            if self.progress > 0.04:
-                p.box(20, RING + h - 3, 32 * min(1.0, self.progress), 3, "accent", None, 1.5)
+            p.box(20, RING + h - 3, BAR, 3, "line2", None, 1.5)
+            if self.progress < 0:
+                self._part = p.rect(20, RING + h - 3, PART, 3, "accent")
+                self._move()
+            elif self.progress > 0.04:
+                p.box(20, RING + h - 3, BAR * min(1.0, self.progress), 3, "accent", None, 1.5)
+
+    def _move(self) -> None:
+        """Put the moving part where it is now; one item, four numbers."""
+        if self._move_job is not None:
+            self.after_cancel(self._move_job)
+            self._move_job = None
+        if self.progress is None or self.progress >= 0:
+            return
+        place = (monotonic() / WAY_S) % 2
+        left = 20 + (BAR - PART) * (2 - place if place > 1 else place)
+        px, top = self.theme.px, self.winfo_height() / self.theme.scale - RING - 3
+        self.coords(self._part, px(left), px(top), px(left + PART), px(top + 3))
+        self._move_job = self.after(MOVE_MS, self._move)
+
+    def _stop(self) -> None:
+        super()._stop()
+        if self._move_job is not None:
+            self.after_cancel(self._move_job)
+            self._move_job = None
 
     def _neighbour(self, step: int) -> str:
         entries = [child for child in self.master.winfo_children() if isinstance(child, RailEntry)]

@@ -11,14 +11,17 @@ from typing import Any
 
 import pytest
 
-from backend.contracts.entities import STAGE
+from backend.contracts.entities import STAGE, ServiceInfo
 from backend.contracts.events import (
     ChatDisposition,
     ChatMessage,
     ConversationChanged,
     ErrorOccurred,
+    ServiceChanged,
     TurnRetried,
 )
+from backend.contracts.listening import ListeningState
+from backend.contracts.settings import SettingInfo
 from frontend.client import Failure
 from frontend.widgets.controls import Button, Chip
 from frontend.widgets.conversation import KEPT, Message
@@ -31,6 +34,7 @@ from tests.gui.scene import (
     delta,
     finished,
     playing,
+    provider_setting,
     ready,
     remembered,
     scene,
@@ -338,6 +342,68 @@ def test_a_message_that_is_not_answered_says_why(s: Scene) -> None:
     assert "32 messages wait already" in next(
         m.text for m in s.chat.view.messages.values() if m.kind == "strip"
     )
+
+
+def test_the_same_failure_told_twice_stands_there_once(s: Scene) -> None:
+    s.say(asked("a", "Hi"), started("a", 1))
+    for engine in ("openrouter", "persona"):
+        s.say(
+            TurnRetried(
+                turn_id="a",
+                engine="openrouter",
+                next_engine=engine,
+                kind="rate",
+                reason="OpenRouter rate limit (429)",
+                conversation_id=STAGE,
+            )
+        )
+    s.say(
+        ErrorOccurred(
+            turn_id="a",
+            code="provider.failed",
+            reason="OpenRouter rate limit (429).",
+            conversation_id=STAGE,
+        ),
+        ErrorOccurred(
+            turn_id="a", code="tts.failed", reason="Piper has no voice.", conversation_id=STAGE
+        ),
+    )
+    assert [m.text for m in s.chat.view.messages.values() if m.kind == "strip"] == [
+        "OpenRouter rate limit (429). Not spoken.",
+        "Piper has no voice. Not spoken.",
+    ]
+
+
+def test_a_message_typed_while_she_speaks_says_that_it_waits(s: Scene) -> None:
+    s.say(asked("a", "Hi"))
+    assert "waits" not in s.chat.composer.hint
+    s.say(started("a", 1), asked("b", "And you?"))
+    assert "your message waits its turn. Esc stops her" in s.chat.composer.hint
+
+
+def test_nothing_that_can_read_is_said_as_long_as_it_is_so(s: Scene) -> None:
+    chain = SettingInfo(
+        name="STT_CHAIN",
+        group="Hearing",
+        meaning="Recognisers.",
+        kind="list",
+        value=("sphinx",),
+        default=("sphinx",),
+        allowed="",
+    )
+    s.backend.answers["GET /api/config"] = wire([provider_setting(), chain])
+    gone = ServiceInfo(
+        name="stt/sphinx", title="Sphinx", state="failed", error="pocketsphinx is not installed."
+    )
+    s.window.stage.load_settings()
+    s.backend.listening = ListeningState(mode="open", state="listening")
+    s.window.microphone.load()
+    s.say(ServiceChanged(service=gone))
+    strip = s.chat._deaf
+    assert strip is not None
+    assert strip.winfo_viewable()
+    s.say(ServiceChanged(service=gone.model_copy(update={"state": "ready", "error": ""})))
+    assert s.chat._deaf is None
 
 
 # --- turns ---

@@ -34,6 +34,7 @@ from frontend.tabs.logs import LogsTab
 from frontend.theme import DARK, LIGHT
 from frontend.widgets.controls import RING, Button, Control
 from frontend.widgets.popup import Picker
+from frontend.widgets.rail import UNKNOWN
 from tests.gui.scene import (
     AT,
     Scene,
@@ -234,6 +235,15 @@ def test_a_download_shows_its_progress_and_ends(s: Scene) -> None:
     assert s.window.status.text_of("job") == ""
     assert s.window._rail.entries["voice"].progress is None
     assert "offline" in s.window.notices.texts[0]
+
+
+def test_a_job_of_unknown_length_moves_instead_of_standing_at_a_share(s: Scene) -> None:
+    s.say(DownloadProgress(model_id="w", received_bytes=10, total_bytes=None))
+    entry = s.window._rail.entries["voice"]
+    assert entry.progress == UNKNOWN
+    entry.redraw()
+    first = entry.coords(entry._part)
+    s.settle(lambda: entry.coords(entry._part) != first)
 
 
 def test_a_training_shows_its_progress_on_every_tab_and_says_how_it_ended(s: Scene) -> None:

@@ -363,12 +363,12 @@ def test_the_link_comes_from_the_palette_too(s: Scene) -> None:
 
 def test_captions_carry_their_looks_in_the_link(s: Scene) -> None:
     card = stage(s).overlay
-    choice = card.styles["size"].choices[-1].value
-    card.styles["size"]._chosen(choice)
+    card.styles["Size"]._chosen("large")
+    card.styles["Letters"]._chosen("black")
     card.copy_captions.invoke()
     s.settle()
-    assert copied(s).startswith("http://127.0.0.1:1/captions?token=s3cret-overlay-token&")
-    assert f"size={choice}" in copied(s)
+    link = "http://127.0.0.1:1/captions?token=s3cret-overlay-token"
+    assert copied(s) == f"{link}&size=64&colour=111111&outline_colour=ffffff"
 
 
 def test_new_links_are_made_only_after_it_was_said_what_that_does(s: Scene) -> None:

@@ -232,7 +232,8 @@ class CheckpointCard(Panel):
             Choice("restore", "Train on from here", "As a new job", "refresh"),
             Choice("delete", "Delete", icon="trash"),
         ]
-        Picker(self.rows, self.theme, choices, partial(self.act, one), width=280)
+        place = self.rows.place_of(f"more:{one.id}")
+        Picker(self.rows, self.theme, choices, partial(self.act, one), width=280, place=place)
 
     def act(self, one: Checkpoint, what: str) -> None:
         """Do what was chosen in the menu."""

@@ -233,6 +233,9 @@ class CurveView(Panel):
         for one in self.cockpit.checkpoints:
             self._mark(one, axes, right, low)
         words = "validation"
+        room = p.text_width(words, "cap") + 8 + p.text_width("train", "cap")
+        # The curve begins high at the left, but one that rises reaches up here: the words stay readable on it.
+        p.box(right - room - 6, TOP - 3, room + 10, 18, "surface", None, 4)
         p.text(right, TOP + 6, "train", "cap", "llm", "e")
         p.text(right - p.text_width("train", "cap") - 8, TOP + 6, words, "cap", "accent", "e")
 

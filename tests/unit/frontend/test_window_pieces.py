@@ -177,6 +177,7 @@ def test_a_wait_too_short_for_seconds_is_told_in_milliseconds() -> None:
         ("我想听一个关于灯笼的故事", True),
         ("Right! In the evening you say こんばんは.", False),
         ("x" * 100, True),
+        ("\u3042" * 45 + " and then she told us all about the lighthouse and its keeper.", True),
         (
             "Look, I found it after a very long search: https://"
             + "x" * 60
