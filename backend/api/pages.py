@@ -121,9 +121,11 @@ async def _answer(path: str, if_none_match: str) -> Response:
     found = await run_in_thread(_read, path)
     # Asked for at every load and answered by its tag: a page never runs with the scripts of another version.
     headers = {"ETag": found.tag, "Cache-Control": "private, no-cache"}
+    kind = TYPES[FilePath(path).suffix.lower()]
     if found.tag in if_none_match:
-        return Response(status_code=304, headers=headers)
-    return Response(found.content, media_type=TYPES[FilePath(path).suffix.lower()], headers=headers)
+        # With its kind: the guard's content policy for data, sent along, would replace the one of the page that is kept.
+        return Response(status_code=304, headers={**headers, "Content-Type": kind})
+    return Response(found.content, media_type=kind, headers=headers)
 
 
 def _read(path: str) -> _Kept:
