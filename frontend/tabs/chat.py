@@ -18,6 +18,7 @@ from backend.contracts.events import (
     ChatDelta,
     ChatDisposition,
     ChatMessage,
+    ChatNotice,
     ChatResponse,
     ChatSentence,
     ConversationChanged,
@@ -264,6 +265,9 @@ class ChatTab(tk.Frame):
                 self._strip(turn_id, f"{event.reason} Not spoken.", event.id)
             case ChatDisposition() if event.disposition in ("filtered", "queue-full", "too-old"):
                 self._strip(turn_id, f"Not answered: {event.reason or event.disposition}", event.id)
+            case ChatNotice():
+                self._hide_empty()
+                self.view.add(Message(f"notice:{event.id}", "", "note", text=event.text))
             case TurnFinished() if turn_id:
                 self._finished(event)
             case CharacterSwitched():

@@ -15,6 +15,7 @@ from backend.contracts.entities import STAGE, ServiceInfo
 from backend.contracts.events import (
     ChatDisposition,
     ChatMessage,
+    ChatNotice,
     ConversationChanged,
     ErrorOccurred,
     ServiceChanged,
@@ -342,6 +343,12 @@ def test_a_message_that_is_not_answered_says_why(s: Scene) -> None:
     assert "32 messages wait already" in next(
         m.text for m in s.chat.view.messages.values() if m.kind == "strip"
     )
+
+
+def test_what_came_of_a_typed_command_is_noted(s: Scene) -> None:
+    s.say(ChatNotice(command="motion", text="Hoshi plays wave.", conversation_id=STAGE))
+    notes = [m.text for m in s.chat.view.messages.values() if m.kind == "note"]
+    assert notes == ["Hoshi plays wave."]
 
 
 def test_the_same_failure_told_twice_stands_there_once(s: Scene) -> None:
