@@ -48,7 +48,7 @@ def mouth(pcm: bytes, rate_hz: int) -> list[tuple[str, float, float, float]]:
     if rate_hz < 8_000 or samples.size < FRAME_S * rate_hz or np.abs(samples).max() < SILENCE:
         return []
     seen, below_db = features(samples, rate_hz)
-    path = _path(seen @ _weights() + np.asarray(BIAS))
+    path = _path(np.einsum("nf,fc->nc", seen, _weights()) + np.asarray(BIAS))
     opening = np.clip((below_db - QUIET_DB) / (LOUD_DB - QUIET_DB), 0.0, 1.0)
     length_s = samples.size / rate_hz
     edges = [0, *(np.flatnonzero(np.diff(path)) + 1).tolist(), len(path)]
@@ -83,7 +83,8 @@ def features(samples: FloatArray, rate_hz: int) -> tuple[Float64Array, Float64Ar
     starts = ((np.arange(count) + 0.5) * FRAME_S * rate_hz).astype(np.intp)
     frames = around[starts[:, None] + np.arange(window)] * np.hanning(window)
     power = np.abs(np.fft.rfft(frames, axis=1)) ** 2  # (frames, window // 2 + 1)
-    energies = power @ _bands(rate_hz, window)  # (frames, BANDS)
+    # Not "@": its library takes a thread for each core to this little work, at three times the cost on a busy machine.
+    energies = np.einsum("fp,pb->fb", power, _bands(rate_hz, window))  # (frames, BANDS)
     levels = 10 * np.log10(energies.sum(axis=1) + 1e-12)
     loud = float(np.percentile(levels, 95))
     bands = 10 * np.log10(energies + 10 ** ((loud - FLOOR_DB) / 10) / BANDS)
