@@ -127,6 +127,8 @@ All fields are optional. The server answers `{"hello": {"seq": 1902, "epoch": "�
 event after `since`, then live ones: after a dropped connection nothing is missing and nothing comes twice. Keep the `seq` of
 the last event and the `epoch`. On another epoch, or when `since` does not exist (any more), comes
 `{"reset": {"seq": …, "epoch": …, "reason": "…"}}`: load what you show by REST and go on from there.
+A page that plays the stage's sound itself (`AUDIO_SINK=overlay`) adds `"plays": true`: Luma then knows that somebody listens
+([overlay](overlay.md)).
 
 One frame holds one event, or a list of those that were waiting together; `"batch": false` sends single ones. Events and their
 fields are in [EVENTS.md](EVENTS.md). Later messages of the client:
