@@ -246,6 +246,12 @@ class ModeBody(Body):
     )
 
 
+class ModeTestBody(Body):
+    """Which mode is tried."""
+
+    mode: Literal["orphiq", "external-api", "autonomous"] = Field(examples=["autonomous"])
+
+
 class InputTestBody(Body):
     """Record from the microphone, then play it back."""
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
+from pydantic import BaseModel
 
-from backend.api.bodies import Id, ModeBody
+from backend.api.bodies import Id, ModeBody, ModeTestBody
 from backend.api.errors import FAILURES
 from backend.api.state import Services, services
-from backend.contracts.modes import ModeState
+from backend.contracts.modes import ModeName, ModeState
+from backend.core.clock import monotonic_s
 
 router = APIRouter(prefix="/api", tags=["modes"], responses=FAILURES)
 
@@ -17,6 +19,15 @@ Running = Annotated[Services, Depends(services)]
 Where = Annotated[
     Id | None, Query(description="Whose; none = everywhere that has no mode of its own.")
 ]
+
+
+class ModeTried(BaseModel):
+    """A mode that works."""
+
+    mode: ModeName
+    detail: str
+    """Who answered, in words."""
+    elapsed_ms: float
 
 
 @router.get("/mode")
@@ -39,6 +50,16 @@ async def delete_mode(running: Running, conversation_id: Where = None) -> ModeSt
     if conversation_id is not None:
         await running.chat.conversation(conversation_id)
     return await running.modes.clear(conversation_id)
+
+
+@router.post("/mode/test", responses={502: {"description": "It does not work; says why."}})
+async def test_mode(body: ModeTestBody, running: Running) -> ModeTried:
+    """Try a mode now, whether it answers or not: nothing is said, and nothing is remembered."""
+    began_s = monotonic_s()
+    words = await running.modes.attempt(body.mode)
+    return ModeTried(
+        mode=body.mode, detail=words, elapsed_ms=round((monotonic_s() - began_s) * 1000, 1)
+    )
 
 
 async def set_mode(running: Services, body: ModeBody) -> ModeState:

@@ -17,6 +17,7 @@ from backend.contracts.errors import (
     AppError,
     ConflictError,
     InvalidInputError,
+    ProviderError,
 )
 from backend.contracts.events import ErrorOccurred, ModeChanged
 from backend.contracts.modes import MODES, ModeChange, ModeHealth, ModeName, ModeState
@@ -49,6 +50,9 @@ WATCHED = 256
 RULES = Rules()
 
 PROBE_TIMEOUT_S = 5.0
+
+TRY_TIMEOUT_S = 15.0
+"""For somebody who asked whether a mode works: a cold server may need longer than a probe beside the turns waits."""
 
 
 @runtime_checkable
@@ -286,6 +290,29 @@ class Modes:
             if adapter is not None:
                 modes.append(self._with_standing(await adapter.health()))
         return self._state(where, tuple(modes))
+
+    async def attempt(self, mode: ModeName) -> str:
+        """Try a mode now with the code that probes it, whether it answers or not; gives what it says.
+
+        Raises:
+            InvalidInputError: There is no such mode.
+            ConflictError: It is not set up; says what is missing.
+            AppError: It does not work; says why and what to do.
+        """
+        self._check(mode, None)
+        adapter = self._adapters[mode]
+        self.using(adapter)
+        try:
+            async with asyncio.timeout(TRY_TIMEOUT_S):
+                return await adapter.probe()
+        except TimeoutError:
+            raise ProviderError(
+                f"{mode} did not answer within {TRY_TIMEOUT_S:.0f} s ({adapter.who}). Is it running, and its address right?",
+                kind="unreachable",
+                provider=mode,
+            ) from None
+        finally:
+            self.used(adapter)
 
     # --- answering ---
 
