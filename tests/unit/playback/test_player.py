@@ -264,3 +264,61 @@ async def test_an_interruption_undoes_the_ducking() -> None:
         await play.stop(show)
     assert sink.volume == 1.0
     assert not play.is_ducked
+
+
+async def test_the_next_sentence_is_told_while_one_sounds_and_the_volume_whenever_it_changes() -> (
+    None
+):
+    sink = ManualSink()
+    bus, play, _ = player(sink)
+    async with Watch(bus) as seen:
+        show = play.begin("t", "stage")
+        await play.enqueue(show, piece(1, "One."))
+        await play.enqueue(show, piece(2, "Two."))
+        told = await seen.until("playback.next")
+        assert (told.n, told.url) == (2, "/api/audio/x/2")  # type: ignore[union-attr]
+        play.set_volume(0.5)
+        play.set_volume(0.5)
+        play.duck(True)
+        play.set_volume(muted=True)
+        await sink.advance(2.0)
+        await play.finish(show)
+    volumes = [event.volume for event in seen.of("playback.volume")]  # type: ignore[union-attr]
+    assert volumes == [0.5, 0.125, 0.0]
+
+
+async def test_what_plays_now_is_known_with_its_place_and_forgotten_after() -> None:
+    sink = ManualSink()
+    bus, play, _ = player(sink)
+    assert play.now_playing() is None
+    async with Watch(bus) as seen:
+        show = play.begin("t", "stage")
+        await play.enqueue(show, piece(1, "One two."))
+        await seen.until("playback.started")
+        await sink.advance(0.5)
+        await seen.until("playback.position", 2)
+        playing = play.now_playing()
+        assert playing is not None
+        assert playing.started.text == "One two."
+        assert 0.5 <= playing.position_s <= 1.0
+        assert play.now_playing("another") is None
+        await sink.advance(0.5)
+        await play.finish(show)
+    assert play.now_playing() is None
+
+
+@pytest.mark.parametrize(
+    ("text", "ends"),
+    [
+        ("Hello there, you.", [5, 12, 17]),
+        ("  two  words ", [5, 12]),
+        ("日本語。", [1, 2, 3, 4]),
+        ("", []),
+    ],
+)
+def test_words_end_in_text_and_time_and_the_last_with_the_sound(text: str, ends: list[int]) -> None:
+    found = module.word_times(text, 2.0)
+    assert [word.end for word in found] == ends
+    times = [word.end_s for word in found]
+    assert times == sorted(times)
+    assert not times or times[-1] == pytest.approx(2.0)
