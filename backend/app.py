@@ -39,6 +39,7 @@ from backend.clients.microphone import (
     FileMicrophones,
     Microphones,
 )
+from backend.contracts.avatar import Motion, MotionShown
 from backend.contracts.entities import (
     STAGE,
     Audio,
@@ -131,7 +132,7 @@ class Backend:
         )
         self.events = EventStore(self.database, self.bus)
         self.characters = Characters(self.database, self.bus, settings.data_dir / "avatars")
-        self.avatar = AvatarState(self.bus, position_s=self._position_s)
+        self.avatar = AvatarState(self.bus, position_s=self._position_s, rig_of=self._rig_of)
         self.rigs = Rigs(settings.data_dir / "rigs")
         self.cues = Cues(self.avatar, self.rigs, self.characters.known, lambda: self.showing.is_on)
         self.engines = Engines(settings, bus=self.bus, host=self.host, http=self.http)
@@ -206,6 +207,7 @@ class Backend:
             keep=self._keep_settings,
             in_words=self._hearing_in_words,
         )
+        self._calmed: tuple[str, MotionShown | None] | None = None
         self.panic = Panic(self.bus, self.chat, self.player, self.hearing, self._calm)
         self.modules = Modules(
             self.bus,
@@ -629,18 +631,36 @@ class Backend:
         self.bus.publish(ServiceChanged(service=service))
 
     def _calm(self, is_calm: bool) -> None:
-        """The avatar on stage at rest, or its face as it would be without the panic."""
-        character_id = self.chat.active_character(STAGE)
+        """The avatar on stage at rest, or as it would be without the panic."""
         if is_calm:
+            character_id = self.chat.active_character(STAGE)
+            playing = self.avatar.shown(character_id).motion
+            loop = playing if playing is not None and playing.loop else None
+            if self._calmed is None or self._calmed[0] != character_id:
+                self._calm(False)
+                self._calmed = (character_id, loop)
             self.avatar.release(character_id, kind="motion")
             self.avatar.show(character_id, NEUTRAL, owner="panic", priority=PANIC_PRIORITY)
-        else:
+        elif self._calmed is not None:
+            (character_id, loop), self._calmed = self._calmed, None
             self.avatar.release(character_id, owner="panic")
+            if loop is not None:
+                self.avatar.play(
+                    character_id,
+                    Motion(group=loop.group, index=loop.index, name=loop.name),
+                    owner=loop.owner,
+                    loop=True,
+                    priority=loop.priority,
+                )
 
     def _position_s(self) -> float | None:
         """Where the sound on stage is; None in silence."""
         playing = self.player.now_playing()
         return None if playing is None else playing.position_s
+
+    def _rig_of(self, character_id: str) -> str:
+        character = self.characters.known(character_id)
+        return self.rigs.of(character).rig.id if character is not None else ""
 
     def _show_cue(self, cue: Cue, turn_id: str, conversation_id: str) -> None:
         self.cues.fire(cue, turn_id, self.chat.active_character(conversation_id))

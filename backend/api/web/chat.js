@@ -18,7 +18,7 @@ const TURN_EVENTS = ["chat.message", "turn.started", "chat.sentence", "speech.re
 
 const $ = (id) => document.getElementById(id);
 const luma = new Luma({
-  types: ["chat.*", "turn.*", "utterance.*", "speech.ready", "playback.*", "avatar.changed", "character.*", "conversation.*", "error.occurred", "panic.changed", "config.changed", "listening.changed"],
+  types: ["chat.*", "turn.*", "utterance.*", "speech.ready", "playback.*", "avatar.*", "character.*", "conversation.*", "error.occurred", "panic.changed", "config.changed", "listening.changed"],
 });
 
 const state = {
@@ -822,6 +822,14 @@ luma.on("config.changed", tried(async ({ data }) => {
   state.output = await luma.get("/api/audio/output");
   drawSound();
 }));
+// Where there is room, the stage is seen as well; it is never heard here.
+if (matchMedia("(min-width: 1100px) and (min-height: 640px)").matches) {
+  const { Stage } = await import("./avatar/stage.js");
+  const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  $("stage-box").hidden = false;
+  new Stage(luma, $("stage"), { plays: false, calm });
+}
+
 addEventListener("hashchange", () => show(decodeURIComponent(location.hash.slice(1)) || STAGE).catch(failed));
 
 luma.start();
