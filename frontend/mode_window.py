@@ -151,6 +151,7 @@ class ModeWindow(tk.Toplevel):
 
     def settings_changed(self) -> None:
         """Settings have other values: rows that are not being edited show them."""
+        self._show()
         for card in self.cards.values():
             card.show_settings()
 

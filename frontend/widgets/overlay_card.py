@@ -23,6 +23,7 @@ from frontend.widgets.controls import Button, Dropdown, Switch, Words
 from frontend.widgets.popup import Choice
 
 SINK = "AUDIO_SINK"
+PAGES_SERVICE = "overlay-sound"
 SINKS = {
     "speaker": "on this computer",
     "overlay": "in the overlay",
@@ -344,11 +345,13 @@ class OverlayCard(Card):
         self.sink.enable(setting is not None and not locked)
         note = f"Cannot be changed here: {locked}." if locked else SINK_NOTES.get(value, "")
         color = "warn" if locked else "text3"
-        service = stage.services.get("overlay")
+        service = stage.services.get(PAGES_SERVICE)
         if service is not None and service.state in ("degraded", "failed"):
             note, color = service.error or service.detail, "warn"
         self.sink_note.show(note, color)
-        self.sub_words.show(service.detail if service is not None else "")
+        # Only pages that play sound are counted: one that is read only tells nobody that it is there.
+        is_there = service is not None and service.state == "ready"
+        self.sub_words.show(service.detail if service is not None and is_there else "")
 
     def _choose_sink(self, value: str) -> None:
         def refused(failure: Failure) -> None:

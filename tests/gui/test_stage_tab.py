@@ -393,12 +393,19 @@ def test_her_voice_is_sent_to_the_overlay(s: Scene) -> None:
     assert s.backend.bodies("POST /api/config") == [{"values": {"AUDIO_SINK": "overlay"}}]
 
 
-def test_trouble_of_the_overlay_is_said_on_its_card(s: Scene) -> None:
+def test_how_many_overlays_play_is_said_and_so_is_that_none_does(s: Scene) -> None:
     service = ServiceInfo(
-        name="overlay", title="Overlay", state="degraded", error="No overlay is connected."
+        name="overlay-sound", title="Overlay", state="ready", detail="1 page can play the stage"
     )
+    card = stage(s).overlay
     s.say(ServiceChanged(service=service))
-    assert stage(s).overlay.sink_note._whole == "No overlay is connected."
+    assert card.sub_words._whole == "1 page can play the stage"
+    gone = service.model_copy(
+        update={"state": "degraded", "error": "No overlay page is connected: nobody hears her."}
+    )
+    s.say(ServiceChanged(service=gone))
+    assert card.sub_words._whole == ""
+    assert card.sink_note._whole == "No overlay page is connected: nobody hears her."
 
 
 def test_a_page_is_opened_with_a_link_that_logs_in(
