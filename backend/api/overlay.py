@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from backend.api.errors import FAILURES
 from backend.api.state import Services, services
+from backend.avatar.rigs import pictures_of
 from backend.contracts.avatar import AvatarShown, MouthTime, Rig, WordTime
 from backend.contracts.entities import STAGE
 
@@ -37,10 +38,15 @@ class NowPlaying(BaseModel):
 
 
 class OverlayState(BaseModel):
-    """Everything an overlay shows."""
+    """Everything an overlay shows.
+
+    Attributes:
+        pictures: What stands in where the rig cannot be shown; without expressions when there are none.
+    """
 
     character: OnStage
     rig: Rig
+    pictures: Rig
     shown: AvatarShown
     sink: str
     volume: float
@@ -70,6 +76,7 @@ async def overlay_state(running: Annotated[Services, Depends(services)]) -> Over
     return OverlayState(
         character=OnStage(id=character.id, name=character.name),
         rig=running.rigs.of(character).rig,
+        pictures=pictures_of(character),
         shown=running.avatar.shown(character.id),
         sink=running.player.sink.name,
         volume=round(running.player.heard_volume, 3),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from playwright.sync_api import Page
 from backend.avatar import live2d, vrm
 from tests import live2d_model
 from tests.browser.conftest import Tab
+from tests.browser.stagecraft import put_on_stage
 from tests.integration.conftest import Served, serve
 
 Pixels = npt.NDArray[np.int16]
@@ -83,13 +84,18 @@ class Standing:
 
     def picture(self) -> Pixels:
         """What is seen: (height, width, RGBA)."""
-        self.page.evaluate(PAINTED)
-        data = self.page.screenshot(omit_background=True)
-        return np.asarray(Image.open(io.BytesIO(data)).convert("RGBA")).astype(np.int16)
+        return picture_of(self.page)
 
     def quiet(self) -> None:
         """Let hair come to rest and the first blink pass; the next one is more than two seconds away."""
         self.tick(28, 66)
+
+
+def picture_of(page: Page) -> Pixels:
+    """What is seen: (height, width, RGBA)."""
+    page.evaluate(PAINTED)
+    data = page.screenshot(omit_background=True)
+    return np.asarray(Image.open(io.BytesIO(data)).convert("RGBA")).astype(np.int16)
 
 
 def changed(before: Pixels, after: Pixels) -> int:
@@ -581,3 +587,84 @@ def test_without_the_core_the_rig_says_what_to_do(
     served.app.state.backend.rigs._looked_s = None
     assert rig_of(served, "mimi")["problem"] == ""
     mimi.open()
+
+
+# --- on the overlay ---
+
+
+@pytest.fixture
+def wears(served: Served) -> Iterator[Callable[[str], None]]:
+    """Has Hoshi, on stage, wear a rig; afterwards her own again."""
+
+    def wear(rig_id: str) -> None:
+        with served.client() as client:
+            client.get("/api/rigs").raise_for_status()
+            answer = client.patch("/api/characters/hoshi", json={"rig": rig_id})
+            assert answer.status_code == 200, answer.text
+
+    put_on_stage(served, "hoshi")
+    yield wear
+    wear("")
+
+
+@pytest.mark.parametrize(("rig_id", "face"), [("nori", "love"), ("mimi", "Happy")])
+def test_the_overlay_shows_a_model_and_what_is_asked_of_it(
+    new_tab: Callable[..., Tab],
+    served: Served,
+    wears: Callable[[str], None],
+    rig_id: str,
+    face: str,
+) -> None:
+    wears(rig_id)
+    tab = new_tab(reduced_motion="reduce", viewport={"width": SIZE[0], "height": SIZE[1]})
+    page = tab.open("/overlay")
+    page.locator(f"html[data-avatar={rig_id}]").wait_for(state="attached")
+    page.wait_for_timeout(500)
+    rest = picture_of(page)
+    assert rest[:, :, 3].any()
+    with served.client() as client:
+        shown = client.post("/api/expression", json={"expression_id": face}).json()
+        assert (shown["expression"], shown["rig"]) == (face, rig_id)
+        page.wait_for_timeout(600)
+        faces = []
+        for _ in range(3):  # longer than a blink
+            faces.append(changed(rest, picture_of(page)))
+            page.wait_for_timeout(200)
+        assert min(faces) > 100
+        motion = rig_of(served, rig_id)["motions"][0]["name"]
+        assert client.post("/api/motion", json={"motion": motion}).status_code == 200
+        client.post("/api/avatar/release").raise_for_status()
+
+
+def test_without_webgl_the_overlay_shows_her_pictures(
+    tab: Tab, wears: Callable[[str], None]
+) -> None:
+    wears("nori")
+    tab.allow("WebGL")
+    tab.page.add_init_script(f"({WITHOUT_WEBGL})()")
+    page = tab.open("/overlay")
+    page.locator("html[data-avatar=pictures]").wait_for(state="attached")
+    assert page.locator(".rig").count() == 1
+    assert page.locator("canvas").count() == 0
+    assert page.evaluate("document.body.innerText.trim()") == "", "nothing but her on stream"
+    assert any("no WebGL" in line for line in tab.lines)
+
+
+def test_without_the_core_the_overlay_shows_her_pictures_until_it_is_there(
+    tab: Tab, served: Served, wears: Callable[[str], None], tmp_path: Path
+) -> None:
+    rigs = served.app.state.backend.rigs
+    core = rigs._own / live2d.CORE
+    kept = core.rename(tmp_path / "kept.js")
+    rigs._looked_s = None  # a second has passed
+    try:
+        wears("mimi")
+        page = tab.open("/overlay")
+        page.locator("html[data-avatar=pictures]").wait_for(state="attached")
+        assert any("Cubism SDK" in line for line in tab.lines)
+        assert page.evaluate("document.body.innerText.trim()") == ""
+    finally:
+        kept.rename(core)
+    page.locator("html[data-avatar=mimi]").wait_for(state="attached")
+    assert page.locator("canvas").count() == 1
+    assert page.locator(".rig").count() == 1

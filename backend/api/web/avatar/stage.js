@@ -20,6 +20,8 @@ export class Stage {
   #motionKey = "";
   #loading = 0;
   #retry = 0;
+  #standsIn = ""; // whose pictures are shown in place of her rig
+  #told = new Set();
   #sink = "";
 
   /**
@@ -77,45 +79,61 @@ export class Stage {
   async #load(state) {
     const mine = ++this.#loading;
     clearTimeout(this.#retry);
-    const { rig } = state;
-    const layer = document.createElement("div");
-    layer.className = "rig";
-    layer.style.opacity = "0";
-    let renderer = null;
-    try {
-      if (rig.problem) throw new Error(rig.problem);
-      renderer = await rendererFor(rig.kind);
-      renderer.calm = this.#calm;
-      this.#element.append(layer);
-      await renderer.load(rig, layer);
-    } catch (error) {
-      layer.remove();
-      if (mine !== this.#loading) return;
-      // On stream the last avatar stays, or nothing: never words. A file may be on its way, so it is tried again.
-      console.warn(`luma: ${state.character.name} cannot be shown: ${error.message}`);
-      document.documentElement.dataset.avatar = "missing";
-      this.#rigKey = "";
-      this.#retry = setTimeout(() => this.#quietly(this.refresh()), LOAD_AGAIN_MS);
-      return;
+    const { rig, pictures, character } = state;
+    let opened = await this.#opened(rig, character);
+    const isItself = opened !== null;
+    if (!isItself && mine === this.#loading && pictures.expressions.length && this.#standsIn !== character.id) {
+      opened = await this.#opened(pictures, character);
     }
     if (mine !== this.#loading) {
-      renderer.dispose();
-      layer.remove();
+      opened?.renderer.dispose();
+      opened?.layer.remove();
       return;
     }
+    if (!isItself) {
+      // On stream her pictures stand in, or the last avatar stays, or nothing: never words. A file may be on its way.
+      this.#rigKey = "";
+      this.#retry = setTimeout(() => this.#quietly(this.refresh()), LOAD_AGAIN_MS);
+    }
+    if (!opened) {
+      if (this.#standsIn !== character.id) document.documentElement.dataset.avatar = "missing";
+      return;
+    }
+    this.#standsIn = isItself ? "" : character.id;
     const [oldRenderer, oldLayer] = [this.#renderer, this.#layer];
-    this.#renderer = renderer;
-    this.#layer = layer;
+    this.#renderer = opened.renderer;
+    this.#layer = opened.layer;
     this.#motionKey = "";
     const shown = this.#shown;
     this.#shown = null;
     if (shown) this.#show(shown, { isSudden: true });
-    renderer.tick(performance.now());
-    layer.style.opacity = "1";
+    this.#renderer.tick(performance.now());
+    this.#layer.style.opacity = "1";
     oldRenderer?.dispose();
     oldLayer?.remove();
-    this.#element.setAttribute("aria-label", state.character.name);
-    document.documentElement.dataset.avatar = rig.id;
+    this.#element.setAttribute("aria-label", character.name);
+    document.documentElement.dataset.avatar = isItself ? rig.id : "pictures";
+  }
+
+  /** A renderer that shows a rig in a layer of its own, still unseen; null when it cannot. */
+  async #opened(rig, character) {
+    const layer = document.createElement("div");
+    layer.className = "rig";
+    layer.style.opacity = "0";
+    try {
+      if (rig.problem) throw new Error(rig.problem);
+      const renderer = await rendererFor(rig.kind);
+      renderer.calm = this.#calm;
+      this.#element.append(layer);
+      await renderer.load(rig, layer);
+      return { renderer, layer };
+    } catch (error) {
+      layer.remove();
+      const words = `luma: ${character.name} cannot be shown: ${error.message}`;
+      if (!this.#told.has(words)) console.warn(words); // once: it is tried again every few seconds
+      this.#told.add(words);
+      return null;
+    }
   }
 
   #changed(data) {
