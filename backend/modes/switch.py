@@ -232,15 +232,17 @@ class Modes:
             self._forgive(mode)  # somebody wants it: it is asked, whatever happened before
         if conversation_id is None:
             self._choice = mode
-            kept = await self._kept(self._keep(mode))
+            keeping = self._keep(mode)
         else:
             assert mode != "auto"
             self._own[conversation_id] = mode
             self._own.move_to_end(conversation_id)
             while len(self._own) > OWN_CHOICES:
                 self._drop(next(iter(self._own)))
-            kept = await self._kept(self._own_store.keep(dict(self._own)))
-        self._tell(reason + kept, is_automatic=False, conversation_id=conversation_id)
+            keeping = self._own_store.keep(dict(self._own))
+        # Told before it is kept: keeping a setting tells of changed settings, which is not why.
+        self._tell(reason, is_automatic=False)
+        self._why[conversation_id or EVERYWHERE] = reason + await self._kept(keeping)
         if running == "cancel":
             await self._interrupt(conversation_id)
         return await self.state(conversation_id)
@@ -252,9 +254,9 @@ class Modes:
         if conversation_id in self._own:
             self._watch(conversation_id)
             del self._own[conversation_id]
-            kept = await self._kept(self._own_store.keep(dict(self._own)))
-            self._tell((reason or "as everywhere") + kept, is_automatic=False)
+            self._tell(reason or "as everywhere", is_automatic=False)
             self._drop(conversation_id)
+            await self._kept(self._own_store.keep(dict(self._own)))
         return await self.state(conversation_id)
 
     def is_own(self, conversation_id: str) -> bool:
@@ -434,13 +436,11 @@ class Modes:
             del self._told[oldest]
             self._why.pop(oldest, None)
 
-    def _tell(self, reason: str, *, is_automatic: bool, conversation_id: str | None = None) -> None:
+    def _tell(self, reason: str, *, is_automatic: bool) -> None:
         """Say where somebody else answers from now on."""
         for where, before in [*self._told.items()]:
             after = self._both(where)
             if after == before:
-                if where == (conversation_id or EVERYWHERE) and not is_automatic:
-                    self._why[where] = reason
                 continue
             self._told[where] = after
             self._why[where] = reason
