@@ -12,7 +12,7 @@ sys.path.insert(0, str(ROOT))
 from fastapi import FastAPI
 
 from backend.api import ROUTERS
-from backend.api.commands import COMMANDS, SOUND_ORDERS
+from backend.api.commands import COMMANDS, SOUND_ORDERS, TEXT_ORDERS
 
 TARGET = ROOT / "docs" / "API.md"
 
@@ -165,7 +165,7 @@ def page() -> str:
         "Each calls the same service as its route.\n",
     ]
     lines += ["| `do` | Fields | What |", "|---|---|---|"]
-    bodies = {name: order.body for name, order in (COMMANDS | SOUND_ORDERS).items()}
+    bodies = {name: order.body for name, order in (COMMANDS | SOUND_ORDERS | TEXT_ORDERS).items()}
     for name, body in bodies.items():
         fields = ", ".join(
             f"`{field}`" + ("" if info.is_required() else "?")

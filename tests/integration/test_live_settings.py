@@ -209,6 +209,15 @@ def test_listening_is_as_it_was_saved(served: Served, api: httpx.Client) -> None
     change(api, served, **before, duck_volume=0.25, think_ahead=True)
 
 
+def test_texts_on_demand_are_as_many_a_minute_as_is_set(api: httpx.Client, served: Served) -> None:
+    asked = {"prompt": "Exactly this.", "kind": "say"}
+    change(api, served, text_requests_per_minute=1)
+    found = [api.post("/api/text-generation", json=asked).status_code for _ in range(2)]
+    assert found == [200, 429]
+    change(api, served, text_requests_per_minute=30)
+    assert api.post("/api/text-generation", json=asked).status_code == 200
+
+
 def test_every_live_setting_has_somebody_who_reads_it() -> None:
     """Those that are built into engines and modes, those of the tests above, of test_listening, test_modes and test_client_ws."""
     from backend.wiring import ENGINE_SETTINGS, MODE_SETTINGS
@@ -245,6 +254,7 @@ def test_every_live_setting_has_somebody_who_reads_it() -> None:
         "output_device",
         "output_muted",
         "output_volume",
+        "text_requests_per_minute",
         "think_ahead",
         "training_keep_checkpoints",
         "training_minutes",

@@ -179,6 +179,21 @@ def _conversations(api: httpx.Client) -> list[dict[str, Any]]:
     return [each for each in found if each["id"] != "stage" and each["turns"]]
 
 
+def test_a_server_that_is_set_while_luma_runs_answers_the_next_turn(
+    talker: Served, luma: Served, server: OrphiqServer
+) -> None:
+    with talker.client() as api:
+        where = new(api)
+        assert say(api, "Through Luma.", where)["reply"] == "Through Luma."
+        url = {"values": {"ORPHIQ_WEBSOCKET_URL": server.url, "ORPHIQ_TOKEN": "its own"}}
+        assert api.post("/api/config", json=url).status_code == 200
+        _until(lambda: say(api, "And now?", where)["reply"] == PLAIN)
+        assert server.headers[-1]["authorization"] == "Bearer its own"
+        back = {"values": {"ORPHIQ_WEBSOCKET_URL": luma.url, "ORPHIQ_TOKEN": luma.token}}
+        assert api.post("/api/config", json=back).status_code == 200
+        _until(lambda: say(api, "Back again.", where)["reply"] == "Back again.")
+
+
 async def test_the_protocol_is_the_same_through_two_backends(talker: Served) -> None:
     async with vtuber(talker) as client:
         turn = await client.ask("Hello through two. It works.")
