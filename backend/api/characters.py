@@ -67,6 +67,7 @@ async def delete_character(character_id: CharacterId, running: Running) -> Respo
             if conversation.character_id == character_id:
                 await running.chat.switch_character(conversation.id, heir.id)
     await running.characters.delete(character_id)
+    running.avatar.release(character_id)
     return Response(status_code=204)
 
 

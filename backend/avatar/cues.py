@@ -103,16 +103,13 @@ class Cues:
         if name is None:
             there = f"numbered from 0: {_listed(faces)}"
             raise self._refused(character, "expression", str(wanted), owner, there)
-        return self._shown(
-            known,
-            self.avatar.show(
-                character.id,
-                name,
-                owner=owner,
-                duration_ms=duration_ms,
-                priority=priority,
-                transition=transition,
-            ),
+        return self.avatar.show(
+            character.id,
+            name,
+            owner=owner,
+            duration_ms=duration_ms,
+            priority=priority,
+            transition=transition,
         )
 
     def perform(
@@ -145,14 +142,11 @@ class Cues:
                 [f"{each.name} ({each.group} {each.index})" for each in known.rig.motions]
             )
             raise self._refused(character, "motion", asked, owner, there)
-        return self._shown(
-            known,
-            self.avatar.play(character.id, motion, owner=owner, loop=loop, priority=priority),
-        )
+        return self.avatar.play(character.id, motion, owner=owner, loop=loop, priority=priority)
 
     def shown(self, character: Character) -> AvatarShown:
         """What a character shows now."""
-        return self._shown(self.rigs.of(character), self.avatar.shown(character.id))
+        return self.avatar.shown(character.id)
 
     def _refused(
         self, character: Character, kind: CueKind, asked: str, owner: str, there: str
@@ -160,9 +154,6 @@ class Cues:
         reason = f"{character.name} has no {kind} {asked[:64]!r}; there are {there or 'none'}."
         self.avatar.refuse(character.id, kind, asked, owner=owner, reason=reason)
         return InvalidInputError(reason)
-
-    def _shown(self, known: Known, shown: AvatarShown) -> AvatarShown:
-        return shown.model_copy(update={"rig": known.rig.id})
 
     # --- found in replies ---
 

@@ -63,6 +63,7 @@ class AvatarState:
         now_s: Monotonic seconds.
         call_later: Calls something in so many seconds.
         position_s: Where the sound that plays is; None = silence.
+        rig_of: Id of the rig that shows a character.
     """
 
     def __init__(
@@ -72,11 +73,13 @@ class AvatarState:
         now_s: Callable[[], float] = clock.monotonic_s,
         call_later: Callable[[float, Callable[[], None]], Handle] = _call_later,
         position_s: Callable[[], float | None] = lambda: None,
+        rig_of: Callable[[str], str] = lambda character_id: "",
     ) -> None:
         self._bus = bus
         self._now_s = now_s
         self._call_later = call_later
         self._position_s = position_s
+        self._rig_of = rig_of
         self._ids = count(1)
         self._shows: dict[str, Show] = {}
         self._timers: dict[str, tuple[float, Handle]] = {}
@@ -211,7 +214,7 @@ class AvatarState:
         """What the character shows now."""
         show = self._shows.get(character_id)
         if show is None:
-            return AvatarShown(character_id=character_id)
+            return AvatarShown(character_id=character_id, rig=self._rig_of(character_id))
         face = show.face
         values: dict[str, Any] = {}
         if face is not None:
@@ -225,6 +228,7 @@ class AvatarState:
         motion = None if show.motion is None else self._motion_shown(show.motion)
         return AvatarShown(
             character_id=character_id,
+            rig=self._rig_of(character_id),
             motion=motion,
             waiting=tuple(self._motion_shown(each) for each in show.waiting),
             **values,
