@@ -20,7 +20,9 @@ from tests.integration.conftest import Served, serve
 OPEN = {("GET", "/api/health")}
 """All that answers without a token. Adding to this list is a decision, not a formality."""
 
-OVERLAY_MAY_READ = re.compile(r"/api/(avatars/[^/]+/[^/]+|audio/[^/]+/\d+)")
+OVERLAY_MAY_READ = re.compile(
+    r"/api/(avatars/[^/]+/[^/]+|audio/[^/]+/\d+|rigs/.+)|/overlay|/overlay/state|/captions|/web/.+"
+)
 
 
 @dataclass(frozen=True)
