@@ -129,8 +129,10 @@ function drawMic() {
   setButton($("talk"), "mic", mic.mode === "held" ? (mic.isListening ? "Listening" : "One moment") : "Hold to talk");
   $("open-mic").setAttribute("aria-pressed", String(isOpen));
   $("open-mic").disabled = state.panic.is_on;
-  setButton($("open-mic"), isOpen ? "check" : "ear", isOpen ? (mic.isListening ? "Mic is open" : "One moment") : "Open mic");
-  $("level").hidden = mic.mode === "off";
+  const isStopped = isOpen && state.panic.is_on;
+  const words = isStopped ? "Mic is stopped" : mic.isListening ? "Mic is open" : "One moment";
+  setButton($("open-mic"), isStopped ? "mic-off" : isOpen ? "check" : "ear", isOpen ? words : "Open mic");
+  $("level").hidden = mic.mode === "off" || state.panic.is_on;
 }
 
 const press = () => !state.panic.is_on && mic.press(state.here).catch(failed);
@@ -700,7 +702,7 @@ $("character").addEventListener(
 
 async function togglePanic() {
   stopHere();
-  if (!state.panic.is_on) await mic.off();
+  if (mic.mode === "held") await mic.off();
   drawPanic(await luma.post(state.panic.is_on ? "/api/resume" : "/api/panic", { by: "chat page" }));
 }
 

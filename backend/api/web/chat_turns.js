@@ -126,6 +126,7 @@ export class TurnView {
     if (isHeard) this.heard(n, text.length);
     this.#raw = after(this.#raw, text);
     this.#showTail();
+    if (this.status.textContent === "thinking") this.say("");
     if (emotion) this.setEmotion(emotion);
   }
 
