@@ -13,6 +13,8 @@ import contextlib
 import io
 import json
 import math
+import random
+import ssl
 import wave
 from collections.abc import Awaitable, Callable
 from copy import deepcopy
@@ -98,7 +100,11 @@ class OrphiqServer:
         port: int = 0,
         knows: frozenset[str] = frozenset(),
         token: str = "",
+        tls: ssl.SSLContext | None = None,
+        seed: int = 0,
     ) -> None:
+        self.dice = random.Random(seed)
+        self.tls = tls
         self.fault = fault
         self.port = port
         self.knows = knows
@@ -128,7 +134,7 @@ class OrphiqServer:
     @property
     def url(self) -> str:
         """Where it listens."""
-        return f"ws://127.0.0.1:{self.port}/client-ws"
+        return f"{'wss' if self.tls else 'ws'}://127.0.0.1:{self.port}/client-ws"
 
     async def listen(self) -> None:
         """Begin to accept connections, on the same port as before."""
@@ -138,6 +144,7 @@ class OrphiqServer:
                 "127.0.0.1",
                 self.port,
                 process_request=self._let_in,
+                ssl=self.tls,
                 compression=None,
                 max_size=None,
                 ping_interval=None,
@@ -381,6 +388,52 @@ async def _nonsense(server: OrphiqServer, peer: Peer) -> bool:
     return False
 
 
+KINDS = (
+    "control audio full-text error backend-synth-complete force-new-message set-model-and-conf group-update heartbeat-ack"
+    " user-input-transcription new-history-created history-data expression-ack motion-ack text-generation-chunk"
+    " text-generation-response config-switched background-files tool_call_status interrupt-signal"
+).split()
+FIELDS = (
+    "text audio display_text actions forwarded message model_info conf_name client_uid history_uid expressions name"
+    " emotionMap members volumes slice_length is_complete"
+).split()
+
+
+def _any(dice: random.Random, depth: int = 0) -> object:
+    """Any value JSON can hold."""
+    kind = dice.randrange(8 if depth < 3 else 6)
+    if kind < 2:
+        return dice.choice(("", "Thinking...", "\0\u202e", "[joy]", "x" * 500, "UklGRg=="))
+    if kind == 2:
+        return dice.choice((0, -1, 3, 1e308, 2**70, True, None, 0.5))
+    if kind < 5:
+        return None
+    if kind == 5:
+        return dice.choice(FIELDS)
+    if kind == 6:
+        return [_any(dice, depth + 1) for _ in range(dice.randrange(4))]
+    return {dice.choice(FIELDS): _any(dice, depth + 1) for _ in range(dice.randrange(5))}
+
+
+async def _noise(server: OrphiqServer, peer: Peer) -> bool:
+    """Messages of every kind with wrong fields; none of those that end a turn by being what they are."""
+    dice = server.dice
+    for _ in range(150):
+        message = {dice.choice(FIELDS): _any(dice) for _ in range(dice.randrange(5))}
+        kind = dice.choice(KINDS)
+        is_an_end = kind in ("backend-synth-complete", "error") or (
+            kind == "control" and str(message.get("text")).startswith(("interrupt", "conv"))
+        )
+        if kind == "audio":
+            message["display_text"] = dice.choice((None, 5, [], {"text": 7}, {}))
+            message["audio"] = dice.choice((None, 5, [], {}, "AAAA", "\0"))
+            message["actions"] = dice.choice(
+                (None, 5, [], {"expressions": 5}, {"expressions": [[]]})
+            )
+        await server._tell(peer, {**message, "type": "full-text" if is_an_end else kind})
+    return False
+
+
 async def _endless_nonsense(server: OrphiqServer, peer: Peer) -> bool:
     with contextlib.suppress(ConnectionClosed):
         while True:
@@ -440,6 +493,7 @@ FAULTS: dict[str, Fault | None] = {
     "breaks off": _breaks_off,
     "huge": _huge,
     "nonsense": _nonsense,
+    "noise": _noise,
     "endless nonsense": _endless_nonsense,
     "bad sound": _bad_sound,
     "no sound": _no_sound,

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
+import ssl
+import subprocess
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
 
 import pytest
 
@@ -233,6 +237,82 @@ async def test_messages_that_say_nothing_are_passed_over() -> None:
     async with stand("nonsense") as (_, line):
         pieces = await ask(line)
         assert [text for text in texts(pieces) if text] == RECORDED
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_messages_with_wrong_fields_harm_neither_the_turn_nor_the_line(
+    seed: int, fault_seed: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with stand("noise", seed=fault_seed + seed) as (server, line):
+        for _ in range(2):
+            pieces = await ask(line)
+            assert [text for text in texts(pieces) if text.strip()] == RECORDED
+            await line.played()
+        assert server.connections == 1
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+async def test_a_reply_of_any_length_waits_for_its_listener_and_comes_whole() -> None:
+    async with stand() as (server, line):
+        server.reply = [(f"Number {n}.", []) for n in range(3 * orphiq.MOST_HELD)]
+        server.sound = lambda: None
+        async with aclosing(line.turn("count")) as pieces:
+            found = [await anext(pieces)]
+            for _ in range(50):
+                await asyncio.sleep(0)  # the server sends on; nobody takes
+            found += [piece async for piece in pieces]
+        assert texts(found) == [f"Number {n}." for n in range(3 * orphiq.MOST_HELD)]
+
+
+async def test_what_waits_for_its_listener_is_bounded() -> None:
+    chain = orphiq._Chain()
+    for n in range(orphiq.MOST_HELD):
+        await chain.put(Piece(str(n)))
+    more = asyncio.create_task(chain.put(Piece("one more")))
+    await asyncio.sleep(0)
+    assert not more.done()
+    assert (await chain.next()) == Piece("0")
+    await more
+    chain.drop()
+    await chain.put(Piece("nobody takes it"))
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="makes its certificate with openssl")
+async def test_a_certificate_that_is_not_valid_is_refused_with_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+         "-keyout", key, "-out", certificate, "-days", "2", "-subj", "/CN=orphiq.test",
+         "-addext", "subjectAltName=DNS:orphiq.test"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(certificate, key)
+
+    async def here(host: str, port: int) -> list[str]:
+        return ["127.0.0.1"]
+
+    def trusts_it() -> ssl.SSLContext:
+        return ssl.create_default_context(cafile=certificate)
+
+    async with OrphiqServer(tls=tls) as server:
+
+        async def first(host: str) -> str:
+            url = f"wss://{host}:{server.port}"
+            line = Line(Place(url, waits=CALM, resolve=here, backoff_s=(0.01,)))
+            try:
+                return (await ask(line))[0].text
+            finally:
+                await line.close()
+
+        with pytest.raises(ProviderError, match="certificate is not valid"):
+            await first("orphiq.test")
+        monkeypatch.setattr(orphiq, "ssl_context", trusts_it)
+        assert await first("orphiq.test") == RECORDED[0]
+        with pytest.raises(ProviderError, match="certificate is not valid"):
+            await first("another.test")
 
 
 async def test_a_port_where_nobody_listens_is_unreachable_and_says_which_setting() -> None:
