@@ -157,6 +157,16 @@ def test_a_message_that_is_too_long_is_told_and_kept(tab: Tab) -> None:
     page.get_by_role("textbox", name="Message", exact=True).fill("")
 
 
+def test_a_typed_command_is_done_and_noted_and_begins_no_turn(tab: Tab) -> None:
+    page = chat(tab)
+    before = page.locator(".turn").count()
+    write(page, "!motion wave")
+    page.get_by_text("Hoshi Kitsune plays wave.").first.wait_for()
+    write(page, "!motion <b>moonwalk</b>")
+    page.get_by_text("no motion '<b>moonwalk</b>'").first.wait_for()
+    assert page.locator(".turn").count() == before
+
+
 def test_a_conversation_is_renamed_and_deleted_with_time_to_undo(tab: Tab, served: Served) -> None:
     page = own_conversation(tab)
     row = page.locator(".conversation.here")

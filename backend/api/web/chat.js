@@ -389,6 +389,11 @@ function told(event) {
     state.turns.get(turnId)?.stage(data.span);
     return;
   }
+  if (type === "chat.notice") {
+    // A typed command was done: it has no turn.
+    if (isHere && !event.replayed) notice(data.is_refused ? "warn" : "calm", data.text, { forMs: 9000 });
+    return;
+  }
   if (!isHere || !turnId) return;
   const isStage = state.here === STAGE;
   const view = type === "chat.message" || type === "turn.started" ? viewOf(turnId, event.at) : state.turns.get(turnId);
