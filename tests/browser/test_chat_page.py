@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Locator, Page
 
+from backend.contracts.errors import ProviderError
 from backend.engines.llm.base import Delta, Prompt
 from backend.engines.llm.echo import Echo
 from tests.browser.conftest import FLAGS, Tab, chromium
@@ -191,6 +192,26 @@ def test_without_a_voice_the_text_stands_as_it_is_written(tab: Tab, served: Serv
     assert last_reply(page).inner_text() == "Without a voice."
     with served.client() as client:
         client.post("/api/modules/speak", json={"enabled": True})
+
+
+async def refused(engine: Echo, prompt: Prompt) -> AsyncGenerator[Delta, None]:
+    """A provider that refuses the key."""
+    raise ProviderError("Echo refuses the key. Set another one.", kind="key", provider="echo")
+    yield Delta("")
+
+
+def test_a_failing_provider_is_told_to_the_operator_and_not_spoken(
+    tab: Tab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Echo, "stream", refused)
+    page = own_conversation(tab)
+    write(page, "Are you there?")
+    strip = page.locator(".turn .strip", has_text="Echo refuses the key.")
+    strip.wait_for()
+    assert strip.inner_text().endswith("Not spoken.")
+    page.locator(".turn:not(.live)").wait_for()
+    assert "refuses" not in last_reply(page).inner_text()
+    assert "refuses" not in page.locator("#spoken").text_content()
 
 
 def test_panic_silences_this_page_and_resume_goes_on(tab: Tab, served: Served) -> None:
