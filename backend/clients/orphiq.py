@@ -221,6 +221,7 @@ class Line:
         self._talking = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
         self._nonsense = 0
+        self._has_told_of_sound = False
         self._is_ready = False
         self._is_closed = False
 
@@ -845,9 +846,15 @@ class Line:
             return
         actions = message.get("actions")
         wanted = actions.get("expressions") if isinstance(actions, dict) else None
+        sound, why = await _sound(message.get("audio"))
+        if why:
+            # Once: a server whose sound cannot be read sends it with every sentence.
+            level = logging.DEBUG if self._has_told_of_sound else logging.WARNING
+            logger.log(level, "%s sends sound that cannot be used: %s", self._shown, why)
+            self._has_told_of_sound = True
         piece = Piece(
             text=text,
-            sound=await _sound(message.get("audio")),
+            sound=sound,
             faces=tuple(self._faces(wanted)),
             speaker=_text(shown.get("name"))[:100],
         )
@@ -1073,20 +1080,18 @@ def _text(value: object) -> str:
     )
 
 
-async def _sound(value: object) -> Audio | None:
-    """The sound of a base64 WAV file; None when it is none that can be read: its text still counts."""
+async def _sound(value: object) -> tuple[Audio | None, str]:
+    """The sound of a base64 WAV file; None, and why, when it is none that can be read: its text still counts."""
     if not isinstance(value, str) or not value:
-        return None
+        return None, ""
     try:
         pcm, rate_hz = await run_in_thread(_unpacked, value)
     except (AudioError, binascii.Error, ValueError) as error:
-        logger.warning("a sentence came with sound that cannot be read: %s", error)
-        return None
+        return None, str(error)
     audio = Audio(pcm, rate_hz)
     if audio.duration_s > MOST_SOUND_S:
-        logger.warning("a sentence came with %.0f s of sound, which is left out", audio.duration_s)
-        return None
-    return audio
+        return None, f"a sentence with {audio.duration_s:.0f} s of sound"
+    return audio, ""
 
 
 def _unpacked(value: str) -> tuple[bytes, int]:

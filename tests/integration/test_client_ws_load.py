@@ -60,6 +60,7 @@ WORDS = (
     " interrupt-signal frontend-playback-complete audio-play-start fetch-history-list fetch-and-set-history create-new-history"
     " delete-history fetch-configs switch-config fetch-backgrounds request-init-config heartbeat add-client-to-group"
     " remove-client-from-group request-group-info expression-command motion-command text-generation-request display_text"
+    " text-generation-cancel prompt context options max_length style set-backend-mode get-backend-mode mode"
     " invitee_uid target_uid expression_id rivet.yaml hoshi.yaml stage joy idle_time duration hello \x00 \u202e 😀"
 ).split(" ")
 
