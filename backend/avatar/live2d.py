@@ -43,6 +43,8 @@ VISEMES: tuple[Viseme, ...] = (
 )  # fmt: skip
 VOWELS = frozenset({"ParamA", "ParamI", "ParamU", "ParamE", "ParamO"})
 OPEN_AND_FORM = frozenset({"ParamMouthOpenY", "ParamMouthForm"})
+OLDER = {"PARAM_MOUTH_OPEN_Y": "ParamMouthOpenY", "PARAM_MOUTH_FORM": "ParamMouthForm"}
+"""How models from before Cubism 3 spell them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,6 +275,7 @@ def _visemes(
     for each in _list(described.get("Groups")):
         if _mapping(each).get("Name") == "LipSync":
             known |= {_words(name) for name in _list(_mapping(each).get("Ids"))}
+    known = {OLDER.get(name, name) for name in known}
     return VISEMES if known >= VOWELS or known >= OPEN_AND_FORM else ()
 
 

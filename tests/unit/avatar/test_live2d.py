@@ -60,6 +60,12 @@ def test_a_mouth_with_a_shape_for_each_vowel_has_all(model: Path) -> None:
     assert live2d.read(model).visemes == live2d.VISEMES
 
 
+def test_a_mouth_of_an_older_model_has_its_shapes_too(model: Path) -> None:
+    listed = [{"Id": "PARAM_MOUTH_OPEN_Y"}, {"Id": "PARAM_MOUTH_FORM"}]
+    (model / "mimi.cdi3.json").write_text(json.dumps({"Parameters": listed}), "utf-8")
+    assert live2d.read(model).visemes == live2d.VISEMES
+
+
 def test_motions_of_one_name_are_told_apart(model: Path) -> None:
     same = {"File": "motions/wave.motion3.json"}
     rewritten(

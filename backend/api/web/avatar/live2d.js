@@ -26,10 +26,19 @@ const MOUTH = {
 /** Models with a shape for each vowel. */
 const VOWELS = { ParamA: { aa: 1, kk: 0.25, DD: 0.2 }, ParamI: { ih: 1, SS: 0.4, TH: 0.25, nn: 0.25, FF: 0.15 }, ParamU: { ou: 1, CH: 0.4, RR: 0.3 }, ParamE: { E: 1 }, ParamO: { oh: 1 } };
 
+/** Parameters that are moved here, by the names that models usually give them. */
+const USUAL = [
+  "ParamAngleX", "ParamAngleY", "ParamAngleZ", "ParamBodyAngleX", "ParamBreath", "ParamEyeBallX", "ParamEyeBallY", "ParamEyeLOpen", "ParamEyeROpen",
+  "ParamMouthOpenY", "ParamMouthForm",
+];
+
 const chance = (n) => {
   const x = Math.sin(n * 91.7 + 3.1) * 43758.5453;
   return x - Math.floor(x);
 };
+
+/** Models from before Cubism 3 spell it PARAM_ANGLE_X. */
+const olderName = (id) => id.replace(/(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])/g, "_").toUpperCase();
 
 export function create() {
   return new Live2D();
@@ -168,6 +177,10 @@ class Live2D {
       this.#drawing?.restore();
     });
     this.#model.parameters.ids.forEach((id, n) => this.#parameters.set(id, n));
+    for (const id of USUAL) {
+      const n = this.#parameters.get(olderName(id));
+      if (n !== undefined && !this.#parameters.has(id)) this.#parameters.set(id, n);
+    }
     this.#model.parts.ids.forEach((id, n) => this.#parts.set(id, n));
     await this.#describe(described, files);
   }

@@ -56,7 +56,7 @@ export const MOTIONS = {
   wave: { ms: 2400, pose: (t) => {
     const on = held(t);
     return {
-      rightUpperArm: [0, 0, -1.95 * on], rightLowerArm: [0, 0, (-0.85 + 0.42 * swing(t, 4)) * on],
+      rightUpperArm: [0, 0.45 * on, -1.5 * on], rightLowerArm: [0, 0.2 * on, (-0.95 + 0.42 * swing(t, 4)) * on],
       rightHand: [0, 0, 0.25 * swing(t, 4) * on], head: [0, 0, -0.1 * on], spine: [0, 0, 0.04 * on],
     };
   } },
