@@ -22,7 +22,7 @@ from frontend.widgets.toplevel import place_over
 
 PATH = "/api/text-generation"
 SAY = "/api/say"
-SIZE = (720, 700)
+SIZE = (720, 620)
 SMALLEST = (580, 380)
 LABEL = 96
 LONGEST_TEMPERATURE = 2.0

@@ -1,7 +1,7 @@
 """What became of every request to the avatar, as bars over time beside the sound: the model of the conflict timeline.
 
 Plain data without a widget. Lines of the timeline (`CueEntry`) and the playback events make bars; a bar is cut into
-pieces wherever its state changed, and keeps one row of its lane from its first line to its last.
+pieces wherever its state changed. The top row of a lane is what was seen, one thing at a time; what was not lies below it.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ Phase = Literal["scheduled", "shown", "waiting", "lost"]
 """Made with a sentence that is not heard yet; seen or heard; yields to something else; never came to be seen."""
 
 LANES: tuple[Lane, ...] = ("expression", "motion", "audio")
-ROWS: dict[Lane, int] = {"expression": 3, "motion": 3, "audio": 1}
-"""Rows of a lane; what does not fit lies in its last row, and is in the list in any case."""
+ROWS: dict[Lane, int] = {"expression": 4, "motion": 3, "audio": 1}
+"""Rows of a lane: what is seen, then what is not; what does not fit lies in the last, and is in the list in any case."""
 
 KEPT_BARS = 4000
 KEPT_LINES = 3000
@@ -81,6 +81,7 @@ class Piece:
     end_s: float | None = None
     by: str = ""
     reason: str = ""
+    row: int = 0
 
 
 @dataclass(slots=True)
@@ -94,7 +95,6 @@ class Bar:
     priority: int = 0
     turn_id: str = ""
     sentence: int | None = None
-    row: int = 0
     outcome: str = ""
     """What the last line said of it."""
     pieces: list[Piece] = field(default_factory=list)
@@ -217,14 +217,11 @@ class Timeline:
                 entry.sentence,
                 outcome=entry.outcome,
             )
-            bar.pieces.append(
-                Piece(phase or "lost", at, None if phase else at + MARK_S, entry.by, entry.reason)
-            )
-            self._keep(bar)
-            if entry.is_final:
-                bar.pieces[-1].end_s = bar.end_s or at
-            if bar.end_s is not None:
+            self._begin(bar, phase or "lost", at, entry)
+            if not phase or entry.is_final:
+                bar.pieces[-1].end_s = at if phase else at + MARK_S
                 self._free(bar)
+            self._keep(bar)
             return
         bar.outcome = entry.outcome
         last = bar.pieces[-1]
@@ -232,16 +229,16 @@ class Timeline:
             last.by, last.reason = entry.by or last.by, entry.reason or last.reason
             return
         last.end_s = max(at, last.start_s)
+        self._free(bar)
         if phase is not None and not entry.is_final:
-            bar.pieces.append(Piece(phase, last.end_s, None, entry.by, entry.reason))
+            self._begin(bar, phase, last.end_s, entry)
             return
         last.reason = entry.reason or last.reason
         last.by = entry.by or last.by
         if all(piece.phase != "shown" for piece in bar.pieces):
-            bar.pieces.append(
-                Piece("lost", last.end_s, last.end_s + MARK_S, entry.by, entry.reason)
-            )
-        self._free(bar)
+            self._begin(bar, "lost", last.end_s, entry)
+            bar.pieces[-1].end_s = last.end_s + MARK_S
+            self._free(bar)
 
     def on_event(self, event: Event) -> bool:
         """The sound that goes with it; whether it changed anything."""
@@ -251,6 +248,7 @@ class Timeline:
                 key = f"audio:{event.turn_id}:{event.n}:{event.at.timestamp():.3f}"
                 bar = Bar(key, "audio", event.text, "", 0, event.turn_id or "", event.n)
                 bar.pieces.append(Piece("shown", event.at.timestamp()))
+                self._taken["audio"][0] = key
                 self._keep(bar)
             case PlaybackFinished(conversation_id=where) if where == STAGE:
                 if not self._end_sound(
@@ -307,12 +305,16 @@ class Timeline:
             self._free(oldest)
         self._bars.append(bar)
         self._by_key[bar.key] = bar
+
+    def _begin(self, bar: Bar, phase: Phase, at_s: float, entry: CueEntry) -> None:
+        """One more piece of a bar: seen in the top row, else in the first row below that is free."""
         rows = self._taken[bar.lane]
-        if bar.end_s is not None and bar.lane == "audio":
-            return
-        bar.row = next((n for n, key in enumerate(rows) if not key), len(rows) - 1)
-        if not rows[bar.row]:
-            rows[bar.row] = bar.key
+        row = 0
+        if phase != "shown":
+            row = next((n for n, key in enumerate(rows) if n and not key), len(rows) - 1)
+        bar.pieces.append(Piece(phase, at_s, None, entry.by, entry.reason, row))
+        if not rows[row] or not row:
+            rows[row] = bar.key
 
     def _free(self, bar: Bar) -> None:
         rows = self._taken[bar.lane]

@@ -31,11 +31,13 @@ sys.path.insert(0, str(ROOT))
 
 from frontend.client import BackendClient
 from frontend.gui import MainWindow
+from frontend.mode_window import ModeWindow
+from frontend.on_demand_window import OnDemandWindow
 from frontend.sound_window import SoundWindow
 from frontend.theme import DARK, LIGHT, rgb
 from frontend.window_state import write_state
 
-TABS = ("chat", "voice", "voices", "logs", "status", "sound")
+TABS = ("chat", "voice", "voices", "stage", "logs", "status", "sound", "modes", "text")
 PAGES = {"voice": "train", "voices": "voices"}
 """Pictures that are pages of the Voice tab."""
 READ_ALOUD = (
@@ -169,9 +171,15 @@ class Photographer:
         self.run(0.5)
 
     def picture(self, tab: str, file: Path, size: tuple[int, int], *, sound: bool = False) -> int:
-        """Show a tab, or the window of microphone and sound, and save it; the file's size in bytes."""
+        """Show a tab, or a window of its own, and save it; the file's size in bytes."""
         if tab == "sound":
-            return self.sound_picture(file)
+            return self.window_picture(SoundWindow.open(self.window), file)
+        if tab == "modes":
+            modes = ModeWindow.open(self.window)
+            modes.cards["autonomous"].unfold()
+            return self.window_picture(modes, file)
+        if tab == "text":
+            return self.text_picture(file)
         page = PAGES.get(tab)
         self.window.show_tab("voice" if page else tab)
         if page:
@@ -182,17 +190,44 @@ class Photographer:
                 voice.train.cockpit.look_at("doctor")
         if sound and tab == "chat":
             self.begin(LAST_WORDS)
+        if tab == "stage":
+            self.perform(sound=sound)
         if tab == "logs":
             self.window.root.focus_set()
         self.run(2.5)
         image = grab(self.window.root, size)
-        if sound and tab == "chat":
+        if sound and tab in ("chat", "stage"):
             self.stop()
         return save(image, file)
 
-    def sound_picture(self, file: Path) -> int:
-        """The window of microphone and sound; the file's size in bytes."""
-        window = SoundWindow.open(self.window)
+    def perform(self, *, sound: bool) -> None:
+        """Let several want something of the avatar at once, so that the timeline has something to tell."""
+        if sound:
+            self.begin(LAST_WORDS)
+        for face, ms, priority in (("joy", 20_000, 0), ("surprised", 3_000, 50)):
+            self.ask("expression", expression_id=face, duration=ms, priority=priority)
+            self.run(1.2)
+        for motion, loop in (("dance", True), ("wave", False), ("nod", False)):
+            self.ask("motion", motion=motion, loop=loop)
+            self.run(0.8)
+        self.ask("motion", motion="somersault")
+        self.run(5)
+
+    def ask(self, what: str, **body: object) -> None:
+        """A request as a script makes it; what is refused is a line of the timeline too."""
+        self.client.post(f"/api/{what}", body)
+
+    def text_picture(self, file: Path) -> int:
+        """Text on demand, with a greeting; the file's size in bytes."""
+        window = OnDemandWindow.open(self.window)
+        window.prompt.set("Kaede, who is here for the first time")
+        window.about.set("Lighthouse night")
+        window.greet()
+        self.run(10, lambda: not window.is_writing)
+        return self.window_picture(window, file)
+
+    def window_picture(self, window: SoundWindow | ModeWindow | OnDemandWindow, file: Path) -> int:
+        """A window of its own; the file's size in bytes."""
         self.run(2.5)
         image = grab(window, (window.winfo_width(), window.winfo_height()))
         window.close()

@@ -1,7 +1,8 @@
 """The conflict timeline: lanes of faces, motions and sound over time; who wanted what, and what became of it.
 
-Only what lies in the shown stretch of time is drawn. Shape and colour tell the state: a full bar was seen, a low one had to
-wait, an outlined one comes with a sentence that is not heard yet, a crossed one never came to be seen.
+Only what lies in the shown stretch of time is drawn. The top row of a lane is what was seen; below it lies what was not, and
+shape and colour tell why: a low bar had to wait, an outlined one comes with a sentence that is not heard yet, a crossed one
+never came to be seen.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from frontend.widgets.focus import focused
 from frontend.widgets.panel import Panel
 
 GUTTER = 92
-ROW = 23
-BAR = 20
+ROW = 20
+BAR = 18
 LANE_GAP = 9
 AXIS = 22
 TOP = 4
@@ -169,19 +170,19 @@ class TimelineView(Panel):
         return "break"
 
     def change_lane(self, by: int) -> str:
-        """Choose the bar of the row above or below that is nearest in time."""
+        """Choose the bar of the lane above or below that is nearest in time."""
         self.is_quiet = False
-        now, bar = self._now_s(), self.bar
+        bar = self.bar
         if bar is None:
             return self.walk(-1)
-        order = [(lane, row) for lane in LANES for row in range(ROWS[lane])]
-        at = order.index((bar.lane, bar.row))
-        shown = self.timeline.between(*self.window_s(), now)
-        for place in order[at + by :: by] if by > 0 or at > 0 else ():
-            found = [one for one in shown if (one.lane, one.row) == place]
+        shown = self.timeline.between(*self.window_s(), self._now_s())
+        at = LANES.index(bar.lane) + by
+        while 0 <= at < len(LANES):
+            found = [one for one in shown if one.lane == LANES[at]]
             if found:
                 self.select(min(found, key=lambda one: abs(one.start_s - bar.start_s)))
                 break
+            at += by
         return "break"
 
     # --- drawing
@@ -244,82 +245,66 @@ class TimelineView(Panel):
         tops: dict[Lane, float],
         edges: dict[tuple[Lane, int], float],
     ) -> None:
-        y = tops[bar.lane] + bar.row * ROW
-        end = bar.end_s if bar.end_s is not None else now
-        left = max(GUTTER, self._x(max(bar.start_s, first), first, wide))
-        right = min(wide, max(left + 3, self._x(min(end, last), first, wide)))
-        place = (bar.lane, bar.row)
-        is_chosen = bar.key == self.selected
-        if right - edges.get(place, -9.0) < 2 and not is_chosen:
-            return  # thinner than can be seen, on top of the one before
-        edges[place] = right
-        self.drawn_bars += 1
-        for piece in bar.pieces:
-            self._piece(bar, piece, first, last, now, wide, y)
-        made = self.zone(
-            bar.key,
-            left,
-            y,
-            max(6.0, right - left),
-            BAR,
-            lambda: self._pressed_bar(bar),
-            tip=f"{bar.sentence_of(now)}",
-            radius=3,
-        )
-        at, room = self._roomiest(bar, first, last, now, wide)
-        if room > 18:
-            words = bar.name
-            if bar.lane != "audio":
-                words += f"  \u00b7  {owner_words(bar.owner)}"
-            color = "bg" if bar.lane == "audio" else "text"
-            self.painter.text(at, y + BAR / 2 - 0.5, words, "cap", color, clip=room)
-        if is_chosen:
-            self._mark(made.x, y, made.width)
+        drawn = False
+        for number, piece in enumerate(bar.pieces):
+            end = piece.end_s if piece.end_s is not None else now
+            if end < first or piece.start_s > last:
+                continue
+            y = tops[bar.lane] + piece.row * ROW
+            left = max(GUTTER, self._x(max(piece.start_s, first), first, wide))
+            right = min(wide, max(left + 3, self._x(min(end, last), first, wide)))
+            place = (bar.lane, piece.row)
+            is_chosen = bar.key == self.selected
+            if right - left <= 3 and right - edges.get(place, -9.0) < 2 and not is_chosen:
+                continue  # thinner than can be seen, on top of the one before
+            edges[place] = max(right, edges.get(place, right))
+            drawn = True
+            self._piece(bar, piece, left, y, right - left)
+            self.zone(
+                f"{bar.key}#{number}",
+                left,
+                y,
+                max(6.0, right - left),
+                BAR,
+                lambda: self._pressed_bar(bar),
+                tip=bar.sentence_of(now),
+                radius=3,
+            )
+            if is_chosen:
+                self._mark(left, y, right - left)
+        self.drawn_bars += drawn
 
-    def _piece(
-        self, bar: Bar, piece: Piece, first: float, last: float, now: float, wide: float, y: float
-    ) -> None:
-        end = piece.end_s if piece.end_s is not None else now
-        if end < first or piece.start_s > last:
-            return
-        left = max(GUTTER, self._x(max(piece.start_s, first), first, wide))
-        right = min(wide, max(left + 3, self._x(min(end, last), first, wide)))
+    def _piece(self, bar: Bar, piece: Piece, left: float, y: float, room: float) -> None:
         p, t = self.painter, self.theme
-        room = right - left
+        words, color = bar.name, "text"
         match piece.phase:
             case "shown" if bar.lane == "audio":
                 p.rect(left, y, room, BAR, "playback" if bar.outcome != "interrupted" else "wait")
+                color = "bg"
             case "shown":
                 p.rect(left, y, room, BAR, t.mix("ok_soft", "ok", 0.12))
                 p.rect(left, y, min(3.0, room), BAR, "ok")
+                words += f"  \u00b7  {owner_words(bar.owner)}"
             case "waiting":
-                p.rect(left, y + BAR - 9, room, 9, t.mix("warn_soft", "warn", 0.18))
-                p.rect(left, y + BAR - 9, min(3.0, room), 9, "warn")
+                p.rect(left, y + BAR - 8, room, 8, t.mix("warn_soft", "warn", 0.18))
+                p.rect(left, y + BAR - 8, min(3.0, room), 8, "warn")
+                words += f"  \u00b7  {owner_words(bar.owner)}"
             case "scheduled":
                 self.create_rectangle(
                     t.px(left),
                     t.px(y + 1),
-                    max(t.px(left) + 2, t.px(right) - 1),
+                    max(t.px(left) + 2, t.px(left + room) - 1),
                     t.px(y + BAR) - 2,
                     outline=t.color("text3"),
                     dash=(3, 3),
                 )
+                color = "text2"
             case "lost":
                 p.rect(left, y, room, BAR, "error_soft")
                 p.icon(left + min(8.0, max(3.0, room / 2)), y + BAR / 2, "x", 11, "error", 2)
-
-    def _roomiest(
-        self, bar: Bar, first: float, last: float, now: float, wide: float
-    ) -> tuple[float, float]:
-        """Where the words of a bar have most room: left edge and width within one of its pieces."""
-        best = (0.0, 0.0)
-        for piece in bar.pieces:
-            end = piece.end_s if piece.end_s is not None else now
-            left = max(GUTTER, self._x(max(piece.start_s, first), first, wide))
-            room = min(wide, self._x(min(end, last), first, wide)) - left - 10
-            if room > best[1]:
-                best = (left + 6, room)
-        return best
+                return
+        if room > 28:
+            p.text(left + 6, y + BAR / 2 - 0.5, words, "cap", color, clip=room - 10)
 
     def _mark(self, x: float, y: float, width: float) -> None:
         t = self.theme

@@ -77,18 +77,29 @@ def test_a_face_that_yields_and_comes_back_is_one_bar_of_three_pieces() -> None:
     assert not timeline.is_open
 
 
-def test_wishes_at_the_same_time_lie_in_rows_of_their_own_and_rows_are_used_again() -> None:
+def test_the_top_row_is_what_was_seen_and_what_waits_lies_in_rows_below_that_are_used_again() -> (
+    None
+):
     timeline = made(
         line(1, 0, "shown"),
         line(2, 1, "shown", "angry"),
-        line(1, 2, "expired", is_final=True),
-        line(3, 3, "shown", "shy"),
+        line(1, 1, "preempted"),
+        line(3, 2, "scheduled", "shy"),
+        line(1, 3, "expired", is_final=True),
+        line(4, 4, "scheduled", "sad"),
     )
-    assert [(bar.name, bar.row) for bar in timeline.bars()] == [
-        ("joy", 0),
-        ("angry", 1),
-        ("shy", 0),
+    rows = [(bar.name, [(p.phase, p.row) for p in bar.pieces]) for bar in timeline.bars()]
+    assert rows == [
+        ("joy", [("shown", 0), ("waiting", 1)]),
+        ("angry", [("shown", 0)]),
+        ("shy", [("scheduled", 2)]),
+        ("sad", [("scheduled", 1)]),
     ]
+
+
+def test_more_than_fit_lie_in_the_last_row() -> None:
+    timeline = made(*[line(n, n, "scheduled", f"face {n}") for n in range(9)])
+    assert [bar.pieces[0].row for bar in timeline.bars()] == [1, 2, 3, 3, 3, 3, 3, 3, 3]
 
 
 def test_a_scheduled_face_whose_sentence_is_never_heard_ends_with_a_mark() -> None:
