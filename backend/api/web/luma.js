@@ -203,7 +203,6 @@ export class Luma {
     const mayAskAgain = this.#resumes && this.#epoch === epoch && this.#seq !== null;
     this.#boundary = seq;
     this.#epoch = epoch;
-    this.#tries = 0;
     if (!mayAskAgain) this.#seq = seq;
     this.#held = [];
     this.#tell("open", {});
@@ -236,6 +235,7 @@ export class Luma {
       }
     }
     if (socket !== this.#socket) return;
+    this.#tries = 0; // only now: a backend that answers and cannot serve the page is not asked twice a second
     const held = this.#held ?? [];
     this.#held = null;
     for (const event of held) this.#hand(event);

@@ -7,6 +7,7 @@ const KEPT = 6; // decoded sentences
 const LATE_S = 0.3; // a sentence later than this is joined in its middle, so that the overlay never lags for long
 const TOGETHER_S = 0.35; // two sentences closer than this follow each other without a gap
 const FADE_S = 0.02;
+const WAKES_MS = 400;
 
 export class Sound {
   #context = null;
@@ -64,8 +65,9 @@ export class Sound {
     const key = `${sentence.turn_id}/${sentence.n}`;
     this.#asked = key;
     const buffer = await this.prepare(sentence.url);
-    if (this.#asked !== key) return null;
-    this.#wake();
+    const isAwake = await this.#wake();
+    // What is given to a sleeping output would all sound at once when somebody clicks.
+    if (this.#asked !== key || !isAwake) return null;
     const context = this.#context;
     const soonest = context.currentTime + 0.005;
     const wanted = context.currentTime + (startMs - performance.now()) / 1000;
@@ -116,16 +118,17 @@ export class Sound {
     return this.#context.decodeAudioData(await answer.arrayBuffer());
   }
 
-  #wake() {
-    if (this.#context.state === "running") return;
-    this.#context.resume();
-    if (this.#hasWarned) return;
-    setTimeout(() => {
-      if (this.#context.state !== "running" && !this.#hasWarned) {
-        this.#hasWarned = true;
-        // Into the log only: what is written on the page would be on stream.
-        console.warn("luma: the browser blocks sound until somebody clicks into the page; OBS does not.");
-      }
-    }, 1000);
+  /** Whether the output runs; waits a moment for one that has just been opened. */
+  async #wake() {
+    const context = this.#context;
+    if (context.state === "running") return true;
+    await Promise.race([context.resume(), new Promise((done) => setTimeout(done, WAKES_MS))]);
+    if (context.state === "running") return true;
+    if (!this.#hasWarned) {
+      this.#hasWarned = true;
+      // Into the log only: what is written on the page would be on stream.
+      console.warn("luma: the browser blocks sound until somebody clicks into the page; OBS does not.");
+    }
+    return false;
   }
 }

@@ -41,7 +41,7 @@ export class Stage {
     luma.onState((state) => {
       if (state === "closed") this.#silence(true);
     });
-    luma.on("avatar.staged", () => this.#quietly(this.refresh()));
+    luma.on("avatar.staged", () => this.#quietly(this.refresh({ soundToo: false })));
     luma.on("avatar.changed", (event) => this.#changed(event.data));
     luma.on("playback.next", (event) => this.#next(event));
     luma.on("playback.started", (event) => this.#started(event));
@@ -51,8 +51,8 @@ export class Stage {
     requestAnimationFrame((now) => this.#frame(now));
   }
 
-  /** Read everything anew. */
-  async refresh() {
+  /** Read everything anew; the sound only where its events may have been missed. */
+  async refresh({ soundToo = true } = {}) {
     const state = await this.#luma.get("/overlay/state");
     this.#character = state.character.id;
     this.#sink = state.sink;
@@ -64,6 +64,7 @@ export class Stage {
       this.#quietly(this.#load(state));
     }
     this.#show(state.shown);
+    if (!soundToo) return;
     const { playing } = state;
     const before = this.voice.sentence;
     if (!playing) {
@@ -93,7 +94,7 @@ export class Stage {
     if (!isItself) {
       // On stream her pictures stand in, or the last avatar stays, or nothing: never words. A file may be on its way.
       this.#rigKey = "";
-      this.#retry = setTimeout(() => this.#quietly(this.refresh()), LOAD_AGAIN_MS);
+      this.#retry = setTimeout(() => this.#quietly(this.refresh({ soundToo: false })), LOAD_AGAIN_MS);
     }
     if (!opened) {
       if (this.#standsIn !== character.id) document.documentElement.dataset.avatar = "missing";

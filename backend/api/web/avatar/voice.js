@@ -1,8 +1,9 @@
 // The sentence that sounds now: where it is, and what the mouth does there.
 //
 // The backend says when a sentence begins (`playback.started`) and, 10-20 times a second, how far it has come
-// (`playback.position`). Between those the page's own clock goes on. An event says when it was made (`at`); the least delay
-// that was seen lately is what the two clocks differ by, so an event that was held up on its way does not move the mouth.
+// (`playback.position`). Between those the page's own clock goes on. An event says when it was made (`at`), so one that was held
+// up on its way does not move the mouth: on the same computer both clocks are one; else the least delay that was seen lately is taken
+// for what they differ by.
 
 const MOUTH_EDGE_S = 0.03; // a shape comes and goes within this, as lips do
 const CLOSE_ENOUGH_MS = 18;
@@ -11,6 +12,9 @@ const DELAYS_KEPT = 40;
 const QUIET_DBFS = -46;
 const LOUD_DBFS = -14;
 const LEVEL_HELD_MS = 180;
+const IS_HERE = ["127.0.0.1", "localhost", "[::1]"].includes(location.hostname);
+const SAME_CLOCK_MS = 5;
+const LONGEST_DELAY_MS = 5000;
 
 export class Voice {
   #sentence = null;
@@ -109,11 +113,11 @@ export class Voice {
   /** When an event was made, in performance time. */
   #heardMs(event) {
     const now = performance.now();
-    const delay = performance.timeOrigin + now - Date.parse(event.at);
+    // Date.now, not timeOrigin: a page in OBS is open for days, in which the system's clock is put right.
+    const delay = Date.now() - Date.parse(event.at);
     this.#delays.push(delay);
     if (this.#delays.length > DELAYS_KEPT) this.#delays.shift();
-    const late = delay - Math.min(...this.#delays);
-    // An event that waited for more than a second was replayed or the computer slept: its own time counts, whatever it is.
-    return now - late;
+    if (IS_HERE && delay > -SAME_CLOCK_MS && delay < LONGEST_DELAY_MS) return now - delay;
+    return now - (delay - Math.min(...this.#delays));
   }
 }
