@@ -150,7 +150,9 @@ class Backend:
         )
         self.speaking = Switch("speak", "Voice", self._voice_in_words)
         self.remembering = Switch("memory", "Memory", lambda: "remembers the conversation")
-        self.showing = Switch("avatar", "Avatar", lambda: "expressions follow the reply")
+        self.showing = Switch(
+            "avatar", "Avatar", lambda: "expressions and motions follow the reply"
+        )
         self.monitor = SystemMonitor(
             self.bus,
             settings.data_dir,
