@@ -370,9 +370,7 @@ class BackendClient:
             loop = asyncio.get_running_loop()
             if task is not None:
                 ended.append(lambda: loop.call_soon_threadsafe(task.cancel))
-            if made.is_cancelled:
-                return
-            with contextlib.suppress(asyncio.CancelledError):
+            if not made.is_cancelled:
                 await self._stream(path, body, piece, failed, timeout_s, made)
 
         self._enqueue(work)

@@ -4,7 +4,7 @@ import asyncio
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import pytest
 import uvicorn
 from fastapi import FastAPI, File, Form, Request, UploadFile, WebSocket
-from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from fastapi.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.websockets import WebSocketDisconnect
 
 from backend.contracts.events import ChatDelta, ChatMessage, Event, LogLine
@@ -41,6 +41,7 @@ class Server:
         self.drop_after: int | None = None
         self.resets = False
         self.release = threading.Event()
+        self.streams_ended = 0
         self.app = FastAPI()
         self._routes()
 
@@ -82,6 +83,28 @@ class Server:
         async def slow() -> dict[str, int]:
             await asyncio.to_thread(self.release.wait, 10)
             return {}
+
+        @app.post("/words")
+        async def words(request: Request) -> Response:
+            wanted = await request.json()
+            if wanted.get("refused"):
+                return JSONResponse({"code": "busy", "message": "Too many texts."}, 429)
+
+            async def pieces() -> AsyncIterator[bytes]:
+                try:
+                    yield b"event: start\ndata: {}\n\n"
+                    for text in ("Hello, ", "mo\u2026on."):
+                        yield (
+                            b"event: chunk\ndata: " + json.dumps({"text": text}).encode() + b"\n\n"
+                        )
+                        yield b": still here\n\n"
+                    if wanted.get("endless"):
+                        await asyncio.Event().wait()
+                    yield b'event: final\ndata: {"tokens_used": 3}\n\n'
+                finally:
+                    self.streams_ended += 1
+
+            return StreamingResponse(pieces(), media_type="text/event-stream")
 
         @app.post("/upload")
         async def upload(
@@ -267,6 +290,44 @@ def test_an_empty_answer_is_none(window: Window) -> None:
     window.client.delete("/value", None, window.values.append)
     window.until(lambda: bool(window.values))
     assert window.values == [None]
+
+
+def test_an_answer_in_pieces_arrives_piece_by_piece(window: Window, server: Server) -> None:
+    window.client.stream("/words", {}, lambda name, data: window.values.append((name, data)))
+    window.until(lambda: len(window.values) == 4)
+    assert window.values == [
+        ("start", {}),
+        ("chunk", {"text": "Hello, "}),
+        ("chunk", {"text": "mo\u2026on."}),
+        ("final", {"tokens_used": 3}),
+    ]
+    assert server.seen[-1][1]["authorization"] == f"Bearer {TOKEN}"
+
+
+def test_a_cancelled_stream_ends_at_its_source_and_hands_over_nothing_more(
+    window: Window, server: Server
+) -> None:
+    stream = window.client.stream(
+        "/words", {"endless": True}, lambda name, data: window.values.append(name)
+    )
+    window.until(lambda: len(window.values) == 3)
+    stream.cancel()
+    window.until(lambda: server.streams_ended == 1)
+    assert window.values == ["start", "chunk", "chunk"]
+    window.client.get("/value", window.values.append)
+    window.until(lambda: len(window.values) == 4)
+
+
+def test_a_stream_that_is_refused_or_falls_silent_says_why(window: Window) -> None:
+    def keep(name: str, data: Any) -> None:
+        window.values.append(name)
+
+    window.client.stream("/words", {"refused": True}, keep, window.failures.append)
+    window.until(lambda: bool(window.failures))
+    assert window.failures == [Failure("busy", "Too many texts.", 429)]
+    window.client.stream("/words", {"endless": True}, keep, window.failures.append, timeout_s=0.2)
+    window.until(lambda: len(window.failures) == 2)
+    assert window.failures[1].code == "timeout"
 
 
 def test_a_file_comes_back_as_bytes(window: Window) -> None:
