@@ -678,6 +678,7 @@ class Dropdown(Control):
     def open(self) -> str:
         """Show the list."""
         if self.enabled and self.choices:
+            self.focus_set()  # the list gives the keyboard back to where it was: here
             self.tooltip.hide()
             Picker(self, self.theme, self.choices, self._chosen, value=self.value)
         return "break"

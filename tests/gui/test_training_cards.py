@@ -10,6 +10,7 @@ import pytest
 from backend.contracts.events import ModelSaved, TrainingProgress
 from backend.contracts.training import CheckpointScores, LossPoint, Speaker, VoiceCard
 from frontend.tabs.voice import VoiceTab
+from frontend.widgets.popup import Picker
 from frontend.widgets.training.checkpoint_card import Blind, shuffled
 from frontend.widgets.training.curve import Looks, in_words, picture, scales, ticks
 from frontend.widgets.training.train_card import figures, time_in_words
@@ -224,6 +225,24 @@ def test_the_best_checkpoint_is_heard_first(stand: WireStand) -> None:
     stand.settle(lambda: bool(stand.bodies("POST /api/voice/samples/job-12/4800.wav/play")))
     assert one.cockpit.listened
     assert {"66 %", "3.70"} <= set(texts(one.checkpoints.rows))
+
+
+def test_the_menu_of_a_checkpoint_opens_at_its_row(stand: WireStand) -> None:
+    one = page(stand)
+    one.act("listen")
+    rows = one.checkpoints.rows
+    stand.settle(lambda: rows.winfo_ismapped())
+    rows.repaint()
+    chosen = next(c for c in one.cockpit.checkpoints[1:] if c.step)
+    place = rows.place_of(f"more:{chosen.id}")
+    assert place is not None
+    one.checkpoints.menu(chosen)
+    stand.settle()
+    (menu,) = [child for child in stand.root.winfo_children() if isinstance(child, Picker)]
+    beside = rows.winfo_rooty() + place[1]
+    assert beside - menu.winfo_height() - 4 <= menu.winfo_rooty() <= beside + place[2] + 4
+    assert menu.winfo_rootx() > rows.winfo_rootx() + 40
+    menu.close()
 
 
 def test_a_blind_comparison_tells_names_only_after_the_choice(stand: WireStand) -> None:
