@@ -75,6 +75,8 @@ class TimelineView(Panel):
         self._moved_to = moved
         self._end_s: float | None = None
         self._pan: tuple[int, float] | None = None
+        self._words_end: dict[tuple[Lane, int], float] = {}
+        """Where words of a row end, while it is drawn: what lies on them gets none."""
         for sequence, act in (
             ("<Left>", lambda _: self.walk(-1)),
             ("<Right>", lambda _: self.walk(1)),
@@ -195,6 +197,7 @@ class TimelineView(Panel):
         self._axis(first, last, wide)
         shown = self.timeline.between(first, last, now)
         self.drawn_bars = 0
+        self._words_end = {}
         edges: dict[tuple[Lane, int], float] = {}
         for bar in shown[-MOST_BARS:]:
             self._bar(bar, first, last, now, wide, tops, edges)
@@ -303,8 +306,10 @@ class TimelineView(Panel):
                 p.rect(left, y, room, BAR, "error_soft")
                 p.icon(left + min(8.0, max(3.0, room / 2)), y + BAR / 2, "x", 11, "error", 2)
                 return
-        if room > 28:
+        place = (bar.lane, piece.row)
+        if room > 28 and left >= self._words_end.get(place, 0.0):
             p.text(left + 6, y + BAR / 2 - 0.5, words, "cap", color, clip=room - 10)
+            self._words_end[place] = left + min(room, p.text_width(words, "cap") + 10)
 
     def _mark(self, x: float, y: float, width: float) -> None:
         t = self.theme
