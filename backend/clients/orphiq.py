@@ -63,6 +63,9 @@ BACKOFF_S = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 DEAD_AFTER = 2
 """Heartbeats that go unanswered until a connection counts as dead."""
 
+SILENT_S = 3.0
+"""Longest wait for the first piece of a text from a server that seems not to know such requests."""
+
 ASK_AGAIN_S = 300.0
 """How long a server that did not answer a request is taken for one that does not know it."""
 
@@ -218,6 +221,7 @@ class Line:
         self._asked: deque[_Asked] = deque()
         self._unknown: dict[str, float] = {}
         """Requests that this server did not answer, and until when they are not sent again."""
+        self._extended: bool | None = None
         self._talking = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
         self._nonsense = 0
@@ -311,11 +315,14 @@ class Line:
             await self._connected()
             if self._does_not_know(kind):
                 raise self._no_text()
+            # The server of that project is silent about what it does not know: its silence is not waited for as long.
+            is_extended = await self._is_extended()
+            first_s = self._waits.first_s if is_extended else min(SILENT_S, self._waits.first_s)
             writing = self._writing = _Writing()
             try:
                 await self._send(kind, prompt=prompt, context=context, options=options)
                 while True:
-                    wait_s = self._waits.between_s if writing.has_begun else self._waits.first_s
+                    wait_s = self._waits.between_s if writing.has_begun else first_s
                     try:
                         async with asyncio.timeout(wait_s):
                             text = await writing.next()
@@ -681,6 +688,7 @@ class Line:
         self._is_ready = False
         self._owes_end = False
         self._nonsense = 0
+        self._extended = None
         gone = why
         if isinstance(why, ProviderError) and why.kind == "server":
             gone = ProviderError(
@@ -727,28 +735,37 @@ class Line:
         Raises:
             ProviderError: It answered with an error; or there is no connection.
         """
+        found = await self._request(kind, answer, **fields)
+        if found is not None and found.get("type") == "error":
+            if kind in ("expression-command", "motion-command") and not _is_unknown(found):
+                raise self._said(found)
+            return None
+        return found
+
+    async def _request(self, kind: str, answer: str, **fields: object) -> Mapping[str, Any] | None:
+        """Send a small request; its answer or an error in place of it, None when nothing comes."""
         asked = _Asked(answer, asyncio.get_running_loop().create_future())
         self._asked.append(asked)
         try:
             await self._send(kind, **fields)
             async with asyncio.timeout(self._waits.answer_s):
-                found = await asked.answer
+                return await asked.answer
         except TimeoutError:
             return None
         finally:
             if asked in self._asked:
                 self._asked.remove(asked)
-        if found is not None and found.get("type") == "error":
-            if kind in ("expression-command", "motion-command"):
-                if _is_unknown(found):
-                    return None
-                raise self._said(found)
-            return None
-        return found
 
     @property
     def _is_idle(self) -> bool:
         return not self._talking.locked() and monotonic_s() - self.used_s > self.place.idle_s
+
+    async def _is_extended(self) -> bool:
+        """Whether the server answers messages that the project's own does not know, if only with an error."""
+        if self._extended is None:
+            told = await self._request("get-backend-mode", "backend-mode")
+            self._extended = told is not None
+        return self._extended
 
     def _does_not_know(self, kind: str) -> bool:
         return self._unknown.get(kind, 0.0) > monotonic_s()

@@ -179,6 +179,19 @@ def _conversations(api: httpx.Client) -> list[dict[str, Any]]:
     return [each for each in found if each["id"] != "stage" and each["turns"]]
 
 
+def test_text_on_demand_is_written_by_the_other_luma_and_remembered_by_neither(
+    talker: Served, luma: Served
+) -> None:
+    with talker.client() as mine, luma.client() as theirs:
+        before = [len(mine.get("/api/turns").json()), len(theirs.get("/api/turns").json())]
+        answer = mine.post("/api/text-generation", json={"prompt": "Gulls. And ferries."})
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["text"] == "Gulls. And ferries."
+        assert "ws://127.0.0.1" in answer.json()["by"]
+        after = [len(mine.get("/api/turns").json()), len(theirs.get("/api/turns").json())]
+        assert before == after
+
+
 def test_a_server_that_is_set_while_luma_runs_answers_the_next_turn(
     talker: Served, luma: Served, server: OrphiqServer
 ) -> None:

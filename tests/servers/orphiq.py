@@ -271,6 +271,8 @@ class OrphiqServer:
                 await self._command(peer, kind, message)
             case "text-generation-request" as kind if kind in self.knows:
                 await self._write(peer, message)
+            case "get-backend-mode" if self.knows:
+                await self._tell(peer, {"type": "backend-mode", "mode": "autonomous"})
             case "expression-command" | "motion-command" | "text-generation-request":
                 return  # the recorded server is silent about what it does not know
             case kind:
