@@ -304,7 +304,7 @@ async def mind(llm: LLM, wanted: str, problem: str, character: Character) -> Out
             "LLM_MODEL",
         )
     if engine == "persona":
-        words += "; no provider is set up"
+        words += "; no provider is asked"
     return Outcome("green", words)
 
 

@@ -251,7 +251,7 @@ async def test_another_one_answering_is_amber_with_the_reason() -> None:
 async def test_the_persona_alone_is_fine_and_says_that_no_provider_is_set_up() -> None:
     outcome = await answered(Chain(["Hi."], "persona"), "persona")
     assert outcome.state == "green"
-    assert "no provider is set up" in outcome.detail
+    assert "no provider is asked" in outcome.detail
 
 
 async def test_an_empty_answer_is_red_and_a_failure_rises() -> None:
