@@ -307,7 +307,7 @@ class TimelineView(Panel):
                 p.icon(left + min(8.0, max(3.0, room / 2)), y + BAR / 2, "x", 11, "error", 2)
                 return
         place = (bar.lane, piece.row)
-        if room > 28 and left >= self._words_end.get(place, 0.0):
+        if room > 28 and left + 2 >= self._words_end.get(place, 0.0):
             p.text(left + 6, y + BAR / 2 - 0.5, words, "cap", color, clip=room - 10)
             self._words_end[place] = left + min(room, p.text_width(words, "cap") + 10)
 
