@@ -201,17 +201,26 @@ async def refused(engine: Echo, prompt: Prompt) -> AsyncGenerator[Delta, None]:
 
 
 def test_a_failing_provider_is_told_to_the_operator_and_not_spoken(
-    tab: Tab, monkeypatch: pytest.MonkeyPatch
+    browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Echo, "stream", refused)
-    page = own_conversation(tab)
-    write(page, "Are you there?")
-    strip = page.locator(".turn .strip", has_text="Echo refuses the key.")
-    strip.wait_for()
-    assert strip.inner_text().endswith("Not spoken.")
-    page.locator(".turn:not(.live)").wait_for()
-    assert "refuses" not in last_reply(page).inner_text()
-    assert "refuses" not in page.locator("#spoken").text_content()
+    running = serve(tmp_path)  # one of its own: a provider that failed is left alone for a while
+    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    context.set_default_timeout(15_000)
+    try:
+        tab = Tab(context, next(running))
+        page = own_conversation(tab)
+        write(page, "Are you there?")
+        strip = page.locator(".turn .strip", has_text="Echo refuses the key.")
+        strip.first.wait_for()
+        assert strip.first.inner_text().endswith("Not spoken.")
+        page.locator(".turn:not(.live)").wait_for()
+        assert "refuses" not in last_reply(page).inner_text()
+        assert "refuses" not in (page.locator("#spoken").text_content() or "")
+        tab.check()
+    finally:
+        context.close()
+        next(running, None)
 
 
 def test_panic_silences_this_page_and_resume_goes_on(tab: Tab, served: Served) -> None:
@@ -402,6 +411,19 @@ def test_why_something_was_not_answered_is_said(speaking_tab: Tab, served: Serve
     page.locator(".strip", has_text="Not answered:").wait_for()
     with served.client() as client:
         client.post("/api/config", json={"values": {"ASR_MIN_SPEECH_MS": None}})
+
+
+def test_switching_hearing_off_closes_the_microphone_with_words(
+    speaking_tab: Tab, served: Served
+) -> None:
+    page = own_conversation(speaking_tab)
+    page.get_by_role("button", name="Open mic").click()
+    page.get_by_role("button", name="Mic is open").wait_for()
+    with served.client() as client:
+        client.post("/api/modules/hear", json={"enabled": False})
+        page.locator(".strip", has_text="Speech to text was switched off").wait_for()
+        page.get_by_role("button", name="Open mic").wait_for()
+        client.post("/api/modules/hear", json={"enabled": True})
 
 
 def test_a_page_without_a_microphone_says_what_to_do(tab: Tab) -> None:

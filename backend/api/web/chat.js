@@ -384,7 +384,8 @@ function drawEmpty() {
 /** An event of a turn; the same for what happens and for what is read again. */
 function told(event) {
   const { type, data, turn_id: turnId } = event;
-  const isHere = data.conversation_id === state.here;
+  // What an engine says of itself names the turn, not always the conversation.
+  const isHere = data.conversation_id === state.here || (!data.conversation_id && state.turns.has(turnId));
   if (type === "turn.stage") {
     state.turns.get(turnId)?.stage(data.span);
     return;
@@ -800,6 +801,10 @@ luma.on("chat.message", ({ data }) => data.conversation_id === state.here && not
 luma.on("utterance.*", heardSomebody);
 luma.on("playback.*", update);
 luma.on("turn.*", update);
+luma.onFault((error) => {
+  if (error.code.startsWith("listen.") && mic.isListening) mic.off().catch(failed);
+  failed(error);
+});
 luma.on("panic.changed", ({ data }) => drawPanic(data.panic));
 luma.on("avatar.changed", ({ data }) => data.character_id === character()?.id && drawExpression(data.expression));
 luma.on("character.switched", ({ data }) => {

@@ -45,6 +45,7 @@ export class Luma {
   #listeners = []; // [pattern, function]
   #ready = [];
   #states = [];
+  #faults = [];
   #socket = null;
   #state = "closed";
   #isWanted = false;
@@ -101,6 +102,11 @@ export class Luma {
   onState(told) {
     this.#states.push(told);
     told(this.#state, {});
+  }
+
+  /** Call `told(error)` when the backend refuses something that is no command: sound that was sent. */
+  onFault(told) {
+    this.#faults.push(told);
   }
 
   // --- the connection ---
@@ -300,6 +306,7 @@ export class Luma {
       this.#commands.get(found.done)?.done(found);
     } else if (found.failed === null || found.failed === undefined) {
       console.warn(`luma: ${found.code}: ${found.message}`);
+      for (const told of this.#faults) told(new LumaError(found.code, found.message));
     } else {
       this.#commands.get(found.failed)?.fail(new LumaError(found.code, found.message));
     }
