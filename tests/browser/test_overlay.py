@@ -42,7 +42,7 @@ def on_stage(tab: Tab, character_id: str) -> None:
     tab.page.locator(f"html[data-avatar={character_id}]").wait_for(state="attached")
 
 
-# What the page shows and plays, frame by frame: [time, opening of the mouth, loudness of the sound that is heard].
+# What the page shows and plays, again and again: [time, opening of the mouth, loudness at the output, its delay, the sound's own time].
 LISTEN = """
 (() => {
   const connect = AudioNode.prototype.connect;
@@ -68,7 +68,8 @@ LISTEN = """
     }
     const mouth = globalThis.lumaStage?.voice.mouthAt(now) ?? {};
     const delay = (globalThis.tapped?.outputLatency ?? 0) * 1000;
-    globalThis.frames.push([now, Math.max(0, ...Object.values(mouth)), level, delay]);
+    const own = (globalThis.tapped?.currentTime ?? 0) * 1000;
+    globalThis.frames.push([now, Math.max(0, ...Object.values(mouth)), level, delay, own]);
     setTimeout(look, 2);
   };
   look();
@@ -120,18 +121,19 @@ def test_the_overlay_speaks_in_time_with_its_sound_and_rests_after(
     tab.until("() => lumaStage.voice.positionAt(performance.now()) > 0")
     tab.until("() => lumaStage.voice.positionAt(performance.now()) === null", timeout_s=25)
     frames: list[list[float]] = tab.page.evaluate("frames")
-    seen = edges([(at, opening) for at, opening, _, _ in frames], 0.5)
-    heard = edges([(at + delay, level) for at, _, level, delay in frames], 0.02)
+    seen = edges([(at, opening) for at, opening, *_ in frames], 0.5)
+    heard = edges([(at + delay, level) for at, _, level, delay, _ in frames], 0.02)
     assert len(heard) >= 10
     deviations = [min((eye - ear for eye in seen), key=abs) for ear in heard]
     assert abs(statistics.median(deviations)) <= 40, deviations
     last = frames[-1]
     assert last[1] == 0, "the mouth is at rest after the last word"
-    # Two sentences without a gap: the pause between the last burst of one and the first of the next is as in the sound.
-    gaps = [later - earlier for earlier, later in pairwise(heard)]
+    # Without a gap: between the last burst of one sentence and the first of the next lie two pauses, no more. In the sound's own
+    # time: on a busy machine all of it comes late.
+    own = edges([(at, level) for _, _, level, _, at in frames], 0.02)
+    gaps = [later - earlier for earlier, later in pairwise(own)]
     assert statistics.median(gaps) == pytest.approx(500, abs=30)
-    longest = max(gaps)
-    assert longest < 900, "between the sentences lie two pauses and no more"
+    assert max(gaps) < 900
 
 
 def test_the_mouth_is_seen_to_move(new_tab: Callable[..., Tab], served: Served) -> None:
@@ -165,9 +167,9 @@ def test_an_interruption_closes_the_mouth_and_stops_the_sound_at_once(
     tab.until("() => frames.at(-1)[2] > 0.02")
     hush(served)
     tab.until("() => lumaStage.voice.sentence === null")
-    tab.page.wait_for_timeout(150)
-    after = tab.page.evaluate("frames.slice(-10)")
-    assert all(opening == 0 and level < 0.001 for _, opening, level, _ in after)
+    assert tab.page.evaluate("lumaStage.voice.mouthAt(performance.now())") == {}
+    quiet = "() => frames.slice(-20).every(([, opening, level]) => opening === 0 && level < 0.001)"
+    tab.until(quiet, timeout_s=2)
 
 
 def test_a_page_that_opens_in_the_middle_of_a_sentence_is_in_its_middle(
