@@ -134,7 +134,8 @@ async def inputs(client: Luma, name: str, count: int) -> Seen:
     """Type ``count`` numbered lines and look at what comes."""
     seen = Seen()
     sent_s: list[float] = []
-    is_open, wrong, texts = False, False, []
+    is_open = wrong = False
+    texts: list[str] = []
 
     async with client.connect() as socket:
 
