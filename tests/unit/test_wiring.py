@@ -58,3 +58,62 @@ async def test_a_recogniser_without_its_model_is_only_off_where_another_reads(
     hear, rows = await health(("whisper", "script"), tmp_path)
     assert [row.state for row in rows] == ["off", "ready"]
     assert hear.state == "ready"
+
+
+def minds(**values: object) -> Engines:
+    """Engines with these settings; nothing is asked."""
+    settings = Settings(**values)  # type: ignore[arg-type]  # as the test wants them
+    return Engines(settings, bus=EventBus(), host=EngineHost(), http=HttpClient())
+
+
+def asked(engines: Engines, name: str) -> tuple[str, str, str]:
+    """Key, address and model that a provider would be asked with."""
+    value = engines._provider_values()[name]
+    return value.key, value.url, value.model
+
+
+def test_external_api_goes_before_the_provider_and_brings_its_own_key_address_and_model() -> None:
+    engines = minds(
+        llm_provider="ollama",
+        llm_model="llama3",
+        external_api_provider="anthropic",
+        external_api_key="sk-mine",
+        external_api_endpoint="https://proxy.example/v1",
+        external_api_model="claude-x",
+    )
+    assert engines.minds == ["anthropic", "persona"]
+    assert asked(engines, "anthropic") == ("sk-mine", "https://proxy.example/v1", "claude-x")
+    assert engines.llm.model == "claude-x"
+
+
+def test_a_providers_own_key_is_never_sent_to_another_endpoint() -> None:
+    elsewhere = minds(
+        openai_api_key="sk-openai",
+        external_api_provider="openai",
+        external_api_endpoint="https://proxy.example/v1",
+    )
+    assert asked(elsewhere, "openai")[0] == ""
+    at_home = minds(
+        openai_api_key="sk-openai",
+        external_api_provider="openai",
+        external_api_endpoint="https://api.openai.com/v1",
+    )
+    assert asked(at_home, "openai")[0] == "sk-openai"
+
+
+def test_the_model_of_another_provider_is_not_asked_for() -> None:
+    engines = minds(llm_provider="ollama", llm_model="llama3", external_api_provider="openai")
+    assert engines.settings.llm_role("main").model == "gpt-4o-mini"
+
+
+def test_without_a_provider_the_mode_external_api_says_what_to_do() -> None:
+    assert "LLM_PROVIDER" in minds().no_provider
+    assert "OPENAI_COMPATIBLE_URL" in minds(llm_provider="openai_compatible").no_provider
+    assert minds(llm_provider="echo").no_provider == ""
+    # What comes after the persona would never be asked: the persona never fails.
+    assert minds(llm_provider="persona", llm_fallbacks=("echo",)).no_provider != ""
+
+
+def test_only_servers_on_this_machine_are_local_models() -> None:
+    here = minds(ollama_url="http://192.168.1.20:11434/v1")
+    assert [each.name for each in here._local_models()] == ["llamacpp", "lmstudio"]
