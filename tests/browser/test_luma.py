@@ -225,12 +225,14 @@ def test_the_mouth_keeps_time_with_a_loudspeaker_elsewhere(
           look();
         }"""
     )
-    perform(served, ("bursts", bursts(12), mouth_of_bursts(12)), turn=f"{next(_turns):032x}")
-    tab.until("() => openings.length >= 12")
+    perform(served, ("bursts", bursts(16), mouth_of_bursts(16)), turn=f"{next(_turns):032x}")
+    tab.until("() => lumaStage.voice.positionAt(performance.now()) > 7.9", timeout_s=30)
     hush(served)
     openings: list[float] = page.evaluate("openings")
+    assert len(openings) >= 8  # a page that is starved of the processor may miss some
     begun_ms = sink.began[0] * 1000
-    late = [at - (begun_ms + 250 + 500 * n) for n, at in enumerate(openings[:12])]
+    sounds = [begun_ms + 250 + 500 * n for n in range(16)]
+    late = [min((at - sound for sound in sounds), key=abs) for at in openings]
     assert abs(statistics.median(late)) <= 40, late
 
 

@@ -6,6 +6,7 @@ import { Voice } from "./voice.js";
 
 const TRANSITION_MS = { instant: 0, smooth: 220, "ease-in-out": 420 };
 const LOAD_AGAIN_MS = 4000;
+const LONGEST_LOAD_AGAIN_MS = 60_000;
 
 export class Stage {
   #luma;
@@ -20,6 +21,7 @@ export class Stage {
   #motionKey = "";
   #loading = 0;
   #retry = 0;
+  #failures = 0;
   #standsIn = ""; // whose pictures are shown in place of her rig
   #told = new Set();
   #sink = "";
@@ -94,13 +96,16 @@ export class Stage {
     if (!isItself) {
       // On stream her pictures stand in, or the last avatar stays, or nothing: never words. A file may be on its way.
       this.#rigKey = "";
-      this.#retry = setTimeout(() => this.#quietly(this.refresh({ soundToo: false })), LOAD_AGAIN_MS);
+      this.#failures += 1;
+      const pauseMs = Math.min(LONGEST_LOAD_AGAIN_MS, LOAD_AGAIN_MS * 2 ** (this.#failures - 1));
+      this.#retry = setTimeout(() => this.#quietly(this.refresh({ soundToo: false })), pauseMs);
     }
     if (!opened) {
       if (this.#standsIn !== character.id) document.documentElement.dataset.avatar = "missing";
       return;
     }
     this.#standsIn = isItself ? "" : character.id;
+    this.#failures = 0;
     const [oldRenderer, oldLayer] = [this.#renderer, this.#layer];
     this.#renderer = opened.renderer;
     this.#layer = opened.layer;
@@ -122,7 +127,9 @@ export class Stage {
     layer.className = "rig";
     layer.style.opacity = "0";
     try {
-      if (rig.problem) throw new Error(rig.problem);
+      // A rig that is missing is stood in for by the character's pictures, and says so.
+      if (rig.problem && rig.kind !== "picture") throw new Error(rig.problem);
+      if (rig.problem) console.warn(`luma: ${rig.problem}`);
       const renderer = await rendererFor(rig.kind);
       renderer.calm = this.#calm;
       this.#element.append(layer);
