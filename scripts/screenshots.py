@@ -5,7 +5,7 @@ scripted sentences, makes clips of sentences that the embedded voice speaks, and
 
     xvfb-run -s "-screen 0 2560x1600x24" python scripts/screenshots.py [--out docs/screenshots] [--tabs chat,logs] [--sound]
 
-With --sound she speaks for real (a null sink of PulseAudio will do), and the chat is photographed in mid-sentence.
+With --sound she speaks: an overlay page that this script stands in for plays her, and the chat is photographed in mid-sentence.
 """
 
 from __future__ import annotations
@@ -16,15 +16,18 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import tkinter as tk
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
 from PIL import Image, ImageGrab
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -66,14 +69,42 @@ LAST_WORDS = "Tell me a story about the lighthouse."
 
 
 @contextmanager
-def backend(folder: Path, *, sound: bool) -> Iterator[tuple[str, str]]:
+def heard(url: str, token: str, *, sound: bool) -> Iterator[None]:
+    """She is played by an overlay that nobody hears, or by nothing."""
+    headers = {"Authorization": f"Bearer {token}"}
+    values = {"AUDIO_SINK": "overlay" if sound else "none"}
+    httpx.post(
+        f"{url}/api/config", json={"values": values}, headers=headers, trust_env=False
+    ).raise_for_status()
+    if not sound:
+        yield
+        return
+    with connect(
+        url.replace("http", "ws", 1) + "/ws", additional_headers=headers, proxy=None
+    ) as page:
+        page.send(json.dumps({"hello": {"types": ["playback.*"], "plays": True}}))
+        stop = threading.Event()
+
+        def read() -> None:
+            with suppress(ConnectionClosed):
+                while not stop.is_set():
+                    page.recv()
+
+        reader = threading.Thread(target=read, daemon=True)
+        reader.start()
+        yield
+        stop.set()
+    reader.join(5)
+
+
+@contextmanager
+def backend(folder: Path) -> Iterator[tuple[str, str]]:
     """A backend in a child process: its address and token."""
     process = subprocess.Popen(
         [sys.executable, "main.py", "--headless", "--port", "0", "--data-dir", str(folder)],
         cwd=ROOT,
         env={
             **os.environ,  # noqa: TID251  for the child
-            "AUDIO_SINK": "speaker" if sound else "none",
             "LOGS_DIR": str(folder / "logs"),
             "MODELS_DIR": str(folder / "models"),
         },
@@ -267,7 +298,7 @@ def main() -> int:
     tabs = [name for name in words.tabs.split(",") if name in TABS]
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         data = Path(folder)
-        with backend(data, sound=words.sound) as (url, token):
+        with backend(data) as (url, token), heard(url, token, sound=words.sound):
             talked = False
             if "voice" in tabs:
                 prepare_clips(url, token, data)

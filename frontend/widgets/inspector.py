@@ -125,7 +125,7 @@ class Inspector(tk.Frame):
             font=theme.font("cap"),
             justify="left",
             anchor="w",
-            wraplength=px(WIDTH - 2 * PAD),
+            wraplength=px(WIDTH - 2 * PAD - 14),
             borderwidth=0,
         )
         theme.tint(self._trouble, background=surface, foreground="warn")

@@ -77,6 +77,7 @@ class TimelineView(Panel):
         self._pan: tuple[int, float] | None = None
         self._words_end: dict[tuple[Lane, int], float] = {}
         """Where words of a row end, while it is drawn: what lies on them gets none."""
+        self._words: list[tuple[float, float, str, str, float]] = []
         for sequence, act in (
             ("<Left>", lambda _: self.walk(-1)),
             ("<Right>", lambda _: self.walk(1)),
@@ -201,6 +202,9 @@ class TimelineView(Panel):
         edges: dict[tuple[Lane, int], float] = {}
         for bar in shown[-MOST_BARS:]:
             self._bar(bar, first, last, now, wide, tops, edges)
+        for x, y, words, color, room in self._words:  # above all bars
+            p.text(x, y, words, "cap", color, clip=room)
+        self._words = []
         if first <= now <= last:
             x = self._x(now, first, wide)
             p.line(x, TOP, x, HEIGHT - AXIS, "accent", 1, tags="now")
@@ -308,7 +312,7 @@ class TimelineView(Panel):
                 return
         place = (bar.lane, piece.row)
         if room > 28 and left + 2 >= self._words_end.get(place, 0.0):
-            p.text(left + 6, y + BAR / 2 - 0.5, words, "cap", color, clip=room - 10)
+            self._words.append((left + 6, y + BAR / 2 - 0.5, words, color, room - 10))
             self._words_end[place] = left + min(room, p.text_width(words, "cap") + 10)
 
     def _mark(self, x: float, y: float, width: float) -> None:
