@@ -655,7 +655,11 @@ def test_without_webgl_the_overlay_shows_her_pictures(
 
 
 def test_without_the_core_the_overlay_shows_her_pictures_until_it_is_there(
-    tab: Tab, served: Served, wears: Callable[[str], None], tmp_path: Path
+    tab: Tab,
+    new_tab: Callable[..., Tab],
+    served: Served,
+    wears: Callable[[str], None],
+    tmp_path: Path,
 ) -> None:
     rigs = served.app.state.backend.rigs
     core = rigs._own / live2d.CORE
@@ -667,6 +671,11 @@ def test_without_the_core_the_overlay_shows_her_pictures_until_it_is_there(
         page.locator("html[data-avatar=pictures]").wait_for(state="attached")
         assert any("Cubism SDK" in line for line in tab.lines)
         assert page.evaluate("document.body.innerText.trim()") == ""
+        other = new_tab()
+        other.log_in("/webui/control")
+        words = other.page.locator("#rig-problem")
+        words.wait_for(state="visible")
+        assert "Cubism SDK" in words.inner_text()
     finally:
         kept.rename(core)
     page.locator("html[data-avatar=mimi]").wait_for(state="attached")

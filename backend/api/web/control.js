@@ -208,6 +208,9 @@ function drawFaces() {
     return [name, { label: named(name), words: isMine ? "held" : isShown ? "shown now" : "", picture: isShown ? "check" : "face", look, pressed: isMine }];
   });
   faces.draw([...own, ...all], pressFace);
+  const problem = state.rig?.problem ?? "";
+  $("rig-problem").textContent = problem && `The avatar cannot be shown; pictures stand in. ${problem}`;
+  $("rig-problem").hidden = !problem;
 }
 
 function drawMotions() {
