@@ -39,6 +39,7 @@ from backend.clients.microphone import (
     FileMicrophones,
     Microphones,
 )
+from backend.contracts.avatar import Motion, MotionShown
 from backend.contracts.entities import (
     STAGE,
     Audio,
@@ -174,6 +175,7 @@ class Backend:
             sounds=self.sounds,
             player=self.player,
             mouth_of=self.mouths.of,
+            plain_speech=self._plain_speech,
             cues=self.cues,
             remembers=lambda: self.remembering.is_on,
             budget_tokens=settings.context_tokens,
@@ -208,6 +210,7 @@ class Backend:
             keep=self._keep_settings,
             in_words=self._hearing_in_words,
         )
+        self._calmed: tuple[str, MotionShown | None] | None = None
         self.panic = Panic(self.bus, self.chat, self.player, self.hearing, self._calm)
         self.modules = Modules(
             self.bus,
@@ -489,6 +492,9 @@ class Backend:
     def _speech(self) -> SpeechEngine | None:
         return self.mouths.voice(self.engines.speech) if self.speaking.is_on else None
 
+    def _plain_speech(self) -> SpeechEngine | None:
+        return self.engines.speech if self.speaking.is_on else None
+
     def _voice_in_words(self) -> str:
         return " → ".join(self.engines.voices) or "no engine"
 
@@ -631,13 +637,27 @@ class Backend:
         self.bus.publish(ServiceChanged(service=service))
 
     def _calm(self, is_calm: bool) -> None:
-        """The avatar on stage at rest, or its face as it would be without the panic."""
-        character_id = self.chat.active_character(STAGE)
+        """The avatar on stage at rest, or as it would be without the panic."""
         if is_calm:
+            character_id = self.chat.active_character(STAGE)
+            playing = self.avatar.shown(character_id).motion
+            loop = playing if playing is not None and playing.loop else None
+            if self._calmed is None or self._calmed[0] != character_id:
+                self._calm(False)
+                self._calmed = (character_id, loop)
             self.avatar.release(character_id, kind="motion")
             self.avatar.show(character_id, NEUTRAL, owner="panic", priority=PANIC_PRIORITY)
-        else:
+        elif self._calmed is not None:
+            (character_id, loop), self._calmed = self._calmed, None
             self.avatar.release(character_id, owner="panic")
+            if loop is not None:
+                self.avatar.play(
+                    character_id,
+                    Motion(group=loop.group, index=loop.index, name=loop.name),
+                    owner=loop.owner,
+                    loop=True,
+                    priority=loop.priority,
+                )
 
     def _position_s(self) -> float | None:
         """Where the sound on stage is; None in silence."""

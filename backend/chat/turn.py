@@ -23,6 +23,7 @@ from backend.chat.sentences import speakable
 from backend.chat.trace import Trace
 from backend.contracts.avatar import MouthTime
 from backend.contracts.entities import (
+    STAGE,
     Audio,
     Character,
     Cue,
@@ -224,6 +225,7 @@ class TurnRunner:
         sounds: Where sounds are kept.
         player: The stage's sink.
         mouth_of: Works out the mouth of a sound that did not bring one.
+        plain_speech: Who speaks off the stage, where no avatar moves and nobody waits for a mouth; None = `speech`.
         cues: What the avatar makes of cues; None = nobody shows them.
         remembers: Whether the module "memory" is on; off, every message is answered as if it were the first.
         budget_tokens, reply_tokens, temperature: See the settings CONTEXT_TOKENS, LLM_MAX_TOKENS, LLM_TEMPERATURE.
@@ -235,6 +237,7 @@ class TurnRunner:
     sounds: SoundStore
     player: Player
     mouth_of: MouthOf = _mouth_as_told
+    plain_speech: Callable[[], SpeechEngine | None] | None = None
     cues: Cues | None = None
     remembers: Callable[[], bool] = lambda: True
     budget_tokens: int = 4096
@@ -338,10 +341,15 @@ class TurnRunner:
             conversation_id=conversation_id,
             asked=self._asked(character, history, text, author, conversation_id),
             mind=mind,
-            voice=self.speech() if speak else None,
+            voice=self._voice(conversation_id) if speak else None,
             choice=character.voice,
             publish=self.bus.publish,
         )
+
+    def _voice(self, conversation_id: str) -> SpeechEngine | None:
+        if conversation_id == STAGE or self.plain_speech is None:
+            return self.speech()
+        return self.plain_speech()
 
     def hush(self, turn_id: str) -> None:
         """Let the sound of a turn fade now; its end, which follows, finds it silent."""
@@ -510,7 +518,7 @@ class TurnRunner:
     ) -> None:
         """Each sentence as sound, in order, handed to the sink while the next one is being made."""
         while (sentence := await sentences.get()) is not None:
-            speech = self.speech() if request.speak else None
+            speech = self._voice(request.conversation_id) if request.speak else None
             words = speakable(sentence.text)
             audio: Audio | None = None
             phonemes: tuple[PhonemeTime, ...] = ()
@@ -531,7 +539,9 @@ class TurnRunner:
                 if made.engine != "silence":
                     audio, phonemes = made.audio, made.phonemes
                     # What came with its own sound has not gone through the voice, which knows its mouth.
-                    mouth = made.mouth or await self.mouth_of(audio, phonemes)
+                    mouth = made.mouth
+                    if not mouth and (request.on_stage or phonemes):
+                        mouth = await self.mouth_of(audio, phonemes)
                     url = self.sounds.put(request.turn_id, sentence.n, audio)
                     self._heard_first(request, answer, made, prepared)
                     self.bus.publish(
