@@ -200,3 +200,125 @@ class ChannelState(Wire):
     since: datetime | None = None
     expires_at: datetime | None = None
     can_write: bool = False
+
+
+# --- the queue ---
+
+Answered = Literal["all", "addressed"]
+
+
+class QueuePoints(Wire):
+    """How much each thing about a message lifts it; more goes first.
+
+    Attributes:
+        cheer: For a cheer of any size; `per_100_bits` comes on top, up to `most_bits`.
+        asked_again: For each other viewer who wrote the same, up to `most_asked_again`.
+        per_second: For each second it waits.
+        just_answered: Taken off for each recent answer to the same viewer; half of an answer is forgotten after `forget_s` of the rules.
+    """
+
+    mention: float = Field(30, ge=-1000, le=1000)
+    reply: float = Field(25, ge=-1000, le=1000)
+    question: float = Field(10, ge=-1000, le=1000)
+    cheer: float = Field(25, ge=-1000, le=1000)
+    per_100_bits: float = Field(10, ge=0, le=1000)
+    most_bits: float = Field(100, ge=0, le=10_000)
+    reward: float = Field(30, ge=-1000, le=1000)
+    broadcaster: float = Field(40, ge=-1000, le=1000)
+    moderator: float = Field(15, ge=-1000, le=1000)
+    vip: float = Field(12, ge=-1000, le=1000)
+    subscriber: float = Field(10, ge=-1000, le=1000)
+    first_time: float = Field(15, ge=-1000, le=1000)
+    asked_again: float = Field(5, ge=0, le=1000)
+    most_asked_again: float = Field(25, ge=0, le=10_000)
+    per_second: float = Field(0.5, ge=0, le=100)
+    just_answered: float = Field(25, ge=0, le=1000)
+
+
+class QueueRules(Wire):
+    """Who is answered, and in which order; the streamer sees and sets them.
+
+    Attributes:
+        is_on: Whether viewers are answered at all; off, messages are read and shown, no more.
+        answers: "all", or only "addressed" messages: those with one of the marks that follow.
+        mentions, replies, questions, cheers, rewards: Which marks count as addressing her, where only addressed ones are answered.
+        skip_wordless: Messages of emotes and signs alone need no answer.
+        most_waiting: Messages that wait at once; then the worst one goes.
+        most_held: Messages that wait for approval at once.
+        most_per_viewer: Messages of one viewer that wait at once; then their worst one goes.
+        per_viewer, per_viewer_s: How many messages of one viewer are taken in how many seconds.
+        max_wait_s: After this a message is too old; what waits alone may wait three times as long.
+        max_wait_paid_s: The same for cheers and rewards.
+        max_held_s: The same for what waits for approval.
+        merges: Whether the same from several viewers is answered once.
+        merge_likeness: Share of their words that two messages must have in common to count as the same.
+        forget_s: After this, half of an answer to a viewer is forgotten.
+        writes_replies: Her reply is also written into the chat it came from.
+        say_word_for_word: Moderators' "!say" is spoken as it stands; off, it is a prompt to her as from anybody.
+        retries: A message whose turn failed gets back into the queue this many times.
+    """
+
+    is_on: bool = True
+    answers: Answered = "all"
+    mentions: bool = True
+    replies: bool = True
+    questions: bool = True
+    cheers: bool = True
+    rewards: bool = True
+    skip_wordless: bool = True
+    most_waiting: int = Field(50, ge=1, le=1000)
+    most_held: int = Field(50, ge=1, le=500)
+    most_per_viewer: int = Field(2, ge=1, le=100)
+    per_viewer: int = Field(6, ge=1, le=1000)
+    per_viewer_s: float = Field(30, ge=1, le=3600)
+    max_wait_s: float = Field(20, ge=2, le=3600)
+    max_wait_paid_s: float = Field(120, ge=2, le=3600)
+    max_held_s: float = Field(300, ge=2, le=86_400)
+    merges: bool = True
+    merge_likeness: float = Field(0.8, ge=0.5, le=1)
+    forget_s: float = Field(300, ge=1, le=86_400)
+    writes_replies: bool = False
+    say_word_for_word: bool = False
+    retries: int = Field(1, ge=0, le=1)
+    points: QueuePoints = QueuePoints()
+
+
+class QueueState(Wire):
+    """The whole queue, best first.
+
+    Attributes:
+        answering: What is being answered now.
+        is_held: Nothing is answered until it is released (panic).
+    """
+
+    waiting: tuple[QueuedMessage, ...] = ()
+    held: tuple[QueuedMessage, ...] = ()
+    answering: QueuedMessage | None = None
+    is_held: bool = False
+    is_on: bool = True
+
+
+class MessageRecord(Wire):
+    """A message as it is kept, and what became of it last.
+
+    Attributes:
+        seq: Its place in time; pages go on from it.
+        decided_at: When that became of it.
+    """
+
+    seq: int
+    message_id: str
+    platform: str
+    channel: str
+    viewer_id: str
+    author: str
+    role: Role
+    text: str
+    bits: int
+    at: datetime
+    disposition: DispositionName
+    reason: str
+    rule: str
+    into: str
+    turn_id: str | None
+    decided_at: datetime
