@@ -286,7 +286,8 @@ class TimelineView(Panel):
         words, color = bar.name, "text"
         match piece.phase:
             case "shown" if bar.lane == "audio":
-                p.rect(left, y, room, BAR, "playback" if bar.outcome != "interrupted" else "wait")
+                tone = "playback" if bar.outcome != "interrupted" else "wait"
+                p.rect(left, y, max(2.0, room - 1), BAR, tone)  # sentences follow each other
                 color = "bg"
             case "shown":
                 p.rect(left, y, room, BAR, t.mix("ok_soft", "ok", 0.12))
