@@ -385,6 +385,8 @@ class ModeCard(tk.Frame):
         self.use_button.enable(here is not None and (not is_chosen or is_left_to_luma))
         self.use_button.set("Chosen" if is_chosen and not is_left_to_luma else "Use")
         self.try_button.enable(here is not None and not self._is_trying)
+        is_missing = health is not None and not health.is_available and not health.is_resting
+        self.fold_button.set(kind="soft" if is_missing and not self.is_unfolded else "ghost")
         edge = "accent" if is_used else "line"
         theme.tint(self, highlightbackground=edge, highlightcolor=edge)
 
