@@ -150,7 +150,7 @@ def test_a_long_sentence_keeps_to_its_lines_and_the_word_being_said_in_view(
     last = page.locator(".word.heard").last.bounding_box()
     assert box is not None
     assert last is not None
-    assert box["height"] <= 40 * 1.35 * 2 + 21
+    assert box["height"] <= 40 * (1.5 * 2 + 0.25 + 0.2) + 1
     assert box["y"] - 2 <= last["y"]
     assert last["y"] + last["height"] <= box["y"] + box["height"] + 2
     assert box["width"] <= 800

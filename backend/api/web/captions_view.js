@@ -69,7 +69,10 @@ export class Captions {
     this.#text = document.createElement("div");
     this.#text.className = "caption-text";
     this.#text.dir = "auto";
-    this.#box.append(this.#text);
+    const view = document.createElement("div");
+    view.className = "caption-view";
+    view.append(this.#text);
+    this.#box.append(view);
     element.append(this.#box);
     this.#dress(calm);
     if (this.#ownsVoice) {
@@ -240,15 +243,18 @@ export class Captions {
   #scroll() {
     const last = this.#words[Math.min(this.#heardCount, this.#words.length) - 1]?.span;
     if (!last) return;
-    const height = this.#text.firstElementChild.offsetHeight || 1;
-    const step = parseFloat(getComputedStyle(this.#text).lineHeight) || height;
+    // Measured, not counted: a line with an emoji or another script in it is higher than the others.
+    const tops = [];
+    for (const { span } of this.#words) {
+      for (const { top } of span.getClientRects()) if (!tops.length || top > tops.at(-1) + this.#looks.size / 2) tops.push(top);
+    }
     const rects = last.getClientRects();
-    const bottom = rects.length ? rects[rects.length - 1].bottom : 0;
-    const at = Math.round((bottom - this.#text.getBoundingClientRect().top) / step);
-    const wanted = Math.max(0, at - this.#looks.lines);
+    const bottom = rects.length ? rects[rects.length - 1].top : 0;
+    const at = tops.findLastIndex((top) => top <= bottom + this.#looks.size / 2);
+    const wanted = Math.max(0, at - this.#looks.lines + 1);
     if (wanted !== this.#line) {
       this.#line = wanted;
-      this.#text.style.transform = wanted ? `translateY(${-wanted * step}px)` : "";
+      this.#text.style.transform = wanted ? `translateY(${tops[0] - tops[wanted]}px)` : "";
     }
   }
 
