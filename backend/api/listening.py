@@ -11,16 +11,13 @@ from pydantic import BaseModel
 from backend.api.bodies import IngestAsrBody, IngestChatBody, InputBody, InputTestBody, TalkBody
 from backend.api.errors import FAILURES
 from backend.api.state import Services, services
-from backend.chat.conversations import LONGEST_AUTHOR_CHARS, TurnHandle, clean
+from backend.chat.conversations import LONGEST_AUTHOR_CHARS, VIEWERS, TurnHandle, clean
 from backend.contracts.errors import NotFoundError
 from backend.contracts.listening import ListeningState
 
 router = APIRouter(prefix="/api", tags=["listening"], responses=FAILURES)
 
 Running = Annotated[Services, Depends(services)]
-
-VIEWERS = "viewers:"
-"""Begins the origin of what viewers write, so that no name of a platform is taken for the operator's window or microphone."""
 
 
 class Tested(BaseModel):

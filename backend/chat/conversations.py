@@ -56,6 +56,12 @@ HELD = (
     "Everything is stopped by the panic, and nothing is answered. Press Resume, and say it again."
 )
 
+VIEWERS = "viewers:"
+"""Begins the origin of what viewers write, so that no name of a platform is taken for the operator's window or microphone."""
+
+WITHDRAWN = "(deleted by a moderator)"
+"""Kept in place of a message that was taken back while it was being answered."""
+
 LONGEST_MESSAGE_CHARS = 8_000
 LONGEST_AUTHOR_CHARS = 100
 QUEUE_LIMIT = 32
@@ -87,11 +93,20 @@ class _Waiting:
     lead: tuple[Lead, ...] = ()
     prepared: Prepared | None = None
     is_recital: bool = False
+    is_withdrawn: bool = False
+    """It is to be forgotten."""
 
     @property
     def message(self) -> str:
         """What was said to her; nothing where she was only given words to say."""
+        if self.is_withdrawn:
+            return WITHDRAWN
         return "" if self.is_recital else self.text
+
+    @property
+    def is_viewers(self) -> bool:
+        """Whether it waits behind whatever a person on this side says."""
+        return self.origin.startswith(VIEWERS)
 
 
 @dataclass(slots=True)
@@ -158,6 +173,7 @@ class Chat:
         self._audiences: dict[str, Audience] = {}
         self._closing = False
         self._is_held = False
+        self._when_free: list[Callable[[str], None]] = []
         self.thinks_ahead = True
 
     # --- talking ---
@@ -339,7 +355,7 @@ class Chat:
                     conversation_id=conversation.id,
                 )
             )
-        lane.waiting.append(item)
+        _line_up(lane.waiting, item)
         if lane.worker is None or lane.worker.done():
             lane.worker = asyncio.create_task(self._work(lane), name=f"lane {conversation.id}")
         return TurnHandle(item.turn_id, conversation.id, item.done)
@@ -414,6 +430,27 @@ class Chat:
         await asyncio.wait([item.done], timeout=2)
         return runs
 
+    async def withdraw(self, turn_id: str, conversation_id: str = STAGE) -> bool:
+        """Take a message back: it is cut while it is answered, not answered when it waits, and not remembered.
+
+        Returns:
+            Whether it was there.
+        """
+        lane = self._lanes.get(conversation_id)
+        if lane is None:
+            return False
+        if lane.current is not None and lane.current.turn_id == turn_id:
+            lane.current.is_withdrawn = True
+            await self.interrupt(conversation_id)
+            return True
+        for item in lane.waiting:
+            if item.turn_id == turn_id:
+                item.is_withdrawn = True
+                lane.waiting.remove(item)
+                self._skip(lane, item)
+                return True
+        return False
+
     async def hold(self) -> int:
         """Stop every turn, drop what waits, and take nothing until `let_go`; gives how many turns were stopped."""
         self._is_held = True
@@ -430,6 +467,7 @@ class Chat:
     def let_go(self) -> None:
         """Answer again."""
         self._is_held = False
+        self._tell_free(STAGE)
 
     def attend(self, conversation_id: str, audience: Audience) -> None:
         """Have ``audience`` hear the replies of a conversation off stage from the next turn on, in place of who did."""
@@ -439,6 +477,17 @@ class Chat:
         """Have it hear them no more; nothing to do when another has taken its place."""
         if self._audiences.get(conversation_id) is audience:
             del self._audiences[conversation_id]
+
+    def is_free(self, conversation_id: str = STAGE) -> bool:
+        """Whether what is sent there now is answered at once: no turn runs or waits, and nothing holds it."""
+        lane = self._lanes.get(conversation_id)
+        if lane is None:
+            return not (self._closing or self._is_held)
+        return not self._is_engaged(lane)
+
+    def when_free(self, tell: Callable[[str], None]) -> None:
+        """Have a conversation's id told whenever it may have become free; `is_free` says whether it has."""
+        self._when_free.append(tell)
 
     def is_busy(self, conversation_id: str = STAGE) -> bool:
         """Whether a turn runs there."""
@@ -617,6 +666,16 @@ class Chat:
 
     async def _work(self, lane: _Lane) -> None:
         """Answer what waits in one conversation, one after the other."""
+        try:
+            await self._answer_all(lane)
+        finally:
+            self._tell_free(lane.conversation.id)
+
+    def _tell_free(self, conversation_id: str) -> None:
+        for tell in self._when_free:
+            tell(conversation_id)
+
+    async def _answer_all(self, lane: _Lane) -> None:
         while True:
             async with lane.still:
                 if not lane.waiting:
@@ -705,7 +764,9 @@ class Chat:
             await answer.tell_heard(reply)
         if not answer.trace.spans:
             answer.trace.mark("queue", "wait", "interrupted before it began")
-        if reply or answer.outcome != "failed":
+        if item.is_withdrawn:
+            reply = ""
+        elif reply or answer.outcome != "failed":
             lane.history.append(Exchange(item.author, item.message, reply))
         turn = Turn(
             id=item.turn_id,
@@ -944,6 +1005,14 @@ class Chat:
             )
         )
         return History([Exchange(log.author, log.message, log.reply) for log in logs])
+
+
+def _line_up(waiting: deque[_Waiting], item: _Waiting) -> None:
+    """Put a message behind the others; a viewer's waits behind everybody else's, whenever that came."""
+    place = len(waiting)
+    while not item.is_viewers and place and waiting[place - 1].is_viewers:
+        place -= 1
+    waiting.insert(place, item)
 
 
 def clean(text: str) -> str:
