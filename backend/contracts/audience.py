@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -322,3 +322,50 @@ class MessageRecord(Wire):
     into: str
     turn_id: str | None
     decided_at: datetime
+
+
+# --- commands ---
+
+CommandAction = Literal["say", "prompt", "text", "expression", "motion", "sound", "scene"]
+"""She says given words; she is asked something; words are written into the chat; a face; a motion; a sound file; a scene."""
+
+
+class CustomCommand(Wire):
+    """A command of the streamer's own.
+
+    Attributes:
+        name: The word behind the exclamation mark.
+        aliases: Other words for it.
+        role: Who may use it: this role and those above it.
+        cooldown_s, user_cooldown_s: Seconds until anybody, until the same viewer, may use it again.
+        value: What the action is about: words with {user} {args} {channel} {count} in them, the name of an expression,
+            "group index" or the name of a motion, a file of the sounds folder, a scene.
+        about: One line for !help.
+    """
+
+    name: str = Field(pattern=r"^[a-z0-9_]{1,32}$")
+    aliases: tuple[Annotated[str, Field(pattern=r"^[a-z0-9_]{1,32}$")], ...] = Field(
+        (), max_length=20
+    )
+    role: Role = "viewer"
+    action: CommandAction
+    value: str = Field(min_length=1, max_length=500)
+    cooldown_s: float = Field(5, ge=0, le=86_400)
+    user_cooldown_s: float = Field(15, ge=0, le=86_400)
+    is_on: bool = True
+    about: str = Field("", max_length=200)
+
+
+class KnownCommand(Wire):
+    """A command, and how it was used.
+
+    Attributes:
+        is_builtin: It comes with Luma and cannot be changed or deleted.
+        usage: How it is written.
+        uses: How often it was used.
+    """
+
+    command: CustomCommand
+    is_builtin: bool = False
+    usage: str = ""
+    uses: int = 0

@@ -231,8 +231,42 @@ training_jobs = Table(
     Column("ended_at", Moment),
 )
 
+audience_messages = Table(
+    "audience_messages",
+    metadata,
+    Column("seq", BigKey, primary_key=True, autoincrement=True),
+    Column("message_id", String(128), nullable=False, unique=True),
+    Column("platform", String(32), nullable=False),
+    Column("channel", String(100), nullable=False, default=""),
+    Column("viewer_id", String(128), nullable=False),
+    Column("author", String(200), nullable=False),
+    Column("role", String(16), nullable=False),
+    Column("text", Text, nullable=False),
+    Column("bits", Integer, nullable=False, default=0),
+    Column("at", Moment, nullable=False),
+    Column("disposition", String(16), nullable=False),
+    Column("reason", Text, nullable=False, default=""),
+    Column("rule", String(200), nullable=False, default=""),
+    Column("into_id", String(128), nullable=False, default=""),
+    Column("turn_id", String(64)),
+    Column("decided_at", Moment, nullable=False, index=True),
+    Index("ix_audience_messages_disposition", "disposition", "seq"),
+    Index("ix_audience_messages_viewer", "platform", "viewer_id", "seq"),
+)
+
+chat_commands = Table(
+    "chat_commands",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("details", JSON, nullable=False),
+    Column("uses", Integer, nullable=False, default=0),
+    Column("updated_at", Moment, nullable=False),
+)
+
 __all__ = [
+    "audience_messages",
     "characters",
+    "chat_commands",
     "chat_logs",
     "clip_models",
     "conversations",
