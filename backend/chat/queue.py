@@ -172,6 +172,8 @@ class ChatQueue:
         *,
         text: str = "",
         verdict: Verdict | None = None,
+        is_command: bool = False,
+        merges: bool = True,
     ) -> list[Fate]:
         """Take a message that may come in; its own fate is the last one.
 
@@ -180,9 +182,11 @@ class ChatQueue:
             now_s: The time.
             text: What may be said of it; empty = its text.
             verdict: What moderation says; "hold" makes it wait for `approve`.
+            is_command: It asks by a command to be answered.
+            merges: It may be joined with one that says the same.
         """
         verdict = verdict or Verdict()
-        if (why := self._unanswered(message)) is not None:
+        if (why := self._unanswered(message, is_command)) is not None:
             return [why]
         self._order += 1
         entry = _Entry(
@@ -191,17 +195,19 @@ class ChatQueue:
             verdict=verdict,
             since_s=self._clock(now_s),
             order=self._order,
-            words=words_of(text or message.text),
+            words=words_of(text or message.text) if merges else frozenset(),
         )
         entry.points = tuple(self._points(entry))
         if verdict.action == "hold":
             return self._hold(entry)
         return self._place(entry, now_s)
 
-    def _unanswered(self, message: AudienceMessage) -> Fate | None:
+    def _unanswered(self, message: AudienceMessage, is_command: bool) -> Fate | None:
         rules = self.rules
         if not rules.is_on:
             return Fate(message.id, "not-addressed", "viewers are not answered now", rule="is_on")
+        if is_command:
+            return None
         is_paid = message.bits > 0 or bool(message.reward)
         if rules.skip_wordless and not is_paid and is_wordless(message):
             return Fate(message.id, "not-addressed", "it has no words", rule="skip_wordless")
@@ -427,6 +433,15 @@ class ChatQueue:
         entry.is_held = False
         entry.since_s = self._clock(now_s)
         return self._place(entry, now_s, "approved by the streamer")
+
+    def held(self, message_id: str) -> tuple[AudienceMessage, str] | None:
+        """One that waits for approval, and what may be said of it; None when none of that id does."""
+        entry = self._held.get(message_id)
+        return None if entry is None else (entry.message, entry.text)
+
+    def let_out(self, message_id: str) -> None:
+        """Hold one no longer; something else becomes of it."""
+        self._held.pop(message_id, None)
 
     def skip(self, message_id: str) -> Removal | None:
         """Do not answer one; None when it neither waits nor is being answered."""

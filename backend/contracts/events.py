@@ -20,9 +20,11 @@ from backend.contracts.audience import (
     ChannelState,
     DispositionName,
     QueuedMessage,
+    QueueRules,
     Verdict,
     ViewerEvent,
 )
+from backend.contracts.autonomy import AutonomyState
 from backend.contracts.avatar import AvatarShown, CueEntry, MouthTime, WordTime
 from backend.contracts.checkup import CheckLine, CheckupReport
 from backend.contracts.entities import ServiceInfo, Span, TurnOutcome
@@ -245,6 +247,58 @@ class QueueChanged(LiveEvent):
         return f"{self.total} wait, {len(self.held)} held"
 
 
+class QueueRulesChanged(Event):
+    """Viewers are answered by other rules."""
+
+    type: Literal["queue.rules_changed"] = "queue.rules_changed"
+    source: str = "queue"
+    rules: QueueRules
+
+    def sentence(self) -> str:
+        return "the queue has other rules" if self.rules.is_on else "viewers are not answered"
+
+
+class CommandUsed(Event):
+    """A viewer used a command, or was refused it."""
+
+    type: Literal["command.used"] = "command.used"
+    source: str = "command"
+    command: str
+    viewer: str
+    text: str
+    """What came of it, in one short sentence."""
+    is_refused: bool = False
+    message_id: str = ""
+
+    def sentence(self) -> str:
+        return f"{self.viewer}: !{self.command}: {self.text}"
+
+
+class CommandScene(Event):
+    """A command asks for a scene; nothing changes scenes yet, whoever listens may."""
+
+    type: Literal["command.scene"] = "command.scene"
+    source: str = "command"
+    scene: str
+    viewer: str
+    message_id: str = ""
+
+    def sentence(self) -> str:
+        return f"{self.viewer} asks for the scene {self.scene}"
+
+
+class CommandsChanged(Event):
+    """There are other commands; ask /api/commands which."""
+
+    type: Literal["commands.changed"] = "commands.changed"
+    source: str = "command"
+    command: str
+    change: Literal["saved", "deleted"]
+
+    def sentence(self) -> str:
+        return f"!{self.command} {self.change}"
+
+
 class ChannelChanged(Event):
     """The connection to a chat platform is another one."""
 
@@ -276,7 +330,13 @@ class ModerationActed(Event):
 
 
 class AutonomyActed(Event):
-    """She did something unasked."""
+    """She did something unasked.
+
+    Attributes:
+        trigger: Id of what made her.
+        action: What she did: "says", "shows", "moves", "scene", joined by "+"; "nothing" when nothing came of it.
+        detail: What she said, or why nothing came of it.
+    """
 
     type: Literal["autonomy.acted"] = "autonomy.acted"
     source: str = "autonomy"
@@ -286,6 +346,31 @@ class AutonomyActed(Event):
 
     def sentence(self) -> str:
         return f"{self.trigger} → {self.action}" + (f": {self.detail}" if self.detail else "")
+
+
+class AutonomyChanged(LiveEvent):
+    """How she feels, and what she may do next unasked; at most once a second."""
+
+    type: Literal["autonomy.changed"] = "autonomy.changed"
+    source: str = "autonomy"
+    severity: Severity = "DEBUG"
+    autonomy: AutonomyState
+
+    def sentence(self) -> str:
+        now = self.autonomy
+        return now.mood.words + (f", doing {now.acting}" if now.acting else "")
+
+
+class SceneCalled(Event):
+    """A scene was called for; programs outside that know scenes switch to it."""
+
+    type: Literal["scene.called"] = "scene.called"
+    source: str = "autonomy"
+    scene: str
+    by: str
+
+    def sentence(self) -> str:
+        return f"scene {self.scene}, called by {self.by}"
 
 
 class CharacterSwitched(Event):
@@ -1154,9 +1239,15 @@ AnyEvent = Annotated[
     | AudienceWrote
     | AudienceDid
     | QueueChanged
+    | QueueRulesChanged
+    | CommandUsed
+    | CommandScene
+    | CommandsChanged
     | ChannelChanged
     | ModerationActed
     | AutonomyActed
+    | AutonomyChanged
+    | SceneCalled
     | ChatNotice
     | CharacterSwitched
     | CharacterChanged
