@@ -536,6 +536,50 @@ class Settings(BaseSettings):
         5, "Checkpoints kept beside the last and the best.", live=True, ge=0, le=1000
     )
 
+    # Twitch
+    twitch_channel: str = setting(
+        "",
+        "Channel whose chat is read, joined when the module twitch is on; without a login it is read only.",
+        live=True,
+        max_length=200,
+    )
+    twitch_client_id: str = setting(
+        "",
+        "Id of your application at dev.twitch.tv (type public); for the login in the window.",
+        live=True,
+        max_length=100,
+    )
+    twitch_client_secret: Secret = setting(
+        None, "Its secret, where the application is a confidential one; not needed.", live=True
+    )
+    twitch_oauth_token: Secret = setting(
+        None, "A user's token, in place of the login in the window.", live=True
+    )
+    twitch_refresh_token: Secret = setting(
+        None, "What that token is renewed with; without it the login ends.", live=True
+    )
+    twitch_bot_nick: str = setting(
+        "",
+        "Another name by which viewers call the character in chat.",
+        live=True,
+        max_length=100,
+    )
+    twitch_helix_url: str = setting(
+        "https://api.twitch.tv/helix/", "Address of Twitch's API.", live=True, max_length=500
+    )
+    twitch_oauth_url: str = setting(
+        "https://id.twitch.tv/", "Address of Twitch's login.", live=True, max_length=500
+    )
+    twitch_eventsub_url: str = setting(
+        "wss://eventsub.wss.twitch.tv/ws", "Address of Twitch's events.", live=True, max_length=500
+    )
+    twitch_irc_url: str = setting(
+        "wss://irc-ws.chat.twitch.tv:443",
+        "Address of Twitch's chat for reading without a login.",
+        live=True,
+        max_length=500,
+    )
+
     # Modules and monitoring
     modules_on: Words = setting(
         ("hear", "speak", "memory", "avatar"),
@@ -669,6 +713,7 @@ GROUPS = {
     "backend_mode": "Modes",
     "tts_chain": "Speaking",
     "stt_chain": "Hearing",
+    "twitch_channel": "Twitch",
     "modules_on": "Modules",
 }
 """The first setting of each group; groups follow the order above."""

@@ -119,6 +119,7 @@ class ViewerEvent(Wire):
         id: The platform's id of the event; one id is one event.
         amount: Bits, months, viewers of a raid, gifts; 0 = none.
         text: What they wrote with it.
+        reward: Title of the channel points reward; empty = none.
     """
 
     id: str
@@ -128,6 +129,7 @@ class ViewerEvent(Wire):
     viewer: Viewer
     amount: int = Field(0, ge=0)
     text: str = ""
+    reward: str = ""
     at: datetime
 
 
