@@ -548,6 +548,11 @@ class ChatQueue:
         entry = self._answering
         return None if entry is None or entry.is_gone else entry.message.id
 
+    @property
+    def has_any(self) -> bool:
+        """Whether anything waits, is held or is being answered."""
+        return bool(self._waiting or self._held or self._answering)
+
     def __len__(self) -> int:
         """How many wait, the held ones not counted."""
         return len(self._waiting)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from pydantic import ValidationError
@@ -30,7 +31,9 @@ from backend.contracts.audience import (
     MessageRecord,
     QueueRules,
 )
+from backend.core import clock
 from backend.storage import facts
+from backend.storage.database import Database
 from backend.storage.tables import audience_messages as table
 from backend.storage.tables import chat_commands
 from backend.storage.text import storable
@@ -38,17 +41,18 @@ from backend.storage.text import storable
 logger = logging.getLogger(__name__)
 
 RULES = "queue_rules"
+PRUNE_SLICE = 2000
+PRUNE_PAUSE_S = 0.02
 SLICE = 500
 """Ids asked for in one statement: below what any database takes as parameters."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A message and what became of it last."""
+    """What became of a message last, and the message where it is new."""
 
-    message: AudienceMessage
-    text: str
     disposition: Disposition
+    message: AudienceMessage | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,16 +78,19 @@ class Filter:
 def put(connection: Connection, items: Sequence[Kept]) -> None:
     """Store messages, or what became of them where they are stored already."""
     known: set[str] = set()
-    ids = [item.message.id for item in items]
+    ids = [item.disposition.message_id for item in items if item.message is not None]
     for start in range(0, len(ids), SLICE):
         some = ids[start : start + SLICE]
         known |= set(
             connection.scalars(select(table.c.message_id).where(table.c.message_id.in_(some)))
         )
-    new = [{**_said(item), **_became(item)} for item in items if item.message.id not in known]
-    changed = [
-        {**_became(item), "its_id": item.message.id} for item in items if item.message.id in known
-    ]
+    new: list[dict[str, Any]] = []
+    changed: list[dict[str, Any]] = []
+    for item in items:
+        if item.message is not None and item.message.id not in known:
+            new.append({**_said(item.message), **_became(item.disposition)})
+        else:
+            changed.append({**_became(item.disposition), "its_id": item.disposition.message_id})
     if new:
         connection.execute(insert(table), new)
     if changed:
@@ -168,6 +175,18 @@ def prune(connection: Connection, before: datetime, max_rows: int, slice_size: i
     return connection.execute(delete(table).where(table.c.seq <= limit)).rowcount
 
 
+async def forget(database: Database, max_age_days: float, max_rows: int) -> int:
+    """Delete messages that are too old or too many, a slice at a time; returns how many went."""
+    before = clock.now() - timedelta(days=max_age_days)
+    total = 0
+    while gone := await database.write(
+        lambda connection: prune(connection, before, max_rows, PRUNE_SLICE)
+    ):
+        total += gone
+        await asyncio.sleep(PRUNE_PAUSE_S)
+    return total
+
+
 # --- rules ---
 
 
@@ -230,8 +249,7 @@ def put_uses(connection: Connection, uses: dict[str, int]) -> None:
         )
 
 
-def _said(item: Kept) -> dict[str, Any]:
-    message = item.message
+def _said(message: AudienceMessage) -> dict[str, Any]:
     return {
         "message_id": message.id,
         "platform": message.platform[:32],
@@ -239,14 +257,13 @@ def _said(item: Kept) -> dict[str, Any]:
         "viewer_id": storable(message.viewer.id)[:128],
         "author": storable(message.viewer.name)[:200],
         "role": message.viewer.role,
-        "text": storable(item.text),
+        "text": storable(message.text),
         "bits": min(message.bits, 2**31 - 1),
         "at": message.at,
     }
 
 
-def _became(item: Kept) -> dict[str, Any]:
-    became = item.disposition
+def _became(became: Disposition) -> dict[str, Any]:
     return {
         "disposition": became.disposition,
         "reason": storable(became.reason),

@@ -1,0 +1,712 @@
+"""Where everything that viewers do arrives, and leaves again as turns, commands and dispositions.
+
+The shell around `backend.chat.queue`: it asks moderation, does commands, hands the best message to the chat whenever the stage
+is free, tells what became of every message and keeps it. Nothing it does waits for the disk; `stored` does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from contextlib import suppress
+from functools import partial
+from typing import Any, Protocol
+
+from backend.chat.alike import names_one_of
+from backend.chat.conversations import LONGEST_MESSAGE_CHARS, VIEWERS, Chat
+from backend.chat.queue import SEEN_KEPT, ChatQueue, End, Fate, Removal, Taken
+from backend.chat.viewers import presented
+from backend.contracts.audience import (
+    FINAL,
+    AudienceMessage,
+    Disposition,
+    DispositionName,
+    MessageRecord,
+    QueueRules,
+    QueueState,
+    Verdict,
+    Viewer,
+    ViewerEvent,
+)
+from backend.contracts.entities import STAGE, Turn
+from backend.contracts.errors import AppError, NotFoundError, StorageError
+from backend.contracts.events import (
+    AudienceDid,
+    AudienceWrote,
+    ChatDisposition,
+    CommandUsed,
+    ModerationActed,
+    QueueChanged,
+    QueueRulesChanged,
+    Severity,
+)
+from backend.core import clock
+from backend.core.bus import EventBus
+from backend.core.clock import monotonic_s
+from backend.storage import audience as rows
+from backend.storage.database import Database
+
+logger = logging.getLogger(__name__)
+
+TICK_S = 0.25
+"""How often ages are looked at and the queue is told: four times a second."""
+STORE_S = 0.2
+"""How long messages gather before they are stored together."""
+STORE_AT_ONCE = 1000
+UNSTORED_KEPT = 20_000
+"""Messages that wait in memory while the disk is full: a minute and a half at 200 a second."""
+LATEST_KEPT = 5_000
+TOLD = 30
+"""Messages listed in `queue.changed`; GET /api/queue lists all."""
+LONGEST_FLOOR_S = 45.0
+"""After that somebody who speaks without an end is noise, and viewers are answered again."""
+WRITES_WAITING = 20
+"""Replies that may wait to be written into a chat."""
+
+LOUD: dict[DispositionName, Severity] = {
+    "answered": "INFO",
+    "command": "INFO",
+    "held": "INFO",
+    "filtered": "INFO",
+    "deleted": "INFO",
+    "skipped": "INFO",
+    "failed": "WARNING",
+}
+"""What matters to somebody who reads the log; everything else is told at DEBUG: there are hundreds a second."""
+
+Writer = Callable[[AudienceMessage, str], Awaitable[None]]
+"""Writes into the chat a message came from, as a reply to it."""
+
+
+class Moderates(Protocol):
+    """What moderation is asked."""
+
+    def check_in(self, text: str, viewer: Viewer) -> Verdict | Awaitable[Verdict]:
+        """What becomes of what a viewer wrote."""
+        ...
+
+
+class Outcome(Protocol):
+    """What came of a command of a viewer."""
+
+    @property
+    def command(self) -> str:
+        """Its name."""
+        ...
+
+    @property
+    def text(self) -> str:
+        """In one short sentence."""
+        ...
+
+    @property
+    def is_refused(self) -> bool:
+        """Nothing was done."""
+        ...
+
+    @property
+    def answer(self) -> str:
+        """To be written into the chat."""
+        ...
+
+    @property
+    def prompt(self) -> str:
+        """To be answered by her, as a message of its viewer."""
+        ...
+
+    @property
+    def recital(self) -> str:
+        """To be said by her, word for word."""
+        ...
+
+
+class Commands(Protocol):
+    """What does commands."""
+
+    def is_command(self, text: str) -> bool:
+        """Whether a text is written as one, known or not."""
+        ...
+
+    async def run(self, text: str, message: AudienceMessage) -> Outcome | None:
+        """Do it; None when there is no command of that name."""
+        ...
+
+
+class AudienceDesk:
+    """The one door for viewers; all methods are for the backend's loop.
+
+    Args:
+        bus: Where `audience.*`, `chat.disposition` and `queue.changed` go.
+        database: Where messages and dispositions are kept.
+        chat: Answers.
+        names: What she is called; a message with such a name mentions her.
+        operator: What the operator is called; no viewer is.
+        person_speaks: Whether somebody on this side speaks just now: viewers wait.
+        now_s: Seconds that only grow.
+    """
+
+    def __init__(
+        self,
+        *,
+        bus: EventBus,
+        database: Database,
+        chat: Chat,
+        names: Callable[[], Iterable[str]] = tuple,
+        operator: Callable[[], str] = lambda: "you",
+        person_speaks: Callable[[], bool] = lambda: False,
+        now_s: Callable[[], float] = monotonic_s,
+    ) -> None:
+        self.queue = ChatQueue()
+        self.moderator: Moderates | None = None
+        self.commands: Commands | None = None
+        self._bus = bus
+        self._database = database
+        self._chat = chat
+        self._names = names
+        self._operator = operator
+        self._person_speaks = person_speaks
+        self._now_s = now_s
+        self._writers: dict[str, Writer] = {}
+        self._writing = 0
+        self._arriving: dict[str, AudienceMessage] = {}
+        self._deleted_arriving: set[str] = set()
+        self._recitals: dict[str, str] = {}
+        self._events: OrderedDict[str, None] = OrderedDict()
+        self._latest: OrderedDict[str, Disposition] = OrderedDict()
+        self._unstored: dict[str, rows.Kept] = {}
+        self._storing = asyncio.Lock()
+        self._store_wake = asyncio.Event()
+        self._cannot_store = False
+        self._wake = asyncio.Event()
+        self._is_news = False
+        self._told_s = float("-inf")
+        self._floor_s: float | None = None
+        self._turn_id = ""
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._is_closing = False
+
+    # --- start and end ---
+
+    async def open(self) -> None:
+        """Take up the rules, and give a final disposition to what a crash left without one."""
+        rules = await self._database.read(rows.rules)
+        if rules is not None:
+            self.queue.use(rules, self._now_s())
+        for message_id in await self._database.read(lambda c: rows.newest_ids(c, SEEN_KEPT)):
+            self.queue.is_new(message_id)
+        closed = await self._database.write(lambda c: rows.close_open(c, clock.now()), durable=True)
+        for message_id, name, reason in closed:
+            self._publish(Fate(message_id, name, reason))
+        self._chat.when_free(self._may_be_free)
+        self._spawn(self._run(), "answering viewers")
+        self._spawn(self._store_all_along(), "keeping what viewers write")
+
+    async def close(self) -> None:
+        """Skip what waits and store everything."""
+        self._is_closing = True
+        self._settle(self.queue.empty("Luma was stopped"))
+        for task in [*self._tasks]:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.stored()
+
+    # --- coming in ---
+
+    async def take(self, message: AudienceMessage) -> Disposition:
+        """Take a message, once however often it is delivered; what became of it so far.
+
+        It has not been stored yet: call `stored` before telling anybody outside that it was taken.
+        """
+        if self._is_closing or not self.queue.is_new(message.id):
+            return self._known(message.id)
+        message = presented(message, self._operator())
+        if not message.mentions_us and names_one_of(message.text, self._names()):
+            message = message.model_copy(update={"mentions_us": True})
+        self._bus.publish(AudienceWrote(said=message))
+        fate = self.queue.admit(message, self._now_s())
+        if fate is not None:
+            self._settle([fate], message)
+            return self._known(message.id)
+        self._arriving[message.id] = message
+        try:
+            verdict = await self._verdict(message)
+            is_deleted = message.id in self._deleted_arriving
+        finally:
+            self._arriving.pop(message.id, None)
+            self._deleted_arriving.discard(message.id)
+        if is_deleted:
+            self._settle([Fate(message.id, "deleted", "by a moderator")], message)
+        elif verdict.action == "ignore":
+            reason = verdict.reason or "moderation stopped it"
+            self._settle([Fate(message.id, "filtered", reason, verdict.rule)], message)
+        else:
+            text = message.text if verdict.action in ("allow", "hold") else verdict.text
+            await self._route(message, text, verdict)
+        return self._known(message.id)
+
+    async def check(self, message: AudienceMessage) -> Verdict:
+        """What moderation says of a message that does not go through the queue."""
+        return await self._verdict(presented(message, self._operator()))
+
+    async def did(self, event: ViewerEvent) -> None:
+        """Take something else that a viewer did, once however often it is delivered."""
+        key = f"{event.platform} {event.id}"
+        if key in self._events:
+            return
+        self._events[key] = None
+        while len(self._events) > LATEST_KEPT:
+            self._events.popitem(last=False)
+        self._bus.publish(AudienceDid(what=event))
+
+    async def _verdict(self, message: AudienceMessage) -> Verdict:
+        if self.moderator is None:
+            return Verdict(text=message.text)
+        try:
+            found = self.moderator.check_in(message.text, message.viewer)
+            verdict = found if isinstance(found, Verdict) else await found
+        except Exception:
+            logger.exception("moderation failed on a message of %s", message.platform)
+            verdict = Verdict(
+                action="hold",
+                rule="moderation",
+                reason="moderation failed; the log says why. Approve it or skip it",
+            )
+        if verdict.action != "allow":
+            self._bus.publish(
+                ModerationActed(
+                    direction="in",
+                    verdict=verdict.model_copy(update={"text": ""}),
+                    message_id=message.id,
+                    conversation_id=STAGE,
+                )
+            )
+        return verdict
+
+    async def _route(self, message: AudienceMessage, text: str, verdict: Verdict) -> None:
+        """To whoever does commands, or into the queue."""
+        commands = self.commands
+        if verdict.action == "hold" or commands is None or not commands.is_command(text):
+            self._settle(
+                self.queue.offer(message, self._now_s(), text=text, verdict=verdict), message
+            )
+            return
+        try:
+            outcome = await commands.run(text, message)
+        except Exception:
+            # A bug of ours costs this command, not the chat.
+            logger.exception("a command of %s failed", message.platform)
+            self._settle([Fate(message.id, "failed", "the command failed inside Luma")], message)
+            return
+        if outcome is None:
+            why = "there is no such command here; another program may answer it"
+            self._settle([Fate(message.id, "not-addressed", why, "commands")], message)
+            return
+        self._bus.publish(
+            CommandUsed(
+                command=outcome.command,
+                viewer=message.viewer.name,
+                text=outcome.text,
+                is_refused=outcome.is_refused,
+                message_id=message.id,
+            )
+        )
+        if outcome.answer:
+            self.write(message, outcome.answer)
+        if not outcome.prompt and not outcome.recital:
+            fate = Fate(message.id, "command", outcome.text, f"!{outcome.command}")
+            self._settle([fate], message)
+            return
+        if outcome.recital:
+            self._recitals[message.id] = outcome.recital
+        fates = self.queue.offer(
+            message,
+            self._now_s(),
+            text=outcome.recital or outcome.prompt,
+            verdict=verdict,
+            is_command=True,
+            merges=not outcome.recital,
+        )
+        self._settle(fates, message)
+
+    # --- steering ---
+
+    def delete(
+        self,
+        *,
+        message_id: str = "",
+        platform: str = "",
+        viewer_id: str = "",
+        everything: bool = False,
+    ) -> int:
+        """A moderator deleted something; what is being said of it is cut at once.
+
+        Args:
+            message_id: One message.
+            platform: Of the viewer, or of the chat that was cleared; empty = any chat.
+            viewer_id: All of this viewer's.
+            everything: The whole chat.
+
+        Returns:
+            How many messages that waited or were being answered are gone.
+        """
+        for each in self._arriving.values():
+            is_it = message_id == each.id
+            is_theirs = (platform, viewer_id) == (each.viewer.platform, each.viewer.id)
+            if is_it or is_theirs or (everything and platform in ("", each.platform)):
+                self._deleted_arriving.add(each.id)
+        if message_id:
+            removal = self.queue.delete(message_id)
+        elif viewer_id:
+            removal = self.queue.delete_viewer(platform, viewer_id)
+        elif everything:
+            removal = self.queue.delete_all(platform)
+        else:
+            return 0
+        self._removed(removal, forget=True)
+        return len(removal.fates)
+
+    async def approve(self, message_id: str) -> Disposition:
+        """Let a held message in.
+
+        Raises:
+            NotFoundError: None of that id is held.
+        """
+        held = self.queue.held(message_id)
+        if held is None:
+            raise NotFoundError(f"No message {message_id[:64]!r} waits for approval.")
+        message, text = held
+        if self.commands is not None and self.commands.is_command(text):
+            self.queue.let_out(message_id)
+            await self._route(message, text, Verdict(text=text))
+        else:
+            self._settle(self.queue.approve(message_id, self._now_s()) or [])
+        return self._known(message_id)
+
+    def skip(self, message_id: str) -> Disposition:
+        """Do not answer a message; the answer is cut when it has begun.
+
+        Raises:
+            NotFoundError: None of that id waits.
+        """
+        removal = self.queue.skip(message_id)
+        if removal is None:
+            raise NotFoundError(f"No message {message_id[:64]!r} waits or is being answered.")
+        self._removed(removal, forget=False)
+        return self._known(message_id)
+
+    def now(self, message_id: str) -> Disposition:
+        """Answer a message next, a held one too.
+
+        Raises:
+            NotFoundError: None of that id waits.
+        """
+        fates = self.queue.put_first(message_id, self._now_s())
+        if fates is None:
+            raise NotFoundError(f"No message {message_id[:64]!r} waits.")
+        self._settle(fates)
+        return self._known(message_id)
+
+    def hold(self) -> None:
+        """Answer nobody until `release`; what comes meanwhile waits, and nobody grows older."""
+        self.queue.stop(self._now_s())
+        self._news()
+
+    def release(self) -> None:
+        """Answer again."""
+        self.queue.go_on(self._now_s())
+        self._news()
+
+    async def set_rules(self, rules: QueueRules) -> QueueRules:
+        """Go on by other rules, and keep them."""
+        await self._database.write(lambda c: rows.put_rules(c, rules), durable=True)
+        self._settle(self.queue.use(rules, self._now_s()))
+        self._bus.publish(QueueRulesChanged(rules=rules))
+        self._news()
+        return rules
+
+    @property
+    def rules(self) -> QueueRules:
+        """Who is answered, and in which order."""
+        return self.queue.rules
+
+    def state(self) -> QueueState:
+        """The whole queue."""
+        return self.queue.state(self._now_s())
+
+    def set_writer(self, write: Writer | None, platform: str = "twitch") -> None:
+        """Say who writes into a platform's chat; None = nobody can."""
+        if write is None:
+            self._writers.pop(platform, None)
+        else:
+            self._writers[platform] = write
+
+    def can_write(self, platform: str) -> bool:
+        """Whether somebody writes into that platform's chat."""
+        return platform in self._writers
+
+    def write(self, message: AudienceMessage, text: str) -> bool:
+        """Have something written as a reply to a message; False when nobody can, or too much waits."""
+        write = self._writers.get(message.platform)
+        if write is None or self._writing >= WRITES_WAITING:
+            return False
+        self._writing += 1
+        self._spawn(self._write(write, message, text), "writing into a chat")
+        return True
+
+    async def _write(self, write: Writer, message: AudienceMessage, text: str) -> None:
+        try:
+            await write(message, text)
+        except AppError as error:
+            logger.warning("the reply was not written into %s: %s", message.platform, error.message)
+        except Exception:
+            logger.exception("the reply was not written into %s", message.platform)
+        finally:
+            self._writing -= 1
+
+    # --- looking back ---
+
+    async def search(self, wanted: rows.Filter, limit: int) -> list[MessageRecord]:
+        """Messages and what became of them, newest first; what was taken before the call is found."""
+        await self.stored()
+        return await self._database.read(lambda c: rows.search(c, wanted, limit))
+
+    async def stored(self) -> None:
+        """Wait until everything that was taken so far is on disk; logs when the disk refuses."""
+        async with self._storing:
+            while self._unstored:
+                if not await self._store_some():
+                    return
+
+    async def prune(self, max_age_days: float, max_rows: int) -> int:
+        """Forget messages that are too old or too many, a slice at a time; how many went."""
+        return await rows.forget(self._database, max_age_days, max_rows)
+
+    # --- answering ---
+
+    def _may_be_free(self, conversation_id: str) -> None:
+        if conversation_id == STAGE:
+            self._wake.set()
+
+    async def _run(self) -> None:
+        """Answer whoever is next, and tell how the queue is."""
+        while True:
+            is_quiet = not self.queue.has_any and not self._is_news
+            with suppress(TimeoutError):
+                async with asyncio.timeout(None if is_quiet else TICK_S):
+                    await self._wake.wait()
+            self._wake.clear()
+            try:
+                self._step()
+            except Exception:
+                logger.exception("the queue of viewers stumbled; it goes on")
+                await asyncio.sleep(TICK_S)
+
+    def _step(self) -> None:
+        now_s = self._now_s()
+        self._settle(self.queue.tick(now_s))
+        if self.queue.answering is None and self._has_floor(now_s) and self._chat.is_free(STAGE):
+            taken = self.queue.take(now_s)
+            if taken is not None:
+                self._is_news = True
+                self._spawn(self._answer(taken), "answering a viewer")
+        # The clock of the loop: how often it is told has nothing to do with how old messages are.
+        told_s = asyncio.get_running_loop().time()
+        if self._is_news and told_s - self._told_s >= TICK_S:
+            self._told_s = told_s
+            self._is_news = False
+            state = self.queue.state(now_s, TOLD)
+            self._bus.publish(
+                QueueChanged(waiting=state.waiting, held=state.held, total=len(self.queue))
+            )
+
+    def _has_floor(self, now_s: float) -> bool:
+        """Whether nobody on this side speaks."""
+        if not self._person_speaks():
+            self._floor_s = None
+            return True
+        if self._floor_s is None:
+            self._floor_s = now_s
+        return now_s - self._floor_s > LONGEST_FLOOR_S
+
+    async def _answer(self, taken: Taken) -> None:
+        message = taken.message
+        how: End = "failed"
+        reason, turn_id, turn = "", None, None
+        recital = self._recitals.get(message.id, "")
+        try:
+            handle = await self._chat.send(
+                (recital or taken.text)[:LONGEST_MESSAGE_CHARS],
+                author=_author(taken),
+                origin=VIEWERS + message.platform,
+                conversation_id=STAGE,
+                is_recital=bool(recital),
+            )
+            self._turn_id = turn_id = handle.turn_id
+            if self.queue.answering != message.id:
+                await self._chat.withdraw(handle.turn_id)  # deleted in this very moment
+            else:
+                waited = f"after {taken.waited_s:.1f} s"
+                self._settle([Fate(message.id, "answering", waited, turn_id=turn_id)])
+            turn = await handle.result()
+            how, reason = _end_of(turn)
+        except AppError as error:
+            reason = error.message
+        except Exception:
+            logger.exception("a viewer's message could not be answered")
+            reason = "it failed inside Luma; the log says where"
+        was = self.queue.answering
+        self._turn_id = ""
+        self._settle(self.queue.end(how, self._now_s(), reason=reason, turn_id=turn_id))
+        if turn is not None and was and how == "answered" and self.rules.writes_replies:
+            if turn.reply and not recital:
+                self.write(message, turn.reply)
+        self._wake.set()
+
+    def _removed(self, removal: Removal, *, forget: bool) -> None:
+        self._settle(list(removal.fates))
+        if removal.is_answering and self._turn_id:
+            self._spawn(self._cut(self._turn_id, forget=forget), "cutting an answer")
+
+    async def _cut(self, turn_id: str, *, forget: bool) -> None:
+        if not forget and self._chat.running_turn(STAGE) == turn_id:
+            await self._chat.interrupt(STAGE)
+        else:
+            await self._chat.withdraw(turn_id)
+
+    # --- telling and keeping ---
+
+    def _known(self, message_id: str) -> Disposition:
+        known = self._latest.get(message_id)
+        if known is not None:
+            return known
+        if self._is_closing:
+            return Disposition(
+                message_id=message_id,
+                disposition="skipped",
+                reason="Luma is stopping",
+                at=clock.now(),
+            )
+        return Disposition(
+            message_id=message_id,
+            disposition="skipped",
+            reason="it came before; GET /api/dispositions says what became of it",
+            at=clock.now(),
+        )
+
+    def _settle(self, fates: list[Fate], message: AudienceMessage | None = None) -> None:
+        """Tell what became of messages, and remember to store it; ``message`` is the new one among them."""
+        for fate in fates:
+            became = self._publish(fate)
+            self._latest[fate.message_id] = became
+            self._latest.move_to_end(fate.message_id)
+            if fate.disposition in FINAL:
+                self._recitals.pop(fate.message_id, None)
+            new = message if message is not None and message.id == fate.message_id else None
+            waits = self._unstored.pop(fate.message_id, None)
+            self._unstored[fate.message_id] = rows.Kept(
+                became, new or (waits.message if waits is not None else None)
+            )
+        while len(self._latest) > LATEST_KEPT:
+            self._latest.popitem(last=False)
+        if fates:
+            self._store_wake.set()
+            self._news()
+
+    def _publish(self, fate: Fate) -> Disposition:
+        became = Disposition(
+            message_id=fate.message_id,
+            disposition=fate.disposition,
+            reason=fate.reason,
+            rule=fate.rule,
+            into=fate.into,
+            turn_id=fate.turn_id,
+            at=clock.now(),
+        )
+        self._bus.publish(
+            ChatDisposition(
+                message_id=fate.message_id,
+                disposition=fate.disposition,
+                reason=fate.reason,
+                rule=fate.rule,
+                into=fate.into,
+                turn_id=fate.turn_id,
+                conversation_id=STAGE,
+                severity=LOUD.get(fate.disposition, "DEBUG"),
+            )
+        )
+        return became
+
+    def _news(self) -> None:
+        self._is_news = True
+        self._wake.set()
+
+    async def _store_all_along(self) -> None:
+        while True:
+            await self._store_wake.wait()
+            await asyncio.sleep(STORE_S)
+            self._store_wake.clear()
+            await self.stored()
+
+    async def _store_some(self) -> bool:
+        some = [self._unstored.pop(one) for one in list(self._unstored)[:STORE_AT_ONCE]]
+        try:
+            await self._database.write(partial(rows.put, items=some))
+        except AppError as error:
+            for kept in some:
+                newer = self._unstored.get(kept.disposition.message_id)
+                if newer is None:
+                    self._unstored[kept.disposition.message_id] = kept
+                elif newer.message is None and kept.message is not None:
+                    self._unstored[kept.disposition.message_id] = rows.Kept(
+                        newer.disposition, kept.message
+                    )
+            while len(self._unstored) > UNSTORED_KEPT:
+                del self._unstored[next(iter(self._unstored))]
+            if not self._cannot_store:
+                self._cannot_store = True
+                logger.error("what viewers write cannot be stored: %s", error.message)
+            if not isinstance(error, StorageError):
+                logger.debug("storing is tried again with the next message")
+            return False
+        if self._cannot_store:
+            self._cannot_store = False
+            logger.warning("what viewers write is stored again")
+        return True
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("%s stopped", task.get_name(), exc_info=error)
+
+
+def _author(taken: Taken) -> str:
+    name = taken.message.viewer.name
+    if not taken.others:
+        return name
+    return f"{name} and {taken.others} {'other' if taken.others == 1 else 'others'}"
+
+
+def _end_of(turn: Turn) -> tuple[End, str]:
+    match turn.outcome:
+        case "done":
+            return "answered", ""
+        case "failed":
+            return (
+                ("answered", "not to its end: " + turn.error)
+                if turn.reply
+                else (
+                    "failed",
+                    turn.error,
+                )
+            )
+        case "interrupted" if turn.reply:
+            return "answered", "interrupted"
+        case _:
+            return "skipped", "interrupted before anything of the answer was heard"
