@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from pydantic import (
     BeforeValidator,
@@ -186,6 +186,13 @@ class Settings(BaseSettings):
         200_000, "Stored events that are kept; older ones go.", ge=1000, le=100_000_000
     )
     keep_events_days: int = setting(90, "Days that stored events are kept.", ge=1, le=36500)
+    keep_messages: int = setting(
+        200_000,
+        "Messages of viewers that are kept, with what became of each; older ones go.",
+        ge=1000,
+        le=100_000_000,
+    )
+    keep_messages_days: int = setting(30, "Days that messages of viewers are kept.", ge=1, le=36500)
     keep_audio_mb: int = setting(
         500, "Room for the sounds of past turns, in MiB.", ge=1, le=1_000_000
     )
@@ -702,6 +709,33 @@ class Settings(BaseSettings):
         if password := DATABASE_PASSWORD.search(self.database_url):
             values["database_url"] = unquote(password[2])
         return values
+
+
+ADDRESSES_OF_KEYS = {
+    "openrouter_api_key": "openrouter_base_url",
+    "openai_api_key": "openai_base_url",
+    "anthropic_api_key": "anthropic_base_url",
+    "openai_compatible_key": "openai_compatible_url",
+    "orphiq_token": "orphiq_websocket_url",
+    "external_api_key": "external_api_endpoint",
+    "tts_openai_key": "tts_openai_url",
+    "stt_openai_key": "stt_openai_url",
+}
+"""Each key, and the setting that says which server is sent it."""
+
+
+def receiver_of(settings: Settings, key: str) -> str:
+    """Whom a key is sent to (scheme, host and port); empty when nobody is named yet."""
+    address = str(getattr(settings, ADDRESSES_OF_KEYS[key])).strip()
+    if not address:
+        return settings.external_api_provider if key == "external_api_key" else ""
+    try:
+        parts = urlsplit(address)
+        scheme = {"ws": "http", "wss": "https"}.get(parts.scheme.lower(), parts.scheme.lower())
+        port = parts.port or {"http": 80, "https": 443}.get(scheme, 0)
+    except ValueError:
+        return address.rpartition("@")[2]
+    return f"{scheme}://{(parts.hostname or '').lower()}:{port}"
 
 
 GROUPS = {

@@ -29,6 +29,7 @@ from backend.avatar.state import AvatarState
 from backend.chat.characters import Characters
 from backend.chat.commands import Commands
 from backend.chat.conversations import Chat
+from backend.chat.desk import AudienceDesk
 from backend.chat.on_demand import OnDemand
 from backend.chat.panic import Panic
 from backend.chat.trace import Trace
@@ -210,8 +211,18 @@ class Backend:
             keep=self._keep_settings,
             in_words=self._hearing_in_words,
         )
+        self.audience = AudienceDesk(
+            bus=self.bus,
+            database=self.database,
+            chat=self.chat,
+            names=self._names_on_stage,
+            operator=lambda: self.engines.settings.user_name,
+            person_speaks=self.hearing.hears_somebody,
+        )
         self._calmed: tuple[str, MotionShown | None] | None = None
-        self.panic = Panic(self.bus, self.chat, self.player, self.hearing, self._calm)
+        self.panic = Panic(
+            self.bus, self.chat, self.player, self.hearing, self._calm, self.audience
+        )
         self.modules = Modules(
             self.bus,
             (self.hearing, self.speaking, self.remembering, self.showing),
@@ -291,6 +302,7 @@ class Backend:
         await self.modes.start(self.engines.settings.backend_mode)
         await self.modules.start()
         await self.chat.start()
+        await self.audience.open()
         self._keep(self.monitor.run(), "system monitor")
         self._keep(
             tell_of_stage(self.bus, self.chat.active_character), "telling overlays who is on stage"
@@ -302,6 +314,7 @@ class Backend:
     async def stop(self) -> None:
         """Stop in the order in which nothing is lost: turns, then events, then the database."""
         await self.checkup.cancel()
+        await self.audience.close()
         await self.chat.stop()
         await self.training.close()
         await self.trainings.close()
@@ -379,6 +392,7 @@ class Backend:
             try:
                 await self.events.prune(settings.keep_events_days, settings.keep_events)
                 await prune_turns(self.database, settings.keep_events_days)
+                await self.audience.prune(settings.keep_messages_days, settings.keep_messages)
                 await self.sounds.prune()
             except Exception:
                 logger.exception("housekeeping failed; it is tried again later")
@@ -659,6 +673,11 @@ class Backend:
                     priority=loop.priority,
                 )
 
+    def _names_on_stage(self) -> tuple[str, ...]:
+        """What viewers call her."""
+        character = self.characters.known(self.chat.active_character(STAGE))
+        return () if character is None else (character.name,)
+
     def _position_s(self) -> float | None:
         """Where the sound on stage is; None in silence."""
         playing = self.player.now_playing()
@@ -752,6 +771,7 @@ def create_app(loaded: LoadedSettings, *, trainer: Sequence[str] = PROGRAM) -> F
             events=backend.events,
             characters=backend.characters,
             chat=backend.chat,
+            audience=backend.audience,
             avatar=backend.avatar,
             rigs=backend.rigs,
             cues=backend.cues,

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from backend.avatar.state import AvatarState
     from backend.chat.characters import Characters
     from backend.chat.conversations import Chat
+    from backend.chat.desk import AudienceDesk
     from backend.chat.on_demand import OnDemand
     from backend.chat.panic import Panic
     from backend.contracts.entities import ServiceInfo
@@ -99,6 +100,7 @@ class Services:
     events: EventStore
     characters: Characters
     chat: Chat
+    audience: AudienceDesk
     avatar: AvatarState
     rigs: Rigs
     cues: Cues

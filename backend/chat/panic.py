@@ -29,6 +29,18 @@ class Ears(Protocol):
         ...
 
 
+class Viewers(Protocol):
+    """The queue of those who write."""
+
+    def hold(self) -> None:
+        """Answer nobody until `release`."""
+        ...
+
+    def release(self) -> None:
+        """Answer again."""
+        ...
+
+
 class Panic:
     """The one switch for everything; all methods are for the backend's loop.
 
@@ -38,16 +50,24 @@ class Panic:
         player: Is silent meanwhile.
         ears: Hear nothing meanwhile.
         calm: Called with True to make every face neutral and end every motion, with False to give them back.
+        viewers: Wait meanwhile.
     """
 
     def __init__(
-        self, bus: EventBus, chat: Chat, player: Player, ears: Ears, calm: Callable[[bool], None]
+        self,
+        bus: EventBus,
+        chat: Chat,
+        player: Player,
+        ears: Ears,
+        calm: Callable[[bool], None],
+        viewers: Viewers | None = None,
     ) -> None:
         self._bus = bus
         self._chat = chat
         self._player = player
         self._ears = ears
         self._calm = calm
+        self._viewers = viewers
         self._state = PanicState()
 
     @property
@@ -60,6 +80,8 @@ class Panic:
         self._player.silence(True)
         self._ears.hold(True)
         self._calm(True)
+        if self._viewers is not None:
+            self._viewers.hold()
         is_news = not self._state.is_on
         if is_news:
             self._state = PanicState(is_on=True, by=by, since=clock.now())
@@ -80,6 +102,8 @@ class Panic:
             self._calm(False)
             self._ears.hold(False)
             self._player.silence(False)
+            if self._viewers is not None:
+                self._viewers.release()
             logger.info("%s says to go on after the panic", by)
             self._tell(True)
             self._state = PanicState()

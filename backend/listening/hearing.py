@@ -327,6 +327,11 @@ class Hearing:
         finally:
             asyncio.get_running_loop().call_later(AFTER_TEST_S, self._end_test)
 
+    def hears_somebody(self) -> bool:
+        """Whether somebody speaks into the microphone, or what they said is still being read."""
+        ear = self._ear
+        return self._is_talking or (ear is not None and (ear.is_hearing or ear.is_reading))
+
     def pause(self) -> None:
         """Nothing that the microphone hears counts until `go_on`: somebody speaks into it for something else."""
         self._begin_test()
