@@ -13,6 +13,7 @@ from pydantic import (
     model_validator,
 )
 
+from backend.contracts.audience import Role
 from backend.contracts.avatar import CueKind, Transition
 from backend.contracts.entities import STAGE, VoiceChoice
 from backend.contracts.listening import EchoGuard, ListeningMode
@@ -137,6 +138,9 @@ class PlayBody(Body):
     n: int | None = Field(None, ge=0, le=100_000, description="One sentence; none = all of them.")
 
 
+OwnerName = Annotated[Text, StringConstraints(max_length=64)]
+
+
 class ExpressionBody(Body):
     """A face."""
 
@@ -181,8 +185,10 @@ class ReleaseBody(Body):
 
     character_id: Id | None = Field(None, description="Whose; none = who is on stage.")
     conversation_id: Id | None = Field(None, description="Whose character; none = the stage's.")
-    owner: Annotated[Text, StringConstraints(max_length=64)] | None = Field(
-        None, description="Only what this one asked for.", examples=["api", "chat"]
+    owner: OwnerName | Annotated[list[OwnerName], Field(min_length=1, max_length=16)] | None = Field(
+        None,
+        description="Only what this one asked for, or these: window, page, client, api, chat, command, autonomy, panic.",
+        examples=["api", ["window", "page"]],
     )
     kind: CueKind | None = None
     name: Id | None = Field(None, description="Only this expression or motion.")
@@ -318,7 +324,25 @@ class IngestChatBody(Body):
     platform: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,23}$")] = Field(
         "chat", description="Where it was written.", examples=["twitch", "youtube"]
     )
-    conversation_id: Id = "stage"
+    conversation_id: Id = Field(
+        "stage",
+        description='"stage": it joins the queue of viewers; another one: it is answered there at once.',
+    )
+    message_id: Annotated[str, StringConstraints(pattern=r"^[\x21-\x7e]{0,128}$")] = Field(
+        "",
+        description="The platform's id; what comes again under it is taken once. None = always new.",
+    )
+    author_id: Annotated[Text, StringConstraints(max_length=128)] = Field(
+        "", description="The platform's id of the viewer; none = the name."
+    )
+    role: Role = Field("viewer", description="What the viewer may.")
+    bits: int = Field(0, ge=0, le=10_000_000, description="Cheered with it.")
+    reward: Annotated[Text, StringConstraints(max_length=100)] = Field(
+        "", description="The reward it was redeemed with."
+    )
+    mentions_us: bool = Field(False, description="It names her; found by her name as well.")
+    replies_to_us: bool = Field(False, description="It replies to something she wrote.")
+    is_first: bool = Field(False, description="The viewer's first message ever.")
 
 
 class ModuleBody(Body):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import unicodedata
 from typing import Annotated, Literal
+from uuid import uuid4
 
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel
@@ -11,9 +11,13 @@ from pydantic import BaseModel
 from backend.api.bodies import IngestAsrBody, IngestChatBody, InputBody, InputTestBody, TalkBody
 from backend.api.errors import FAILURES
 from backend.api.state import Services, services
-from backend.chat.conversations import LONGEST_AUTHOR_CHARS, VIEWERS, TurnHandle, clean
+from backend.chat.conversations import VIEWERS, TurnHandle
+from backend.chat.viewers import shown_name
+from backend.contracts.audience import AudienceMessage, DispositionName, Viewer
+from backend.contracts.entities import STAGE
 from backend.contracts.errors import NotFoundError
 from backend.contracts.listening import ListeningState
+from backend.core.clock import now
 
 router = APIRouter(prefix="/api", tags=["listening"], responses=FAILURES)
 
@@ -30,11 +34,14 @@ class Tested(BaseModel):
 class Ingested(BaseModel):
     """What became of what was sent."""
 
-    disposition: Literal["partial", "taken_back", "queued", "answering"]
-    """Read along with; without words, no message; waiting for others; being answered."""
+    disposition: Literal["partial", "taken_back"] | DispositionName
+    """Read along with; without words, no message; or what became of the message so far."""
     turn_id: str | None
-    """The turn it became; its reply comes as events."""
+    """The turn it became; its reply comes as events. Of a viewer's message on stage `chat.disposition` tells it later."""
     conversation_id: str
+    message_id: str = ""
+    """Names a viewer's message on stage, in `chat.disposition` and in GET /api/dispositions."""
+    reason: str = ""
 
 
 @router.get("/listening")
@@ -99,14 +106,58 @@ async def take_transcript(body: IngestAsrBody, running: Running) -> Ingested:
 
 @router.post("/ingest/chat")
 async def take_chat(body: IngestChatBody, running: Running) -> Ingested:
-    """Take what a viewer wrote; author and platform stay beside it, and it is never taken for the operator's word."""
+    """Take what a viewer wrote; author and platform stay beside it, and it is never taken for the operator's word.
+
+    On stage it goes through the queue of viewers: moderated, ranked, answered when its turn comes. When this answers, the message
+    and what became of it so far are kept.
+    """
+    message = _message(body)
+    if body.conversation_id == STAGE:
+        became = await running.audience.take(message)
+        await running.audience.stored()
+        return Ingested(
+            disposition=became.disposition,
+            turn_id=became.turn_id,
+            conversation_id=STAGE,
+            message_id=became.message_id,
+            reason=became.reason,
+        )
+    await running.chat.conversation(body.conversation_id)
+    verdict = await running.audience.check(message)
+    if verdict.action in ("ignore", "hold"):
+        return Ingested(
+            disposition="filtered",
+            turn_id=None,
+            conversation_id=body.conversation_id,
+            reason=verdict.reason,
+        )
     handle = await running.chat.send(
-        body.message,
-        author=_viewer(body, running.user_name()),
+        body.message if verdict.action == "allow" else verdict.text,
+        author=shown_name(body.author, body.platform, running.user_name()),
         origin=VIEWERS + body.platform,
         conversation_id=body.conversation_id,
     )
     return _taken(running, handle)
+
+
+def _message(body: IngestChatBody) -> AudienceMessage:
+    return AudienceMessage(
+        id=body.message_id or uuid4().hex,
+        platform=body.platform,
+        viewer=Viewer(
+            platform=body.platform,
+            id=body.author_id or body.author,
+            name=body.author,
+            role=body.role,
+            is_first=body.is_first,
+        ),
+        text=body.message,
+        at=now(),
+        bits=body.bits,
+        reward=body.reward,
+        mentions_us=body.mentions_us,
+        replies_to_us=body.replies_to_us,
+    )
 
 
 def _taken(running: Services, handle: TurnHandle) -> Ingested:
@@ -120,17 +171,3 @@ def _taken(running: Services, handle: TurnHandle) -> Ingested:
         turn_id=handle.turn_id,
         conversation_id=handle.conversation_id,
     )
-
-
-def _viewer(body: IngestChatBody, operator: str) -> str:
-    """The viewer's name; with the platform behind it where it looks like the operator's."""
-    name = " ".join(clean(body.author).split()) or "a viewer"
-    if _look(name) in ("you", _look(operator)):
-        return f"{name[: LONGEST_AUTHOR_CHARS - len(body.platform) - 3]} ({body.platform})"
-    return name
-
-
-def _look(name: str) -> str:
-    """What is left of a name when letters of other widths and what cannot be seen are no difference."""
-    plain = unicodedata.normalize("NFKC", name)
-    return "".join(char for char in plain if char.isalnum()).casefold()
