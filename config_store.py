@@ -11,6 +11,7 @@ from pathlib import Path
 from backend.contracts.errors import ConflictError, InvalidInputError
 from backend.contracts.settings import SettingInfo, SettingsSaved, SettingValue
 from config import (
+    ADDRESSES_OF_KEYS,
     DATABASE_PASSWORD,
     LoadedSettings,
     Origin,
@@ -26,6 +27,7 @@ from config import (
     mask,
     merge,
     read_settings_file,
+    receiver_of,
     validated,
 )
 from config_secrets import remove_leftovers, write_private
@@ -68,7 +70,8 @@ class SettingsStore:
         Raises:
             InvalidInputError: An unknown name, a wrong value, or a settings.yaml that cannot be read or written;
                 nothing is saved then.
-            ConflictError: A setting that something higher decides.
+            ConflictError: A setting that something higher decides; or another server would be sent a key that was
+                given for the one before.
         """
         with self._lock:
             wanted = {name.lower(): value for name, value in values.items()}
@@ -77,6 +80,7 @@ class SettingsStore:
             keys = {name: _key(value) for name, value in wanted.items() if is_secret(name)}
             # Keys that something higher locks were refused above, so what remains decides.
             new = self._checked(plain, keys)
+            self._keep_keys_where_they_belong(new.settings, keys)
             changed = tuple(
                 name
                 for name in wanted
@@ -99,6 +103,19 @@ class SettingsStore:
                 )
             if reason := self._loaded.locked(name):
                 raise ConflictError(f"{name.upper()} cannot be changed here: {reason}.")
+
+    def _keep_keys_where_they_belong(self, new: Settings, keys: dict[str, str]) -> None:
+        """Who may change an address does not thereby learn the key that was given for another one."""
+        old = self._loaded.settings
+        for key, address in ADDRESSES_OF_KEYS.items():
+            was = receiver_of(old, key)
+            if key in keys or not getattr(new, key) or not was or was == receiver_of(new, key):
+                continue
+            reason = self._loaded.locked(key)
+            what = f"change it there, it is {reason}" if reason else "give it again, or empty it"
+            raise ConflictError(
+                f"{key.upper()} was given for {was} and is not sent anywhere else: with a new {address.upper()}, {what}."
+            )
 
     def _checked(self, plain: dict[str, object], keys: dict[str, str]) -> LoadedSettings:
         raw = {origin: dict(found) for origin, found in self._loaded.raw.items()}

@@ -284,3 +284,52 @@ def test_an_address_without_a_password_is_shown_whole(tmp_path: Path, url: str) 
     (shown,) = [one for one in SettingsStore(loaded).describe() if one.name == "DATABASE_URL"]
     assert shown.value == url
     assert "database_url" not in loaded.settings.secrets()
+
+
+def test_a_key_is_not_sent_to_another_server_than_it_was_given_for(data: Path) -> None:
+    store = store_in(data)
+    first = "ws://127.0.0.1:12393/client-ws"
+    store.save({"orphiq_token": KEY})  # before its server is named: it is for the one that comes
+    store.save({"orphiq_websocket_url": first})
+    store.save({"orphiq_websocket_url": "ws://127.0.0.1:12393/another-path"})
+    for elsewhere in (
+        "ws://evil.example/client-ws",
+        "ws://127.0.0.1:12394",
+        "wss://127.0.0.1:12393",
+        "",
+        None,
+    ):
+        with pytest.raises(
+            ConflictError, match=r"ORPHIQ_TOKEN was given for http://127\.0\.0\.1:12393"
+        ):
+            store.save({"orphiq_websocket_url": elsewhere})
+    assert store.settings.orphiq_websocket_url.endswith("/another-path")
+    store.save({"orphiq_websocket_url": "ws://other.example", "orphiq_token": "another-token"})
+    store.save({"orphiq_websocket_url": "ws://third.example", "orphiq_token": None})
+    store.save({"orphiq_websocket_url": "ws://fourth.example"})
+    assert store.settings.orphiq_token is None
+
+
+def test_the_key_of_the_external_api_stays_with_its_provider(data: Path) -> None:
+    store = store_in(data)
+    store.save({"external_api_provider": "openai", "external_api_key": KEY})
+    for name, value in (
+        ("external_api_provider", "anthropic"),
+        ("external_api_endpoint", "https://evil.example/v1"),
+        ("external_api_provider", None),
+    ):
+        with pytest.raises(ConflictError, match="EXTERNAL_API_KEY was given for openai"):
+            store.save({name: value})
+    store.save({"external_api_model": "gpt-x"})
+    store.save({"external_api_provider": "anthropic", "external_api_key": "another"})
+    assert store.settings.external_api_provider == "anthropic"
+
+
+def test_a_key_of_the_environment_stays_with_its_server_too(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    store = store_in(data)
+    with pytest.raises(ConflictError, match="change it there, it is set by"):
+        store.save({"openai_base_url": "https://evil.example/v1"})
+    assert store.settings.openai_base_url == Settings().openai_base_url
