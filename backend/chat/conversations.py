@@ -70,7 +70,7 @@ QUEUE_LIMIT = 32
 UNSTORED_KEPT = 500
 """Turns that wait in memory while the disk is full: an evening's talk, some MB."""
 
-OPEN_LANES = 256
+OPEN_LANES = 64
 """Conversations kept in memory; older idle ones are read again when somebody speaks."""
 
 
