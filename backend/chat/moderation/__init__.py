@@ -1,0 +1,1 @@
+"""What may come in from viewers, and what may go out to them."""
