@@ -247,12 +247,12 @@ class AnonymousChat:
         socket = await open_socket(self._url, "TWITCH_IRC_URL", self._waits, most_queued=64)
         try:
             nick = f"justinfan{_dice.randrange(10_000, 90_000)}"
-            for line in (
+            for command in (
                 "CAP REQ :twitch.tv/tags twitch.tv/commands",
                 f"NICK {nick}",
                 f"JOIN #{self._channel}",
             ):
-                await socket.send(f"{line}\r\n")
+                await socket.send(f"{command}\r\n")
             is_greeted = False
             try:
                 async with asyncio.timeout(self._waits.connect_s):

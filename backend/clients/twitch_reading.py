@@ -74,8 +74,11 @@ def read_event(
 
     Args:
         kind: Of the subscription.
+        event: What it carries.
         told_id: Id of the notification, for events that have none of their own.
         at: When.
+        channel: Login name of whose chat it is.
+        us: Who we are there.
     """
     match kind:
         case "channel.chat.message":
