@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import Annotated, Literal
 
@@ -16,7 +17,7 @@ Group = Literal["idle", "time", "viewers", "chat"]
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 DAYS: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
-ChatMood = Literal["happy", "excited", "sad", "angry", "quiet"]
+ChatMood = Literal["happy", "excited", "calm", "sad", "angry", "quiet"]
 Countable = Literal["messages", "chatters", "follows", "followers", "subscriptions", "bits"]
 """Messages and people who wrote, new followers, subscriptions and bits of this stream; followers of the channel in all."""
 
@@ -24,6 +25,26 @@ Style = Literal["casual", "formal", "excited", "calm"]
 
 TimeOfDay = Annotated[str, StringConstraints(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
 """On the wall's clock ("20:15")."""
+
+PLACEHOLDERS: dict[str, str] = {
+    "viewer": "friend",
+    "viewers": "friends",
+    "amount": "so many",
+    "count": "so many",
+    "text": "",
+    "word": "that",
+    "time": "this time",
+    "silence": "a while",
+    "name": "me",
+    "game": "the game",
+    "title": "this stream",
+    "topic": "all sorts of things",
+    "mood": "good",
+    "chatters": "all of you",
+}
+"""What templates and prompts may name in braces, and what stands there when nobody knows."""
+
+_BRACES = re.compile(r"\{([^{}]*)\}")
 
 Word = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=60)]
 Template = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]
@@ -202,6 +223,12 @@ class Deed(Given):
             raise ValueError(
                 "nothing would happen: give texts, a prompt, an expression, a motion or a scene"
             )
+        for text in (*self.texts, self.prompt):
+            for name in _BRACES.findall(text):
+                if name not in PLACEHOLDERS:
+                    raise ValueError(
+                        f"{{{name[:40]}}} is no placeholder; there are {', '.join(PLACEHOLDERS)}"
+                    )
         return self
 
     @property
