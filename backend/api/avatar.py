@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path, Query
+from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import FileResponse
 
 from backend.api.bodies import ExpressionBody, MotionBody, ReleaseBody
@@ -12,6 +12,7 @@ from backend.api.errors import FAILURES
 from backend.api.state import Services, services
 from backend.contracts.avatar import AvatarShown, CueEntry, Rig, Transition
 from backend.contracts.entities import STAGE, Character
+from backend.contracts.errors import NotFoundError
 from backend.modes.base import ExpressionRequest, MotionRequest
 
 router = APIRouter(prefix="/api", tags=["avatar"], responses=FAILURES)
@@ -22,6 +23,9 @@ WhoseId = Annotated[str | None, Query(max_length=128, description="Whose; none =
 
 RIG_CSP = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox"
 """A rig's file opened by itself: a picture may have styles, and nothing in it runs."""
+
+CANNOT_BE_SHOWN = "This avatar cannot be shown; Luma's window says why."
+NO_RIG = "There is no such rig."
 
 
 @router.post("/expression")
@@ -70,10 +74,15 @@ async def list_rigs(running: Running) -> list[Rig]:
 
 
 @router.get("/rigs/{rig_id}")
-async def get_rig(rig_id: RigId, running: Running) -> Rig:
+async def get_rig(request: Request, rig_id: RigId, running: Running) -> Rig:
     """One rig; a character's id gives the pictures of one that has no rig of its id."""
     await running.rigs.refresh()
-    return running.rigs.get(rig_id, await running.characters.list())
+    try:
+        return told_to(request, running.rigs.get(rig_id, await running.characters.list()))
+    except NotFoundError:
+        if is_overlay(request):
+            raise NotFoundError(NO_RIG) from None
+        raise
 
 
 @router.get(
@@ -105,6 +114,18 @@ async def cubism_core(running: Running) -> FileResponse:
         media_type="text/javascript",
         headers={"Cache-Control": "private, no-cache"},
     )
+
+
+def is_overlay(request: Request) -> bool:
+    """Whether it comes from an overlay: what is wrong, and where things lie, is for the operator alone."""
+    return request.scope.get("luma.caller") == "overlay"
+
+
+def told_to(request: Request, rig: Rig) -> Rig:
+    """A rig as whoever asks may know it."""
+    if rig.problem and is_overlay(request):
+        return rig.model_copy(update={"problem": CANNOT_BE_SHOWN})
+    return rig
 
 
 async def show_expression(

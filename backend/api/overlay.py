@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel
 
+from backend.api.avatar import told_to
 from backend.api.errors import FAILURES
 from backend.api.state import Services, services
 from backend.avatar.rigs import pictures_of
@@ -54,7 +55,9 @@ class OverlayState(BaseModel):
 
 
 @router.get("/overlay/state")
-async def overlay_state(running: Annotated[Services, Depends(services)]) -> OverlayState:
+async def overlay_state(
+    request: Request, running: Annotated[Services, Depends(services)]
+) -> OverlayState:
     """The stage's avatar, what it shows, and what it says right now; the overlay token may read it."""
     await running.rigs.refresh()
     character = await running.characters.get((await running.chat.conversation(STAGE)).character_id)
@@ -75,7 +78,7 @@ async def overlay_state(running: Annotated[Services, Depends(services)]) -> Over
         )
     return OverlayState(
         character=OnStage(id=character.id, name=character.name),
-        rig=running.rigs.of(character).rig,
+        rig=told_to(request, running.rigs.of(character).rig),
         pictures=pictures_of(character),
         shown=running.avatar.shown(character.id),
         sink=running.player.sink.name,

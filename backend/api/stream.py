@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -29,7 +29,7 @@ from backend.api.socket_sound import SocketSound
 from backend.api.state import Services, socket_services
 from backend.contracts.entities import STAGE
 from backend.contracts.errors import AppError, BusyError, ForbiddenError, InvalidInputError
-from backend.contracts.events import Event, Severity
+from backend.contracts.events import AvatarCue, Event, Severity
 from backend.core.bus import LEVELS, Published, Subscription
 from backend.core.clock import monotonic_s
 
@@ -84,6 +84,8 @@ class Filter:
     types: tuple[str, ...] | None
     severity: Severity
     is_overlay: bool
+    on_stage: Callable[[], str] = lambda: ""
+    """Id of the character on stage: of avatars an overlay sees that one's alone."""
 
     def __post_init__(self) -> None:
         self._lowest = LEVELS[self.severity]
@@ -96,13 +98,27 @@ class Filter:
         """Whether an event of the bus passes."""
         if LEVELS[event.severity] < self._lowest or not self.type_passes(event.type):
             return False
-        return not self.is_overlay or getattr(event, "conversation_id", STAGE) == STAGE
+        if not self.is_overlay:
+            return True
+        if event.type.startswith("avatar."):
+            whose = event.entry if isinstance(event, AvatarCue) else event
+            return self._is_on_stage(getattr(whose, "character_id", ""))
+        return getattr(event, "conversation_id", STAGE) == STAGE
 
     def stored(self, envelope: dict[str, Any]) -> bool:
         """Whether an envelope from the database passes."""
         if LEVELS[envelope["severity"]] < self._lowest or not self.type_passes(envelope["type"]):
             return False
-        return not self.is_overlay or envelope["data"].get("conversation_id", STAGE) == STAGE
+        if not self.is_overlay:
+            return True
+        data = envelope["data"]
+        if envelope["type"].startswith("avatar."):
+            return self._is_on_stage(data.get("character_id", ""))
+        return bool(data.get("conversation_id", STAGE) == STAGE)
+
+    def _is_on_stage(self, character_id: str) -> bool:
+        there = self.on_stage()
+        return not there or character_id == there
 
     def type_passes(self, name: str) -> bool:
         """Whether events of this type pass."""
@@ -163,7 +179,7 @@ class Client:
         self._services = services
         self._is_overlay = socket.scope.get("luma.caller") == "overlay"
         self._batch = True
-        self._filter = Filter(None, "DEBUG", self._is_overlay)
+        self._filter = Filter(None, "DEBUG", self._is_overlay, services.chat.active_character)
         self._commands: asyncio.Queue[dict[str, Any]] = asyncio.Queue(MOST_WAITING_COMMANDS)
         self._replies: set[asyncio.Task[None]] = set()
         self._urgent: asyncio.Task[None] | None = None
@@ -230,7 +246,12 @@ class Client:
         return hello
 
     def _want(self, wanted: Wanted) -> None:
-        self._filter = Filter(wanted.types, wanted.severity, self._is_overlay)
+        self._filter = Filter(
+            wanted.types,
+            wanted.severity,
+            self._is_overlay,
+            self._services.chat.active_character,
+        )
         self._batch = wanted.batch
 
     async def _talk(self, hello: Hello, boundary: int, subscription: Subscription) -> None:

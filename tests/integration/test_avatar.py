@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -146,6 +147,50 @@ def test_an_overlay_reads_rigs_and_changes_nothing(served: Served) -> None:
         for path in ("/api/expression", "/api/motion", "/api/avatar/release"):
             assert overlay.post(path, params=query, json={}).status_code == 403
         assert overlay.get("/api/avatar/timeline", params=query).status_code == 403
+
+
+def test_an_overlay_learns_no_path_of_this_machine_and_no_list(
+    served: Served, api: httpx.Client
+) -> None:
+    own = served.app.state.backend.engines.settings.data_dir / "rigs"
+    (own / "broken").mkdir(parents=True)
+    asyncio.run_coroutine_threadsafe(
+        served.app.state.backend.rigs.refresh(now=True), served.app.state.backend._loop
+    ).result(10)
+    assert str(own) in api.get("/api/rigs/broken").json()["problem"]
+    assert "hoshi" in api.get("/api/rigs/nobodys").json()["message"]
+    query = {"token": served.overlay_token}
+    with served.stranger() as overlay:
+        told = overlay.get("/api/rigs/broken", params=query).json()["problem"]
+        assert told == "This avatar cannot be shown; Luma's window says why."
+        missing = overlay.get("/api/rigs/nobodys", params=query)
+        assert missing.status_code == 404
+        assert "hoshi" not in missing.text
+
+
+async def test_an_overlay_sees_the_avatar_on_stage_and_no_other(
+    served: Served, api: httpx.Client
+) -> None:
+    api.post("/api/switch_character", json={"character_id": "hoshi"}).raise_for_status()
+    since = api.get("/api/status").json()["seq"]
+    hello = {"types": ["avatar.*"], "since": since}
+    token = f"?token={served.overlay_token}"
+    async with line(served, hello, query=token) as overlay:
+        await overlay.until("hello")
+        for who in ("nemu", "hoshi"):
+            api.post("/api/expression", json={"character_id": who, "expression_id": "a secret"})
+            face = {"character_id": who, "expression_id": "joy"}
+            api.post("/api/expression", json=face).raise_for_status()
+        seen = [await overlay.until("type") for _ in range(3)]
+    whose = [
+        each["data"].get("character_id") or each["data"]["entry"]["character_id"] for each in seen
+    ]
+    assert whose == ["hoshi"] * 3
+    async with line(served, hello, query=token) as overlay:
+        again = await overlay.until("type", "avatar.changed")
+    assert again["data"]["character_id"] == "hoshi"
+    for who in ("nemu", "hoshi"):
+        api.post("/api/avatar/release", json={"character_id": who}).raise_for_status()
 
 
 def test_a_character_is_given_another_rig(api: httpx.Client) -> None:
