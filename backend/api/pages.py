@@ -7,6 +7,7 @@ Who may open which page is the guard's business.
 from __future__ import annotations
 
 import hashlib
+import stat
 from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Annotated
@@ -95,7 +96,8 @@ async def web_file(
     path: Annotated[str, Path(max_length=256)], if_none_match: Annotated[str, Header()] = ""
 ) -> Response:
     """A script, style or picture of a page."""
-    if path.endswith(".html"):
+    # As the disk names it: ".html/" and ".HTML" are the page as well, and whose it is depends on its own address.
+    if FilePath(path).suffix.lower() == ".html":
         raise NotFoundError("A page is opened by its own address, like /overlay.")
     return await _answer(path, if_none_match)
 
@@ -129,14 +131,17 @@ async def _answer(path: str, if_none_match: str) -> Response:
 
 
 def _read(path: str) -> _Kept:
-    wanted = (WEB / path).resolve() if "\0" not in path else WEB
-    if (
-        wanted.suffix.lower() not in TYPES
-        or not wanted.is_relative_to(WEB.resolve())
-        or not wanted.is_file()
-    ):
-        raise NotFoundError(f"There is no file {path[:100]!r} here.")
-    state = wanted.stat()
+    missing = NotFoundError(f"There is no file {path[:100]!r} here.")
+    if "\0" in path:
+        raise missing
+    try:
+        wanted = (WEB / path).resolve(strict=True)
+        state = wanted.stat()
+    except (OSError, RuntimeError):  # not there, or a name that no disk takes
+        raise missing from None
+    is_ours = wanted.is_relative_to(WEB.resolve()) and stat.S_ISREG(state.st_mode)
+    if not is_ours or wanted.suffix.lower() not in TYPES:
+        raise missing
     stamp = (state.st_mtime_ns, state.st_size)
     known = _kept.get(wanted)
     if known is None or known.stamp != stamp:

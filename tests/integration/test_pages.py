@@ -66,6 +66,10 @@ def test_a_file_of_a_page_is_asked_for_again_by_its_tag(
         "/web/luma.js%00.css",
         "/web/avatar",
         "/web/" + "a" * 300,
+        "/web/" + "\N{GRINNING FACE}" * 100 + ".js",
+        "/web/control.html/",
+        "/web/control.html%2F.",
+        "/web/vendor/..%2Fchat.html%2F",
     ],
 )
 def test_nothing_but_the_pages_files_is_served(api: httpx.Client, path: str) -> None:

@@ -28,7 +28,12 @@ def picture(folder: Path, name: str) -> tuple[Path, str] | None:
     """A picture and its media type; None when the folder holds none of that name."""
     path = folder / name
     media = MEDIA.get(path.suffix.lower())
-    if media is None or not _NAME.fullmatch(name) or path.is_symlink() or not path.is_file():
+    if media is None or not _NAME.fullmatch(name):
+        return None
+    try:
+        if path.is_symlink() or not path.is_file():
+            return None
+    except OSError:  # a name that no disk takes: letters may have four bytes
         return None
     return path, media
 
