@@ -19,6 +19,9 @@ from frontend.timeline import Timeline
 logger = logging.getLogger(__name__)
 
 AvatarTopic = Literal["rig", "shown", "timeline"]
+OPERATOR = ("window", "page")
+"""Whose requests are the operator's own."""
+
 SKEW_S = 1.0
 """A backend whose clock is off by more is on another machine: its times are counted from its own clock."""
 
@@ -130,9 +133,10 @@ class Avatar:
             body["priority"] = priority
         self._client.post("/api/motion", body, self._took_state, self._refused)
 
-    def release(self) -> None:
-        """End every request: the face is neutral, and nothing moves but by itself."""
-        self._client.post("/api/avatar/release", {}, self._took_state, self._refused)
+    def release(self, *, everybody: bool = False) -> None:
+        """End what the operator asked for, here or on the control page; or what anybody did: the avatar at rest."""
+        body = {} if everybody else {"owner": list(OPERATOR)}
+        self._client.post("/api/avatar/release", body, self._took_state, self._refused)
 
     # --- events
 

@@ -506,7 +506,7 @@ class BackendClient:
         data: dict[str, str] | None = None,
     ) -> None:
         assert self._http is not None
-        headers = {"Authorization": f"Bearer {self._token}"}
+        headers = self._headers()
         content: bytes | None = None
         if files is None and method != "GET" and body is not None:
             content = orjson.dumps(body)
@@ -570,7 +570,7 @@ class BackendClient:
                 "POST",
                 self.base_url + path,
                 headers={
-                    "Authorization": f"Bearer {self._token}",
+                    **self._headers(),
                     "Content-Type": "application/json",
                     "Accept": "text/event-stream",
                 },
@@ -627,6 +627,10 @@ class BackendClient:
             wait_s = min(LONGEST_WAIT_S, wait_s * 1.6)
             await self._follow_restart()
 
+    def _headers(self) -> dict[str, str]:
+        """Who asks: the token opens, the other name tells the timeline that it was this window."""
+        return {"Authorization": f"Bearer {self._token}", "X-Luma-Client": "window"}
+
     async def _session(self) -> None:
         """One connection, from hello to its end."""
         import websockets
@@ -635,7 +639,7 @@ class BackendClient:
         scheme = "wss" if parts.scheme == "https" else "ws"
         async with websockets.connect(
             f"{scheme}://{parts.netloc}/ws",
-            additional_headers={"Authorization": f"Bearer {self._token}"},
+            additional_headers=self._headers(),
             open_timeout=CONNECT_TIMEOUT_S,
             close_timeout=0.2,
             ping_interval=PING_S,

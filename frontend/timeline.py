@@ -58,7 +58,8 @@ OUTCOMES: dict[CueOutcome, str] = {
 OWNERS = {
     "chat": "her reply",
     "api": "the API",
-    "window": "this window",
+    "window": "the window",
+    "page": "a control page",
     "command": "a chat command",
     "client": "a client",
     "autonomy": "autonomy",

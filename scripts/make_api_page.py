@@ -12,7 +12,7 @@ sys.path.insert(0, str(ROOT))
 from fastapi import FastAPI
 
 from backend.api import ROUTERS
-from backend.api.commands import COMMANDS, SOUND_ORDERS, TEXT_ORDERS
+from backend.api.commands import AVATAR_ORDERS, COMMANDS, SOUND_ORDERS, TEXT_ORDERS
 
 TARGET = ROOT / "docs" / "API.md"
 
@@ -165,7 +165,8 @@ def page() -> str:
         "Each calls the same service as its route.\n",
     ]
     lines += ["| `do` | Fields | What |", "|---|---|---|"]
-    bodies = {name: order.body for name, order in (COMMANDS | SOUND_ORDERS | TEXT_ORDERS).items()}
+    orders = COMMANDS | AVATAR_ORDERS | SOUND_ORDERS | TEXT_ORDERS
+    bodies = {name: order.body for name, order in orders.items()}
     for name, body in bodies.items():
         fields = ", ".join(
             f"`{field}`" + ("" if info.is_required() else "?")

@@ -9,6 +9,7 @@ from fastapi.responses import FileResponse
 
 from backend.api.bodies import ExpressionBody, MotionBody, ReleaseBody
 from backend.api.errors import FAILURES
+from backend.api.owner import Owner
 from backend.api.state import Services, services
 from backend.contracts.avatar import AvatarShown, CueEntry, Rig, Transition
 from backend.contracts.entities import STAGE, Character
@@ -29,20 +30,20 @@ NO_RIG = "There is no such rig."
 
 
 @router.post("/expression")
-async def post_expression(body: ExpressionBody, running: Running) -> AvatarShown:
+async def post_expression(body: ExpressionBody, running: Running, owner: Owner) -> AvatarShown:
     """Show an expression, for a while or until changed."""
-    return await show_expression(running, body)
+    return await show_expression(running, body, owner=owner)
 
 
 @router.post("/motion")
-async def post_motion(body: MotionBody, running: Running) -> AvatarShown:
+async def post_motion(body: MotionBody, running: Running, owner: Owner) -> AvatarShown:
     """Play a motion, once or again and again."""
-    return await play_motion(running, body)
+    return await play_motion(running, body, owner=owner)
 
 
 @router.post("/avatar/release")
 async def post_release(running: Running, body: ReleaseBody | None = None) -> AvatarShown:
-    """End what was asked for: of everybody, or of one owner; what others still want is shown again."""
+    """End what was asked for: of everybody, or of the owners named; what others still want is shown again."""
     return await release(running, body or ReleaseBody())
 
 
@@ -128,9 +129,7 @@ def told_to(request: Request, rig: Rig) -> Rig:
     return rig
 
 
-async def show_expression(
-    running: Services, body: ExpressionBody, *, owner: str = "api"
-) -> AvatarShown:
+async def show_expression(running: Services, body: ExpressionBody, *, owner: str) -> AvatarShown:
     """Show an expression.
 
     Raises:
@@ -152,7 +151,7 @@ async def show_expression(
     return running.cues.shown(character)
 
 
-async def play_motion(running: Services, body: MotionBody, *, owner: str = "api") -> AvatarShown:
+async def play_motion(running: Services, body: MotionBody, *, owner: str) -> AvatarShown:
     """Play a motion.
 
     Raises:
@@ -181,8 +180,12 @@ async def release(running: Services, body: ReleaseBody) -> AvatarShown:
         NotFoundError: There is no such character.
     """
     character = await _whose(running, body.character_id, body.conversation_id)
-    running.avatar.release(character.id, owner=body.owner, kind=body.kind, name=body.name)
+    running.avatar.release(character.id, owner=_owners(body.owner), kind=body.kind, name=body.name)
     return running.cues.shown(character)
+
+
+def _owners(named: str | list[str] | None) -> str | frozenset[str] | None:
+    return frozenset(named) if isinstance(named, list) else named
 
 
 def transition_of(value: Transition | float | None) -> Transition:

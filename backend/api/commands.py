@@ -54,6 +54,14 @@ class Command:
 
 
 @dataclass(frozen=True, slots=True)
+class AvatarOrder:
+    """One command about what the avatar shows; it is told whose wish it is."""
+
+    body: type[Body]
+    run: Callable[[Services, Any, str], Awaitable[Reply]]
+
+
+@dataclass(frozen=True, slots=True)
 class SoundOrder:
     """One command about the sound that its own socket sends."""
 
@@ -92,12 +100,12 @@ async def _switch_character(running: Services, body: SwitchBody) -> Reply:
     return {"conversation": conversation.model_dump(mode="json")}
 
 
-async def _expression(running: Services, body: ExpressionBody) -> Reply:
-    return (await show_expression(running, body)).model_dump(mode="json")
+async def _expression(running: Services, body: ExpressionBody, owner: str) -> Reply:
+    return (await show_expression(running, body, owner=owner)).model_dump(mode="json")
 
 
-async def _motion(running: Services, body: MotionBody) -> Reply:
-    return (await play_motion(running, body)).model_dump(mode="json")
+async def _motion(running: Services, body: MotionBody, owner: str) -> Reply:
+    return (await play_motion(running, body, owner=owner)).model_dump(mode="json")
 
 
 async def _release(running: Services, body: ReleaseBody) -> Reply:
@@ -164,8 +172,6 @@ COMMANDS: dict[str, Command] = {
     "say": Command(SayBody, _say),
     "interrupt": Command(InterruptCommand, _interrupt),
     "switch_character": Command(SwitchBody, _switch_character),
-    "expression": Command(ExpressionBody, _expression),
-    "motion": Command(MotionBody, _motion),
     "release": Command(ReleaseBody, _release),
     "volume": Command(VolumeBody, _volume),
     "microphone": Command(InputBody, _microphone),
@@ -174,6 +180,11 @@ COMMANDS: dict[str, Command] = {
     "mode": Command(ModeBody, _mode),
     "panic": Command(PanicBody, _panic, is_urgent=True),
     "resume": Command(PanicBody, _resume),
+}
+
+AVATAR_ORDERS: dict[str, AvatarOrder] = {
+    "expression": AvatarOrder(ExpressionBody, _expression),
+    "motion": AvatarOrder(MotionBody, _motion),
 }
 
 SOUND_ORDERS: dict[str, SoundOrder] = {

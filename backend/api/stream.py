@@ -22,9 +22,10 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
 from backend.api.bodies import Body
-from backend.api.commands import COMMANDS, SOUND_ORDERS, TEXT_ORDERS, Reply
+from backend.api.commands import AVATAR_ORDERS, COMMANDS, SOUND_ORDERS, TEXT_ORDERS, Reply
 from backend.api.errors import encode, failure, readable
 from backend.api.on_demand import SocketTexts
+from backend.api.owner import owner_of
 from backend.api.socket_sound import SocketSound
 from backend.api.state import Services, socket_services
 from backend.contracts.entities import STAGE
@@ -178,6 +179,7 @@ class Client:
         self._socket = socket
         self._services = services
         self._is_overlay = socket.scope.get("luma.caller") == "overlay"
+        self._owner = owner_of(socket)
         self._batch = True
         self._filter = Filter(None, "DEBUG", self._is_overlay, services.chat.active_character)
         self._commands: asyncio.Queue[dict[str, Any]] = asyncio.Queue(MOST_WAITING_COMMANDS)
@@ -468,9 +470,11 @@ class Client:
             if (text := TEXT_ORDERS.get(name)) is not None:
                 asked = _request(text.body, command)
                 return await text.run(self._texts, asked, command.get("id"))
+            if (wish := AVATAR_ORDERS.get(name)) is not None:
+                return await wish.run(self._services, _request(wish.body, command), self._owner)
             if (found := COMMANDS.get(name)) is not None:
                 return await found.run(self._services, _request(found.body, command))
-        names = ", ".join(sorted({*COMMANDS, *SOUND_ORDERS, *TEXT_ORDERS}))
+        names = ", ".join(sorted({*AVATAR_ORDERS, *COMMANDS, *SOUND_ORDERS, *TEXT_ORDERS}))
         raise InvalidInputError(f"There is no command {str(name)[:40]!r}; there are {names}.")
 
     async def _reply(self, command: dict[str, Any], reply: Reply) -> None:

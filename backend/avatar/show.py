@@ -176,7 +176,7 @@ class Show:
         self,
         now_s: float,
         *,
-        owner: str | None = None,
+        owner: str | frozenset[str] | None = None,
         kind: CueKind | None = None,
         name: str | None = None,
     ) -> int:
@@ -184,15 +184,16 @@ class Show:
 
         Args:
             now_s: The time.
-            owner: Whose; None = everybody's.
+            owner: Whose, of one or of several; None = everybody's.
             kind: Which; None = expressions and motions.
             name: Of which expression or motion; None = any.
         """
         self.advance(now_s)
+        owners = frozenset({owner}) if isinstance(owner, str) else owner
 
         def is_meant(each: Asked) -> bool:
             return (
-                (owner is None or each.owner == owner)
+                (owners is None or each.owner in owners)
                 and (kind is None or each.kind == kind)
                 and (name is None or each.name == name)
             )

@@ -147,7 +147,7 @@ class AvatarState:
         self,
         character_id: str,
         *,
-        owner: str | None = None,
+        owner: str | frozenset[str] | None = None,
         kind: CueKind | None = None,
         name: str | None = None,
         turn_id: str | None = None,
@@ -156,7 +156,7 @@ class AvatarState:
 
         Args:
             character_id: Whose avatar.
-            owner: Whose requests; None = everybody's.
+            owner: Whose requests, of one or of several; None = everybody's.
             kind: None = expressions and motions.
             name: Of which expression or motion; None = any.
             turn_id: The turn it belongs to, for the event.

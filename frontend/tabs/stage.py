@@ -160,9 +160,19 @@ class StageTab(tk.Frame):
             icon="refresh",
             surface="surface",
             height=26,
-            tip="End every wish, whoever had it: the face at rest, and no motion",
+            tip="End what you asked for, here or on the control page; what replies and programs want stays",
         )
         card.add(self.release_button)
+        self.rest_button = Button(
+            card.head,
+            theme,
+            "All",
+            partial(self.avatar.release, everybody=True),
+            surface="surface",
+            height=26,
+            tip="End every wish, whoever had it: the face at rest, and no motion",
+        )
+        card.add(self.rest_button)
         line = tk.Frame(card.body)
         theme.tint(line, background="surface")
         line.pack(fill="x")
@@ -400,7 +410,10 @@ class StageTab(tk.Frame):
         self.now_card.sub_words.show(name)
         self.face_words.show(expression.capitalize())
         self.faces.mark(expression)
-        self.release_button.enable(bool(shown and (shown.owner or shown.motion)))
+        # A wish of ours may wait behind another's, so that whoever is seen now does not tell whether we have one.
+        is_busy = bool(shown and (shown.owner or shown.motion))
+        self.release_button.enable(is_busy)
+        self.rest_button.enable(is_busy)
         if shown is None:
             self.owner_words.show(
                 avatar.trouble or "Asking the backend...", "warn" if avatar.trouble else "text3"

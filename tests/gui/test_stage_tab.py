@@ -175,8 +175,18 @@ def test_release_is_there_while_something_is_wanted(s: Scene) -> None:
     s.backend.answers["POST /api/avatar/release"] = wire(shown())
     tab.release_button.invoke()
     s.settle()
-    assert s.backend.bodies("POST /api/avatar/release") == [{}]
+    assert s.backend.bodies("POST /api/avatar/release") == [{"owner": ["window", "page"]}]
     assert not tab.release_button.enabled
+
+
+def test_all_ends_what_others_want_too(s: Scene) -> None:
+    tab = stage(s)
+    assert not tab.rest_button.enabled
+    s.say(AvatarChanged(expression="joy", character_id="hoshi", shown=shown(owner="chat")))
+    s.backend.answers["POST /api/avatar/release"] = wire(shown())
+    tab.rest_button.invoke()
+    s.settle()
+    assert s.backend.bodies("POST /api/avatar/release") == [{}]
 
 
 def test_a_refusal_is_shown(s: Scene) -> None:

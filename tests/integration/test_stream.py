@@ -275,7 +275,8 @@ async def test_commands_do_what_the_routes_do(served: Served, api: httpx.Client)
     async with line(served, {"types": ["avatar.changed", "character.switched"]}) as client:
         character = api.get("/api/avatar/state").json()["character_id"]
         await client.say({"do": "expression", "id": 1, "expression_id": "joy", "duration": 60000})
-        assert (await client.until("done", 1))["expression"] == "joy"
+        shown = await client.until("done", 1)
+        assert (shown["expression"], shown["owner"]) == ("joy", "api")
         assert api.get("/api/avatar/state").json()["expression"] == "joy"
         await client.say({"do": "expression", "id": 2, "expression_id": "neutral"})
         await client.until("done", 2)

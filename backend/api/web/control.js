@@ -5,6 +5,7 @@ import { Luma } from "./luma.js";
 import { action, el, faceOf, followConnection, icon, noteFailure, panicKey, setButton, strip } from "./webui.js";
 
 const STAGE = "stage";
+const OPERATOR = ["page", "window"]; // who asks for what the operator presses, here or in the window
 const HOLD_PRIORITY = 50; // above what replies feel, below what a rig's owner may ask for
 const MODES = {
   orphiq: ["Compatible server", "star"],
@@ -199,7 +200,7 @@ function expressions() {
 
 function drawFaces() {
   const shown = state.shown;
-  const isHeld = shown?.owner === "api" && shown.until === null;
+  const isHeld = OPERATOR.includes(shown?.owner) && shown.until === null;
   const own = [["*", { label: "Automatic", words: isHeld ? "tap to let go" : "follows the replies", picture: "star", look: isHeld ? "" : "on", pressed: !isHeld }]];
   const all = expressions().map((name) => {
     const isShown = shown?.expression === name;
@@ -302,9 +303,9 @@ async function press(id) {
 const stop = () => luma.post(`/api/conversations/${STAGE}/interrupt`);
 
 async function pressFace(name) {
-  const isHeld = state.shown?.owner === "api" && state.shown.until === null;
+  const isHeld = OPERATOR.includes(state.shown?.owner) && state.shown.until === null;
   if (name === "*" || (isHeld && state.shown.expression === name)) {
-    state.shown = await luma.post("/api/avatar/release", { owner: "api", kind: "expression" });
+    state.shown = await luma.post("/api/avatar/release", { owner: OPERATOR, kind: "expression" });
   } else {
     state.shown = await luma.post("/api/expression", { expression_id: name, duration: 0, priority: HOLD_PRIORITY });
   }

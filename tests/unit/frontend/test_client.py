@@ -270,6 +270,7 @@ def test_a_body_is_sent_as_json_with_the_token(window: Window, server: Server) -
     assert window.values == [{"text": "おはよう"}]
     _, headers, _ = server.seen[-1]
     assert headers["authorization"] == f"Bearer {TOKEN}"
+    assert headers["x-luma-client"] == "window"
     assert headers["content-type"] == "application/json"
 
 
@@ -302,6 +303,7 @@ def test_an_answer_in_pieces_arrives_piece_by_piece(window: Window, server: Serv
         ("final", {"tokens_used": 3}),
     ]
     assert server.seen[-1][1]["authorization"] == f"Bearer {TOKEN}"
+    assert server.seen[-1][1]["x-luma-client"] == "window"
 
 
 def test_a_cancelled_stream_ends_at_its_source_and_hands_over_nothing_more(
