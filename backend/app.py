@@ -34,6 +34,7 @@ from backend.chat.on_demand import OnDemand
 from backend.chat.panic import Panic
 from backend.chat.trace import Trace
 from backend.chat.turn import NEUTRAL, Answer, Request, SpeechEngine, TurnRunner
+from backend.chat.viewer_commands import ViewerCommands
 from backend.clients.microphone import (
     AnnouncedMicrophones,
     ComputersMicrophones,
@@ -219,6 +220,16 @@ class Backend:
             operator=lambda: self.engines.settings.user_name,
             person_speaks=self.hearing.hears_somebody,
         )
+        self.viewer_commands = ViewerCommands(
+            bus=self.bus,
+            database=self.database,
+            cues=self.cues,
+            character=self._stage_character,
+            sounds=settings.data_dir / "sounds",
+            may_recite=lambda: self.audience.rules.say_word_for_word,
+            can_write=self.audience.can_write,
+        )
+        self.audience.commands = self.viewer_commands
         self._calmed: tuple[str, MotionShown | None] | None = None
         self.panic = Panic(
             self.bus, self.chat, self.player, self.hearing, self._calm, self.audience
@@ -302,6 +313,7 @@ class Backend:
         await self.modes.start(self.engines.settings.backend_mode)
         await self.modules.start()
         await self.chat.start()
+        await self.viewer_commands.open()
         await self.audience.open()
         self._keep(self.monitor.run(), "system monitor")
         self._keep(
@@ -315,6 +327,7 @@ class Backend:
         """Stop in the order in which nothing is lost: turns, then events, then the database."""
         await self.checkup.cancel()
         await self.audience.close()
+        await self.viewer_commands.close()
         await self.chat.stop()
         await self.training.close()
         await self.trainings.close()
@@ -772,6 +785,7 @@ def create_app(loaded: LoadedSettings, *, trainer: Sequence[str] = PROGRAM) -> F
             characters=backend.characters,
             chat=backend.chat,
             audience=backend.audience,
+            viewer_commands=backend.viewer_commands,
             avatar=backend.avatar,
             rigs=backend.rigs,
             cues=backend.cues,

@@ -115,6 +115,21 @@ curl -H "$AUTH" $URL/api/ingest/chat --json '{"message": "Hello from the chat!",
 Each answers `{"disposition", "turn_id", "conversation_id"}`: `partial` and `taken_back` made no turn, `queued` waits, `answering`
 does not. A viewer's name stays beside the message; one that looks like the operator's gets the platform behind it.
 
+## Viewers
+
+What viewers write on stage goes through a queue with rules of yours ([chat queue](chat-queue.md)). The answer to
+`POST /api/ingest/chat` names it (`message_id`) and says what became of it so far; then it is kept, whatever happens. The events
+`audience.wrote`, `chat.disposition` and `queue.changed` tell the rest. The same `message_id` again is taken once.
+
+```bash
+curl -H "$AUTH" $URL/api/queue                                                   # who waits, and why there
+curl -H "$AUTH" -X POST $URL/api/queue/<message_id>/now                          # or approve, or skip
+curl -H "$AUTH" $URL/api/queue/delete --json '{"message_id": "…"}'               # as a moderator; cuts its answer
+curl -H "$AUTH" "$URL/api/dispositions?author=ada&disposition=too-old"           # why was this not answered
+curl -H "$AUTH" -o messages.csv $URL/api/dispositions/export
+curl -H "$AUTH" $URL/api/commands --json '{"name": "hug", "action": "prompt", "value": "{user} hugs you."}'
+```
+
 ## The event stream
 
 `GET /ws`, JSON text frames. The client speaks first:

@@ -13,7 +13,7 @@ from pydantic import (
     model_validator,
 )
 
-from backend.contracts.audience import Role
+from backend.contracts.audience import CommandAction, QueueRules, Role
 from backend.contracts.avatar import CueKind, Transition
 from backend.contracts.entities import STAGE, VoiceChoice
 from backend.contracts.listening import EchoGuard, ListeningMode
@@ -38,6 +38,9 @@ MessageText = Annotated[
 Priority = Annotated[
     int, Field(ge=-1000, le=1000, description="Higher wins, of equals the newer; none = 0.")
 ]
+
+
+CommandWord = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,32}$")]
 
 
 class Body(BaseModel):
@@ -185,10 +188,12 @@ class ReleaseBody(Body):
 
     character_id: Id | None = Field(None, description="Whose; none = who is on stage.")
     conversation_id: Id | None = Field(None, description="Whose character; none = the stage's.")
-    owner: OwnerName | Annotated[list[OwnerName], Field(min_length=1, max_length=16)] | None = Field(
-        None,
-        description="Only what this one asked for, or these: window, page, client, api, chat, command, autonomy, panic.",
-        examples=["api", ["window", "page"]],
+    owner: OwnerName | Annotated[list[OwnerName], Field(min_length=1, max_length=16)] | None = (
+        Field(
+            None,
+            description="Only what this one asked for, or these: window, page, client, api, chat, command, autonomy, panic.",
+            examples=["api", ["window", "page"]],
+        )
     )
     kind: CueKind | None = None
     name: Id | None = Field(None, description="Only this expression or motion.")
@@ -523,3 +528,62 @@ class SayBody(Body):
     )
     conversation_id: Id = Field(STAGE, description="Where.")
     speak: bool = Field(True, description="Whether to make sound.")
+
+
+# --- viewers ---
+
+
+class DeleteMessagesBody(Body):
+    """What a moderator deleted: one message, all of a viewer, or everything."""
+
+    message_id: Annotated[Text, StringConstraints(max_length=128)] = ""
+    platform: Annotated[Text, StringConstraints(max_length=32)] = Field(
+        "", description="Of the viewer, or of the chat that was cleared; none = every chat."
+    )
+    viewer_id: Annotated[Text, StringConstraints(max_length=128)] = ""
+    everything: bool = False
+
+    @model_validator(mode="after")
+    def _says_what(self) -> DeleteMessagesBody:
+        if bool(self.message_id) + bool(self.viewer_id) + self.everything != 1:
+            raise ValueError("say one of message_id, viewer_id, everything")
+        if self.viewer_id and not self.platform:
+            raise ValueError("a viewer_id needs its platform")
+        return self
+
+
+class QueueCommand(Body):
+    """A message that waits."""
+
+    message_id: Id
+
+
+class QueueRulesCommand(Body):
+    """By which rules viewers are answered."""
+
+    rules: QueueRules
+
+
+class CommandChangeBody(Body):
+    """What a command of viewers is and who may use it."""
+
+    aliases: tuple[CommandWord, ...] = Field((), max_length=20, description="Other words for it.")
+    role: Role = Field("viewer", description="Who may use it: this role and those above it.")
+    action: CommandAction
+    value: Annotated[Text, StringConstraints(min_length=1, max_length=500)] = Field(
+        description="Words with {user} {args} {channel} {count} in them; an expression; a motion; a sound file; a scene."
+    )
+    cooldown_s: float = Field(5, ge=0, le=86_400, description="Until anybody may use it again.")
+    user_cooldown_s: float = Field(
+        15, ge=0, le=86_400, description="Until the same viewer may use it again."
+    )
+    is_on: bool = True
+    about: Annotated[Text, StringConstraints(max_length=200)] = Field(
+        "", description="One line for !help."
+    )
+
+
+class CommandBody(CommandChangeBody):
+    """A new command of viewers."""
+
+    name: CommandWord = Field(description="The word behind the exclamation mark.")

@@ -12,6 +12,7 @@ from backend.api.bodies import (
     Body,
     CancelTextCommand,
     ChatCommand,
+    DeleteMessagesBody,
     ExpressionBody,
     InputBody,
     InterruptCommand,
@@ -22,6 +23,8 @@ from backend.api.bodies import (
     ModuleCommand,
     MotionBody,
     PanicBody,
+    QueueCommand,
+    QueueRulesCommand,
     ReleaseBody,
     SayBody,
     SwitchBody,
@@ -33,6 +36,7 @@ from backend.api.conversations import interrupt
 from backend.api.listening import set_input, talk
 from backend.api.modes import set_mode
 from backend.api.on_demand import SocketTexts, say
+from backend.api.queue import delete
 from backend.api.socket_sound import SocketSound
 from backend.api.speech import set_volume
 from backend.api.state import Services
@@ -136,6 +140,26 @@ async def _resume(running: Services, body: PanicBody) -> Reply:
     return {"panic": running.panic.end(body.by).model_dump(mode="json")}
 
 
+async def _queue_approve(running: Services, body: QueueCommand) -> Reply:
+    return (await running.audience.approve(body.message_id)).model_dump(mode="json")
+
+
+async def _queue_skip(running: Services, body: QueueCommand) -> Reply:
+    return running.audience.skip(body.message_id).model_dump(mode="json")
+
+
+async def _queue_now(running: Services, body: QueueCommand) -> Reply:
+    return running.audience.now(body.message_id).model_dump(mode="json")
+
+
+async def _queue_delete(running: Services, body: DeleteMessagesBody) -> Reply:
+    return {"deleted": delete(running, body)}
+
+
+async def _queue_rules(running: Services, body: QueueRulesCommand) -> Reply:
+    return {"rules": (await running.audience.set_rules(body.rules)).model_dump(mode="json")}
+
+
 async def _say(running: Services, body: SayBody) -> Reply:
     handle = await say(running, body)
     return {"turn_id": handle.turn_id, "conversation_id": handle.conversation_id}
@@ -180,6 +204,11 @@ COMMANDS: dict[str, Command] = {
     "mode": Command(ModeBody, _mode),
     "panic": Command(PanicBody, _panic, is_urgent=True),
     "resume": Command(PanicBody, _resume),
+    "queue_approve": Command(QueueCommand, _queue_approve),
+    "queue_skip": Command(QueueCommand, _queue_skip),
+    "queue_now": Command(QueueCommand, _queue_now),
+    "queue_delete": Command(DeleteMessagesBody, _queue_delete, is_urgent=True),
+    "queue_rules": Command(QueueRulesCommand, _queue_rules),
 }
 
 AVATAR_ORDERS: dict[str, AvatarOrder] = {

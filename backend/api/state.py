@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from backend.chat.desk import AudienceDesk
     from backend.chat.on_demand import OnDemand
     from backend.chat.panic import Panic
+    from backend.chat.viewer_commands import ViewerCommands
     from backend.contracts.entities import ServiceInfo
     from backend.core.bus import EventBus
     from backend.core.modules import Modules
@@ -101,6 +102,7 @@ class Services:
     characters: Characters
     chat: Chat
     audience: AudienceDesk
+    viewer_commands: ViewerCommands
     avatar: AvatarState
     rigs: Rigs
     cues: Cues
