@@ -15,8 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import orjson
-
+from backend.avatar import bounded_json
 from backend.avatar.naming import distinct, usable
 from backend.avatar.rig_file import MOST_EXPRESSIONS, MOST_MOTIONS, NEUTRAL, RigMotion, RigParts
 from backend.contracts.avatar import Viseme
@@ -295,11 +294,10 @@ def _parsed(file: Path, most: int) -> Mapping[str, object]:
                 f"{file.name} has {size >> 20:,} MiB; at most {most >> 20} MiB are read."
             )
         # Some editors begin their files with a byte order mark.
-        found = orjson.loads(file.read_bytes().removeprefix(b"\xef\xbb\xbf"))
+        data = file.read_bytes().removeprefix(b"\xef\xbb\xbf")
     except OSError as error:
         raise InvalidInputError(f"{file.name} cannot be read: {error.strerror}.") from error
-    except orjson.JSONDecodeError as error:
-        raise InvalidInputError(f"{file.name} is broken: {error}.") from error
+    found = bounded_json.loads(data, file.name)
     if not isinstance(found, dict):
         raise InvalidInputError(f"{file.name} is broken: it holds no object.")
     return found

@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from pydantic import ValidationError
 
-from backend.avatar import live2d
+from backend.avatar import bounded_json, live2d
 from backend.avatar.rig_file import NEUTRAL, RIG_FILE, RigFile, RigParts
 from backend.contracts.avatar import Motion, Rig, RigKind
 from backend.contracts.entities import Character
@@ -329,7 +329,7 @@ def read_rig_file(folder: Path) -> RigFile:
             f"{RIG_FILE} has {size >> 10:,} KiB; at most {LONGEST_RIG_FILE >> 10:,} KiB are read."
         )
     try:
-        return RigFile.model_validate_json(path.read_bytes())
+        return RigFile.model_validate(bounded_json.loads(path.read_bytes(), RIG_FILE))
     except ValidationError as error:
         raise InvalidInputError(f"{RIG_FILE}: {_first(error)}") from error
 

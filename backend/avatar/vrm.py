@@ -13,8 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import orjson
-
+from backend.avatar import bounded_json
 from backend.avatar.naming import distinct
 from backend.avatar.rig_file import MOST_EXPRESSIONS, NEUTRAL, RigMotion, RigParts
 from backend.contracts.avatar import Viseme
@@ -161,10 +160,7 @@ def _head(path: Path) -> Mapping[str, object]:
             text = file.read(length)
     except OSError as error:
         raise InvalidInputError(f"{path.name} cannot be read: {error.strerror}.") from error
-    try:
-        found = orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        raise InvalidInputError(f"{path.name} is broken: its description is no JSON.") from error
+    found = bounded_json.loads(text, f"The description in {path.name}")
     if not isinstance(found, dict):
         raise InvalidInputError(f"{path.name} is broken: its description is no object.")
     return found
