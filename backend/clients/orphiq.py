@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import islice
 from random import SystemRandom
 from typing import Any, Literal
 from urllib.parse import urlsplit, urlunsplit
@@ -795,7 +796,7 @@ class Line:
             case "set-model-and-conf":
                 self._configure(message)
             case "control":
-                self._obey(str(message.get("text", ""))[:100], chain)
+                self._obey(_text(message.get("text"))[:100], chain)
             case "audio":
                 if chain is not None and chain.is_open and message.get("forwarded") is not True:
                     await self._hear(message, chain)
@@ -822,7 +823,7 @@ class Line:
         faces: dict[int, str] = {}
         known = model.get("emotionMap") if isinstance(model, dict) else None
         if isinstance(known, dict):
-            for name, number in [*known.items()][:500]:
+            for name, number in islice(known.items(), 500):
                 if isinstance(number, int) and not isinstance(number, bool):
                     faces.setdefault(number, str(name)[:64])
         self.configuration = Configuration(

@@ -232,3 +232,5 @@ async def _told(adapter: BackendAdapter, telling: Awaitable[None]) -> None:
             await telling
     except (AppError, TimeoutError) as error:
         logger.warning("mode %s was not told how its reply went: %s", adapter.name, error)
+    except Exception:  # a bug in one mode must not cost the turn, which is whole and not stored yet
+        logger.exception("mode %s failed when it was told how its reply went", adapter.name)

@@ -18,7 +18,7 @@ from backend.clients.orphiq import SETTING, Line, Place, Waits, address_of
 from backend.contracts.entities import Character, Cue
 from backend.contracts.errors import AppError, EngineUnavailableError
 from backend.contracts.modes import ModeName
-from backend.engines.llm.base import Delta, Prompt
+from backend.engines.llm.base import Delta, Prompt, unquoted
 from backend.modes.base import ExpressionRequest, InHouse, MotionRequest, Part, SpokenPart
 from backend.modes.options import OrphiqOptions
 
@@ -26,6 +26,9 @@ logger = logging.getLogger(__name__)
 
 MOST_LINES = 32
 """Conversations whose place at the server is remembered; beyond it the one that rests longest is forgotten there."""
+
+MOST_FORWARDED = 64
+"""Commands on their way to the server at once."""
 
 CHARS_PER_TOKEN = 4
 
@@ -207,7 +210,8 @@ class Orphiq(InHouse):
         self, kind: Literal["expression-command", "motion-command"], **fields: object
     ) -> None:
         for line in self._lines.values():
-            if line.is_up:
+            # Whoever is behind with so many is not sent more: what a face shows by then is another one.
+            if line.is_up and len(self._tasks) < MOST_FORWARDED:
                 self._spawn(_told(line, kind, fields))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
@@ -230,7 +234,10 @@ async def _told(
 
 
 def _asked(prompt: Prompt) -> str:
-    return prompt.messages[-1].text if prompt.messages else ""
+    text = prompt.messages[-1].text if prompt.messages else ""
+    # The server puts its own marks around what it is told.
+    said = unquoted(text)
+    return f"{said[0]}: {said[1]}" if said is not None else text
 
 
 def _has_history(prompt: Prompt) -> bool:

@@ -13,7 +13,7 @@ from backend.contracts.errors import EngineUnavailableError, NotFoundError, Prov
 from backend.engines.llm.base import Delta, Message, Prompt
 from backend.modes.base import ExpressionRequest, MotionRequest, Part, SpokenPart
 from backend.modes.options import OrphiqOptions
-from backend.modes.orphiq import Orphiq
+from backend.modes.orphiq import MOST_FORWARDED, Orphiq
 from tests.fakes import character
 from tests.servers.orphiq import OrphiqServer
 
@@ -163,6 +163,14 @@ async def test_faces_and_motions_are_shown_here_and_forwarded_there() -> None:
             await orphiq.trigger_expression(MIKA, ExpressionRequest("nope"))
         assert len(server.said("expression-command")) == 1
         assert (await orphiq.get_character_state(MIKA)).character_id == "mika"
+
+
+async def test_commands_that_nobody_takes_do_not_pile_up() -> None:
+    async with OrphiqServer() as server, mode(server) as orphiq:
+        await reply(orphiq, said("hello"))
+        for _ in range(3 * MOST_FORWARDED):
+            await orphiq.trigger_expression(MIKA, ExpressionRequest("joy"))
+        assert len(orphiq._tasks) == MOST_FORWARDED
 
 
 async def test_text_on_demand_is_written_there_without_touching_a_memory() -> None:

@@ -234,6 +234,23 @@ async def test_a_mode_that_takes_for_ever_to_hear_how_it_went_holds_nobody_up(
     await mind.played(said("hi"))
 
 
+async def test_a_mode_that_breaks_when_it_hears_how_it_went_costs_no_turn(
+    house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    mind = house.modes.mind("stage")
+    async for _ in mind.respond(said("hi")):
+        pass
+
+    async def broken(*_: object) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(house.provider, "played", broken)
+    monkeypatch.setattr(house.provider, "interrupted", broken)
+    await mind.played(said("hi"))
+    await mind.interrupted(said("hi"), "external")
+    assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR"]
+
+
 async def test_sentences_with_sound_count_as_an_answer(house: House) -> None:
     await house.modes.set("orphiq")
     house.orphiq.speaks = Audio(b"\0\0" * 10, 8000)
