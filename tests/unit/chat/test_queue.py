@@ -23,12 +23,12 @@ def message(text: str = "hello there", who: str = "ann", **more: object) -> Audi
     values: dict[str, object] = {
         "id": f"m{next(_numbers)}",
         "platform": "twitch",
-        "viewer": Viewer(platform="twitch", id=who, name=who, **viewer),  # type: ignore[arg-type]
+        "viewer": Viewer(platform="twitch", id=who, name=who, **viewer),
         "text": text,
         "at": AT,
         **more,
     }
-    return AudienceMessage(**values)  # type: ignore[arg-type]
+    return AudienceMessage(**values)
 
 
 def put(queue: ChatQueue, said: AudienceMessage, now_s: float = 0.0) -> list[Fate]:
