@@ -81,6 +81,7 @@ class Prepared:
         asked: What is asked.
         mind: Who answers.
         voice: What speaks; None when nothing does.
+        may_say: What of a first sentence may be spoken; the rest is not even made into sound.
         publish: Told afterwards, when it was taken, what happened on the way (a provider that failed).
     """
 
@@ -96,6 +97,7 @@ class Prepared:
         voice: Voice | None,
         choice: VoiceChoice,
         publish: Callable[[AnyEvent], object],
+        may_say: Callable[[str], str] = lambda sentence: sentence,
         waits_s: float = WAITS_S,
     ) -> None:
         self.turn_id = uuid4().hex
@@ -108,6 +110,7 @@ class Prepared:
         self._voice = voice
         self._choice = choice
         self._publish = publish
+        self._may_say = may_say
         self._parts: list[Part] = []
         self._grown = asyncio.Event()
         self._taken = asyncio.Event()
@@ -241,7 +244,7 @@ class Prepared:
         if sentence is None:
             return
         self._times.first_sentence_s = monotonic_s()
-        words = speakable(sentence)
+        words = speakable(self._may_say(sentence))
         if self._voice is None or not self.speak or not words:
             return
         task = asyncio.create_task(self._speak_first(self._voice, words))

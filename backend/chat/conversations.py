@@ -20,6 +20,7 @@ from backend.chat.ahead import Prepared
 from backend.chat.characters import Characters
 from backend.chat.commands import Commands, Notice
 from backend.chat.history import KEPT_EXCHANGES, History
+from backend.chat.prompt import VIEWERS as ORIGIN_OF_VIEWERS
 from backend.chat.prompt import Exchange
 from backend.chat.trace import Trace
 from backend.chat.turn import Answer, Audience, Lead, Request, TurnRunner
@@ -56,7 +57,7 @@ HELD = (
     "Everything is stopped by the panic, and nothing is answered. Press Resume, and say it again."
 )
 
-VIEWERS = "viewers:"
+VIEWERS = ORIGIN_OF_VIEWERS
 """Begins the origin of what viewers write, so that no name of a platform is taken for the operator's window or microphone."""
 
 WITHDRAWN = "(deleted by a moderator)"
@@ -767,7 +768,7 @@ class Chat:
         if item.is_withdrawn:
             reply = ""
         elif reply or answer.outcome != "failed":
-            lane.history.append(Exchange(item.author, item.message, reply))
+            lane.history.append(Exchange(item.author, item.message, reply, item.is_viewers))
         turn = Turn(
             id=item.turn_id,
             conversation_id=conversation.id,
@@ -1004,7 +1005,12 @@ class Chat:
                 c, conversation.id, KEPT_EXCHANGES, character_id=conversation.character_id
             )
         )
-        return History([Exchange(log.author, log.message, log.reply) for log in logs])
+        return History(
+            [
+                Exchange(log.author, log.message, log.reply, log.origin.startswith(VIEWERS))
+                for log in logs
+            ]
+        )
 
 
 def _line_up(waiting: deque[_Waiting], item: _Waiting) -> None:

@@ -15,7 +15,13 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from backend.chat.prompt import MESSAGE_OVERHEAD_TOKENS, Exchange, estimate_tokens, system_text
+from backend.chat.prompt import (
+    MESSAGE_OVERHEAD_TOKENS,
+    VIEWERS,
+    Exchange,
+    estimate_tokens,
+    system_text,
+)
 from backend.chat.styling import Style, restyled
 from backend.chat.tags import TagReader
 from backend.contracts.entities import STAGE, Character, Conversation, Cue, Turn, Usage
@@ -273,7 +279,8 @@ class OnDemand:
             return []
         found: list[Message] = []
         for turn in reversed(await self._talk.turns(conversation_id, count)):
-            found += reversed(Exchange(turn.author, turn.message, turn.reply).lines)
+            is_viewers = turn.source.startswith(VIEWERS)
+            found += reversed(Exchange(turn.author, turn.message, turn.reply, is_viewers).lines)
         return found
 
 

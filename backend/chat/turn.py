@@ -17,6 +17,7 @@ from backend.avatar.cues import Cues
 from backend.avatar.mouths import MouthOf, told
 from backend.chat import prompt
 from backend.chat.ahead import Prepared
+from backend.chat.moderation.moderator import Moderator, Released
 from backend.chat.recital import Recital, recited
 from backend.chat.reply import ReplyReader, cleaned
 from backend.chat.sentences import speakable
@@ -60,6 +61,9 @@ BROUGHT = "server"
 
 SENTENCES_AHEAD = 64
 """Sentences that may wait for their voice: text goes on to the screen while the voice is behind."""
+
+MOST_CUES: dict[str, int] = {"expression": 24, "motion": 12}
+"""Faces and motions that one reply may ask for: whatever somebody has talked a model into, she does not twitch."""
 
 LONGEST_REPLY_CHARS = 20_000
 """A reply is cut here whatever the provider does: nobody listens for half an hour."""
@@ -105,6 +109,11 @@ class Request:
     """The reply, begun while it was not sure yet that this is the message."""
     is_recital: bool = False
     """``text`` is no message: she says it, word for word."""
+
+    @property
+    def is_viewers(self) -> bool:
+        """Whether a viewer wrote it."""
+        return self.origin.startswith(prompt.VIEWERS)
 
 
 class Performer(Protocol):
@@ -227,6 +236,7 @@ class TurnRunner:
         mouth_of: Works out the mouth of a sound that did not bring one.
         plain_speech: Who speaks off the stage, where no avatar moves and nobody waits for a mouth; None = `speech`.
         cues: What the avatar makes of cues; None = nobody shows them.
+        moderator: Stands before everything public; None = everything may leave.
         remembers: Whether the module "memory" is on; off, every message is answered as if it were the first.
         budget_tokens, reply_tokens, temperature: See the settings CONTEXT_TOKENS, LLM_MAX_TOKENS, LLM_TEMPERATURE.
     """
@@ -239,6 +249,7 @@ class TurnRunner:
     mouth_of: MouthOf = _mouth_as_told
     plain_speech: Callable[[], SpeechEngine | None] | None = None
     cues: Cues | None = None
+    moderator: Moderator | None = None
     remembers: Callable[[], bool] = lambda: True
     budget_tokens: int = 4096
     reply_tokens: int = 512
@@ -266,6 +277,7 @@ class TurnRunner:
                 prepared.text,
                 request.author,
                 request.conversation_id,
+                is_viewers=request.is_viewers,
             )
         ):
             # The character, its memory or a setting is another one than when it was begun.
@@ -279,7 +291,12 @@ class TurnRunner:
             asked = recited(request.text, request.conversation_id)
         else:
             asked = self._asked(
-                request.character, history, request.text, request.author, request.conversation_id
+                request.character,
+                history,
+                request.text,
+                request.author,
+                request.conversation_id,
+                is_viewers=request.is_viewers,
             )
         answer.asked = asked
         self._mark(
@@ -362,6 +379,8 @@ class TurnRunner:
         text: str,
         author: str,
         conversation_id: str,
+        *,
+        is_viewers: bool = False,
     ) -> Prompt:
         messages = prompt.build(
             character,
@@ -371,6 +390,7 @@ class TurnRunner:
             budget_tokens=self.budget_tokens,
             reply_tokens=self.reply_tokens,
             vocabulary=self.cues.vocabulary(character) if self.cues is not None else None,
+            is_viewers=is_viewers,
         )
         return Prompt(
             messages,
@@ -390,8 +410,17 @@ class TurnRunner:
         out: asyncio.Queue[_Sentence | None],
         prepared: Prepared | None,
     ) -> None:
-        """The reply as sentences; a provider's failure is told to the operator and ends the writing."""
+        """The reply as sentences; a provider's failure is told to the operator and ends the writing.
+
+        Nothing of it is public before moderation has let it go: `ChatDelta`, which is told at once, is for the operator.
+        """
         reader = ReplyReader()
+        release = None
+        if self.moderator is not None:
+            release = self.moderator.release(
+                turn_id=request.turn_id, conversation_id=request.conversation_id
+            )
+        asked_for = dict.fromkeys(MOST_CUES, 0)
         cues: list[Cue] = []
         count = 0
         length = 0
@@ -405,6 +434,16 @@ class TurnRunner:
                     await give(text)
 
         async def give(text: str, audio: Audio | None = None) -> None:
+            if release is None or not text:
+                await public(text, audio)
+            else:
+                await let_go(await release.take(text, audio))
+
+        async def let_go(released: Released) -> None:
+            for piece in released.pieces:
+                await public(piece.text, piece.sound)
+
+        async def public(text: str, audio: Audio | None) -> None:
             nonlocal count, cues
             count += 1
             if count == 1:
@@ -452,6 +491,9 @@ class TurnRunner:
                 )
 
         def note(part: Cue) -> None:
+            asked_for[part.kind] += 1
+            if asked_for[part.kind] > MOST_CUES[part.kind]:
+                return
             found = self._read(part, request.character)
             if found is not None:
                 cues.append(found)
@@ -484,7 +526,9 @@ class TurnRunner:
         except AppError as error:
             self._fail(request, answer, error)
         await take(reader.finish())
-        if not count and not answer.error:
+        if release is not None:
+            await let_go(await release.end())
+        if not count and not answer.error and not (release is not None and release.has_acted):
             self._fail(request, answer, _nothing_written(mind))
         if cues:
             await out.put(_Sentence(count + 1, "", self._coming(request, cues, count + 1)))

@@ -271,6 +271,7 @@ class ChatLog(Wire):
     audio_file: str | None = None
     outcome: TurnOutcome
     at: datetime
+    origin: str = ""
 
 
 class ModelRecord(Wire):

@@ -70,7 +70,7 @@ def history(
 ) -> list[ChatLog]:
     """The last ``limit`` messages and replies of a conversation, or of one character in it, oldest of them first."""
     query = (
-        select(chat_logs, turns.c.outcome)
+        select(chat_logs, turns.c.outcome, turns.c.origin)
         .join(turns, turns.c.id == chat_logs.c.turn_id)
         .where(chat_logs.c.conversation_id == conversation_id)
     )
@@ -107,7 +107,7 @@ def histories(
     logs = {
         row.id: _chat_log(row)
         for row in connection.execute(
-            select(chat_logs, turns.c.outcome)
+            select(chat_logs, turns.c.outcome, turns.c.origin)
             .join(turns, turns.c.id == chat_logs.c.turn_id)
             .where(chat_logs.c.id.in_([row.newest for row in found]))
         )
@@ -157,4 +157,5 @@ def _chat_log(row: Row[Any]) -> ChatLog:
         audio_file=row.audio_file,
         outcome=row.outcome,
         at=row.timestamp,
+        origin=row.origin,
     )

@@ -7,10 +7,11 @@ for what follows. What a rule did is told as an event, without the text.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
 from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -172,6 +173,10 @@ class Moderator:
         """
         return Compiled(self.files.load(name), is_family=is_family)
 
+    async def change(self, name: str, *, is_family: bool = False) -> None:
+        """As `use`, without holding the loop up; raises what `compiled` raises, and then nothing has changed."""
+        self.put(await asyncio.to_thread(self.compiled, name, is_family=is_family))
+
     def put(self, compiled: Compiled) -> None:
         """Put rules in force that are ready."""
         self._compiled = compiled
@@ -201,7 +206,7 @@ class Moderator:
             text: As it came.
             viewer: Who wrote it; None = nobody in particular.
             profile: Another profile than the one in force.
-            message_id: Named in the event.
+            message_id: Publish what a rule did to the message of this id; empty = whoever asks tells.
             emotes: Pictures in it.
             is_new: Whether it counts as said, for the rule about repetition; False = it is only looked at.
         """
@@ -219,7 +224,7 @@ class Moderator:
             if reason:
                 hits.append(Hit(rule.name, rule.incoming, reason))
         verdict = compiled.verdict(text, hits, self.safe_line(compiled))
-        if is_new:
+        if message_id:
             self.tell("in", verdict, message_id=message_id)
         return verdict
 
@@ -241,7 +246,8 @@ class Moderator:
         if not why:
             return verdict
         refused = Verdict(action="hold", rule="llm", text=verdict.text, reason=why)
-        self.tell("in", refused, message_id=message_id)
+        if message_id:
+            self.tell("in", refused, message_id=message_id)
         return refused
 
     async def refusal(self, text: str, direction: Direction) -> str:
@@ -287,6 +293,21 @@ class Moderator:
     def release(self, *, turn_id: str = "", conversation_id: str = "") -> Release:
         """The door for one reply, with the rules of now."""
         return Release(self, self._compiled, turn_id, conversation_id)
+
+    def leaves_first(self, sentence: str) -> str:
+        """What of the first sentence of a reply would leave at once; nobody is told, and nothing counts."""
+        release = Release(self, self._compiled, "", "", is_told=False)
+        released = release.offer(sentence)
+        return sentence if not release.has_acted and not released.held_tail else ""
+
+    def check_out(self, text: str) -> Verdict:
+        """What becomes of a text that goes out as a whole (a command's answer), with what may go out."""
+        release = self.release()
+        first, last = release.offer(text), release.finish()
+        worst = max((first.verdict, last.verdict), key=lambda one: STRENGTH[one.action])
+        told = join(part for part in (first.text, last.text) if part)
+        action = worst.action if told or worst.action == "allow" else "ignore"
+        return worst.model_copy(update={"text": told, "action": action})
 
     # --- inside ---
 
@@ -361,21 +382,48 @@ class Moderator:
             )
 
 
+class Incoming:
+    """What the desk for viewers asks: the rules, then the language model where the settings ask for it.
+
+    Args:
+        moderator: Whose.
+    """
+
+    def __init__(self, moderator: Moderator) -> None:
+        self._moderator = moderator
+
+    def check_in(self, text: str, viewer: Viewer) -> Verdict | Awaitable[Verdict]:
+        """What becomes of what a viewer wrote."""
+        judge = self._moderator.judge
+        if judge is not None and judge.is_asked("in"):
+            return self._moderator.consider(text, viewer)
+        return self._moderator.check_in(text, viewer)
+
+
 class Release:
     """Stands before everything public of one reply.
 
     Args:
         moderator: Whose safe lines, language model and events it uses.
         compiled: The rules; they stay the same for the whole reply.
+        turn_id, conversation_id: Named in events.
+        is_told: Whether there are any.
     """
 
     def __init__(
-        self, moderator: Moderator, compiled: Compiled, turn_id: str, conversation_id: str
+        self,
+        moderator: Moderator,
+        compiled: Compiled,
+        turn_id: str,
+        conversation_id: str,
+        *,
+        is_told: bool = True,
     ) -> None:
         self._moderator = moderator
         self._compiled = compiled
         self._turn_id = turn_id
         self._conversation_id = conversation_id
+        self._is_told = is_told
         self._sent = ""
         self._held: list[Piece] = []
         self._offers = 0
@@ -492,9 +540,10 @@ class Release:
 
     def _acted(self, verdict: Verdict) -> None:
         self.has_acted = True
-        self._moderator.tell(
-            "out", verdict, message_id=self._turn_id, conversation_id=self._conversation_id
-        )
+        if self._is_told:
+            self._moderator.tell(
+                "out", verdict, message_id=self._turn_id, conversation_id=self._conversation_id
+            )
 
 
 def _laid_out(sent: str, pieces: Sequence[Piece]) -> tuple[str, list[int]]:

@@ -2,11 +2,37 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from backend.contracts.entities import Character, Usage
+
+_MARK = re.compile(r"<(?=[\s/]{0,8}[^\W\d_])|<(?=[|<])|(?<=[|>])>")
+"""What begins or ends a tag or a control word of a model; "<3" is none."""
+
+_ORDER = re.compile(r"\[(?=/?(?:INST|SYS)\b)", re.IGNORECASE)
+
+_QUOTED = re.compile(r'<viewer name="([^"<>\n]*)">\n(.*)\n</viewer>', re.DOTALL)
+
+
+def quoted(author: str, text: str) -> str:
+    """What somebody who is not trusted has written, so marked that it cannot pass for anything else.
+
+    Whatever in it could end the quotation, open another one or be a control word of a model is made harmless.
+    """
+    name = " ".join(re.sub(r'[<>"|\[\]]', " ", author).split())[:60] or "somebody"
+    inside = _ORDER.sub(
+        "(", _MARK.sub(lambda found: "\u2039" if found[0] == "<" else "\u203a", text)
+    )
+    return f'<viewer name="{name}">\n{inside}\n</viewer>'
+
+
+def unquoted(text: str) -> tuple[str, str] | None:
+    """Author and text of what `quoted` made; None for anything else."""
+    found = _QUOTED.fullmatch(text)
+    return (found[1], found[2]) if found is not None else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from random import Random, SystemRandom
 
 from backend.contracts.entities import Character
 from backend.core import clock
-from backend.engines.llm.base import Delta, Message, Prompt
+from backend.engines.llm.base import Delta, Message, Prompt, unquoted
 from backend.engines.llm.options import PersonaOptions
 from backend.engines.llm.persona.talk import Talk
 
@@ -131,11 +131,15 @@ def _bare(text: str) -> str:
 
 def _without_author(text: str, author: str) -> str:
     """The message without the name a prompt puts before what others than the owner say."""
+    if (said := unquoted(text)) is not None:
+        return said[1]
     return text.removeprefix(f"{author}: ") if author not in ("", "you") else text
 
 
 def _author_of(text: str, current: str) -> tuple[str, str]:
     """Who said an earlier line, and what. Lines without a name are the owner's."""
+    if (said := unquoted(text)) is not None:
+        return said
     if current not in ("", "you") and text.startswith(f"{current}: "):
         return current, text[len(current) + 2 :]
     match = _NAMED.fullmatch(text)
