@@ -18,6 +18,8 @@ from backend.contracts.autonomy import ChatClimate, ChatMood, Countable, Keyword
 LINES = 40
 """Newest lines that are kept for prompts."""
 LINE_CHARS = 200
+MOST_ARRIVING = 500
+"""Lines of which moderation has not said anything yet."""
 RATE_S = 60
 SLICE_S = 30.0
 SLICES = 20
@@ -82,6 +84,7 @@ class Chatter:
 
     def __init__(self) -> None:
         self._lines: OrderedDict[str, ChatLine] = OrderedDict()
+        self._arriving: OrderedDict[str, ChatLine] = OrderedDict()
         self._seconds: deque[list[float]] = deque(maxlen=RATE_S + 1)
         self._slices: deque[_Slice] = deque(maxlen=SLICES)
         self._moods: deque[tuple[float, str, bool]] = deque(maxlen=MOOD_MESSAGES)
@@ -102,18 +105,26 @@ class Chatter:
         if len(self._people) < MOST_CHATTERS:
             self._people.add(hash((message.viewer.platform, message.viewer.id)))
             self.counts["chatters"] = len(self._people)
-        self.counts["bits"] += message.bits
-        self._lines[message.id] = ChatLine(
+        self._arriving[message.id] = ChatLine(
             message.id, plain(message.viewer.name, 40), plain(message.text, LINE_CHARS)
         )
-        while len(self._lines) > LINES:
-            self._lines.popitem(last=False)
+        while len(self._arriving) > MOST_ARRIVING:
+            self._arriving.popitem(last=False)
         self._count_words(words, now_s)
         self._moods.append((now_s, _mood_of(words), _is_loud(message.text)))
         return words
 
+    def passed(self, message_id: str) -> None:
+        """Moderation has nothing against a message: prompts may see it."""
+        line = self._arriving.pop(message_id, None)
+        if line is not None and line.text:
+            self._lines[message_id] = line
+            while len(self._lines) > LINES:
+                self._lines.popitem(last=False)
+
     def took_back(self, message_id: str) -> None:
-        """A message was filtered or deleted: no prompt sees it."""
+        """A message was filtered, masked or deleted: no prompt sees it."""
+        self._arriving.pop(message_id, None)
         self._lines.pop(message_id, None)
 
     def did(self, event: ViewerEvent) -> None:

@@ -164,7 +164,7 @@ class Scheduler:
     def load(self, kept: Mapping[str, object], now: Moment) -> None:
         """Go on where a run before stopped; what cannot be read is left out. Call it after `use`."""
         since_s = 0.0
-        if isinstance(at := kept.get("at"), str) and (then := _moment(at)) is not None:
+        if (then := self.kept_at(kept)) is not None:
             since_s = max(0.0, (now.wall - then).total_seconds())  # the clock may have gone back
         own_s = _number(kept.get("own_s"))
         if own_s is not None:
@@ -191,6 +191,12 @@ class Scheduler:
                 armed.last_at = _moment(last_at)
             armed.fired = int(_number(values.get("fired")) or 0)
             armed.last = str(values.get("last") or "")[:300]
+
+    @staticmethod
+    def kept_at(kept: Mapping[str, object]) -> datetime | None:
+        """When what `dump` gave was so."""
+        at = kept.get("at")
+        return _moment(at) if isinstance(at, str) else None
 
     # --- what happens ---
 
@@ -280,6 +286,15 @@ class Scheduler:
         chosen = self._as_chosen(armed, pending, now)
         armed.pending.clear()
         self._running = (chosen, armed, pending, armed.cool_until_s)
+        armed.cool_until_s = now.mono_s + armed.trigger.cooldown_s
+        return chosen
+
+    def begin(self, chosen: Chosen, now: Moment) -> Chosen:
+        """Begin what `example` gave: somebody wants it now."""
+        armed = self._armed[chosen.trigger.id]
+        assert self._running is None, "one thing at a time"
+        self._running = (chosen, armed, [], armed.cool_until_s)
+        armed.pending.clear()
         armed.cool_until_s = now.mono_s + armed.trigger.cooldown_s
         return chosen
 
