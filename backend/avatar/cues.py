@@ -257,7 +257,7 @@ def read_expression(known: Known, words: str) -> str | None:
         for like in (word, *_ALIKE.get(word, ())):
             if (found := find_expression(known, like)) is not None:
                 return found
-    return _by_stem(words, lambda: _stems_of_faces(known))
+    return _by_stem(known, words, _stems_of_faces)
 
 
 def read_motion(known: Known, words: str) -> Motion | None:
@@ -265,7 +265,7 @@ def read_motion(known: Known, words: str) -> Motion | None:
     for word in _tries(words):
         if (found := find_motion(known, word)) is not None:
             return found
-    return _by_stem(words, lambda: _stems_of_motions(known))
+    return _by_stem(known, words, _stems_of_motions)
 
 
 def stem(word: str) -> str:
@@ -291,10 +291,14 @@ def _words(text: str) -> list[str]:
     return re.findall(r"[^\W_]+(?:['_-][^\W_]+)*", text.casefold())[:16]
 
 
-def _by_stem(words: str, stems: Callable[[], Mapping[str, Found]]) -> Found | None:
-    known = stems()
+def _by_stem(
+    known: Known, words: str, make: Callable[[Known], Mapping[str, Found]]
+) -> Found | None:
+    stems: Mapping[str, Found] | None = known.stems.get(make.__name__)
+    if stems is None:
+        stems = known.stems[make.__name__] = make(known)
     for word in _words(words):
-        if (found := known.get(stem(word))) is not None:
+        if (found := stems.get(stem(word))) is not None:
             return found
     return None
 

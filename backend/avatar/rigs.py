@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from pydantic import ValidationError
@@ -74,6 +75,8 @@ class Known:
     aliases: Mapping[str, str] = field(default_factory=dict)
     faces: Mapping[str, str] = field(init=False)
     moves: Mapping[str, Motion] = field(init=False)
+    stems: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """What `cues` has made of the names, to find them in other forms; made when it is first looked for."""
 
     def __post_init__(self) -> None:
         faces = {face.casefold(): face for face in self.rig.expressions}

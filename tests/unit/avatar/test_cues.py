@@ -155,3 +155,19 @@ async def test_cues_of_a_character_that_is_gone_are_dropped(cues: Cues) -> None:
     assert cues.avatar.timeline()[-1].outcome == "dropped"
     cues.fire(Cue("expression", "joy"), "t1", "ghost")
     assert cues.shown(MIKA).expression == "neutral"
+
+
+def test_other_forms_of_the_names_are_worked_out_once_for_each_rig() -> None:
+    wave, nod = (Motion(group="m", index=n, name=name) for n, name in enumerate(("wave", "nod")))
+    one, other = (
+        Known(Rig(id="x", kind="puppet", title="X", expressions=("joy",), motions=(motion,)))
+        for motion in (wave, nod)
+    )
+    for _ in range(2):
+        assert read_motion(one, "waving") == wave
+        assert read_motion(other, "waving") is None
+        assert read_expression(one, "joys") == "joy"
+    assert {id(made) for made in one.stems.values()}.isdisjoint(map(id, other.stems.values()))
+    kept = dict(one.stems)
+    read_motion(one, "dancing")
+    assert all(one.stems[what] is made for what, made in kept.items())
