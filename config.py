@@ -18,6 +18,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 from urllib.parse import unquote, urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
     BeforeValidator,
@@ -62,11 +63,11 @@ EXTERNAL_PROVIDERS = {
     "custom": "openai_compatible",
 }
 """Values of EXTERNAL_API_PROVIDER, and the language model each means."""
-AUTONOMOUS_TRIGGERS = ("idle",)
+AUTONOMOUS_TRIGGERS = ("idle", "time", "viewers", "chat")
 TTS_ENGINES = ("piper", "openai_compatible", "embedded", "tone")
 STT_ENGINES = ("faster_whisper", "whisper", "openai_compatible", "sphinx", "script")
 MODULES = ("hear", "speak", "see", "memory", "avatar", "twitch", "autonomy")
-ROLES = ("main", "memory", "vision", "internet", "autonomy")
+ROLES = ("main", "memory", "vision", "internet", "autonomy", "moderation")
 
 
 DATABASE_PASSWORD = re.compile(
@@ -87,6 +88,14 @@ def split_words(value: object) -> object:
         except ValueError:
             raise ValueError("this starts like a JSON list but is none") from None
     return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def zone_of(name: str) -> ZoneInfo | None:
+    """A time zone by its name; None for this machine's own, and for one that nobody knows."""
+    try:
+        return ZoneInfo(name) if name else None
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return None
 
 
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(split_words)]
@@ -126,7 +135,7 @@ class LlmRole:
     """Who thinks for one role, after falling back to main.
 
     Attributes:
-        role: "main", "memory", "vision", "internet" or "autonomy".
+        role: "main", "memory", "vision", "internet", "autonomy" or "moderation".
         provider: Registry name of the engine.
         model: Its model; empty when the engine has none or picks one itself.
         temperature: 0-2.
@@ -278,6 +287,16 @@ class Settings(BaseSettings):
     llm_autonomy_max_tokens: int | None = setting(
         None, "Its longest reply; empty = main's.", live=True, ge=1, le=32768
     )
+    llm_moderation_provider: str = setting(
+        "", "Engine for moderation; empty = main.", live=True, choices=LLM_PROVIDERS
+    )
+    llm_moderation_model: str = setting("", "Its model; empty = main's.", live=True)
+    llm_moderation_temperature: float | None = setting(
+        None, "Its temperature; empty = main's.", live=True, ge=0, le=2
+    )
+    llm_moderation_max_tokens: int | None = setting(
+        None, "Its longest reply; empty = main's.", live=True, ge=1, le=32768
+    )
 
     # Providers
     openrouter_api_key: Secret = setting(None, "Key of OpenRouter.", live=True)
@@ -359,8 +378,8 @@ class Settings(BaseSettings):
         max_length=200,
     )
     autonomous_triggers: Words = setting(
-        ("idle",),
-        "What makes her speak unasked in the mode autonomous: idle = a client reports silence.",
+        AUTONOMOUS_TRIGGERS,
+        "What makes her speak unasked in the mode autonomous: idle = after silence, time, viewers, chat.",
         live=True,
         choices=AUTONOMOUS_TRIGGERS,
     )
@@ -374,6 +393,31 @@ class Settings(BaseSettings):
 
     text_requests_per_minute: int = setting(
         30, "Texts on demand that may be asked for in a minute.", live=True, ge=1, le=10_000
+    )
+
+    # Autonomy
+    autonomy_gap_s: float = setting(
+        45.0,
+        "Seconds between two things she says unasked; her mood makes it half or twice as long.",
+        live=True,
+        ge=0,
+        le=86_400,
+    )
+    autonomy_share: float = setting(
+        0.25,
+        "While viewers wait for answers: things she says unasked for each answer.",
+        live=True,
+        ge=0,
+        le=1,
+    )
+    autonomy_texts_per_minute: int = setting(
+        6, "Texts that a language model writes for her in a minute.", live=True, ge=1, le=1000
+    )
+    autonomy_timezone: str = setting(
+        "",
+        "Zone of times of day and quiet hours (Europe/Berlin); empty = this computer's.",
+        live=True,
+        max_length=64,
     )
 
     # Speaking
@@ -629,6 +673,16 @@ class Settings(BaseSettings):
             raise ValueError("a wildcard would let every web page in; list each one")
         return value
 
+    @field_validator("autonomy_timezone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        value = value.strip()
+        if value and zone_of(value) is None:
+            raise ValueError(
+                "this zone is not known here; write it like Europe/Berlin, or leave it empty"
+            )
+        return value
+
     @field_validator(
         "data_dir",
         "models_dir",
@@ -745,6 +799,7 @@ GROUPS = {
     "llm_provider": "Thinking",
     "openrouter_api_key": "Providers",
     "backend_mode": "Modes",
+    "autonomy_gap_s": "Autonomy",
     "tts_chain": "Speaking",
     "stt_chain": "Hearing",
     "twitch_channel": "Twitch",

@@ -38,6 +38,7 @@ ICONS = {
     "Thinking": "spark",
     "Providers": "key",
     "Modes": "open",
+    "Autonomy": "spark",
     "Speaking": "volume",
     "Hearing": "voice",
     "Modules": "filter",

@@ -63,6 +63,11 @@ class Autonomous(InHouse):
         """What may make her speak unasked."""
         return self._options.triggers
 
+    def as_played(self, character: Character) -> Character:
+        """The character with AUTONOMOUS_PERSONALITY, where that is set."""
+        traits = self._traits()
+        return _made(character, traits) if traits else character
+
     @property
     def who(self) -> str:
         """The local model that was found, else the persona."""
@@ -144,15 +149,17 @@ class Autonomous(InHouse):
 
     def _in_character(self, prompt: Prompt) -> Prompt:
         """The prompt with AUTONOMOUS_PERSONALITY in it, for the persona and for a model."""
-        words = self._options.personality.strip()
-        if not words or prompt.character is None:
+        traits = self._traits()
+        if not traits or prompt.character is None:
             return prompt
-        traits = [word.strip() for word in words.split(",") if word.strip()]
         messages = prompt.messages
         if messages and messages[0].role == "system":
             told = f"{messages[0].text}\n\nRight now you are above all: {', '.join(traits)}."
             messages = (Message("system", told), *messages[1:])
         return replace(prompt, messages=messages, character=_made(prompt.character, traits))
+
+    def _traits(self) -> list[str]:
+        return [word.strip() for word in self._options.personality.split(",") if word.strip()]
 
     def _look_again(self) -> None:
         if not self._options.local or (self._looking is not None and not self._looking.done()):

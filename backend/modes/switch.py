@@ -13,6 +13,7 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Literal, Protocol, runtime_checkable
 
+from backend.contracts.entities import Character
 from backend.contracts.errors import (
     AppError,
     ConflictError,
@@ -62,6 +63,15 @@ class HasTriggers(Protocol):
     @property
     def triggers(self) -> frozenset[str]:
         """Names of triggers."""
+        ...
+
+
+@runtime_checkable
+class PlaysItsOwn(Protocol):
+    """A mode that plays characters with a personality of its own setting."""
+
+    def as_played(self, character: Character) -> Character:
+        """The character as it is played."""
         ...
 
 
@@ -267,6 +277,11 @@ class Modes:
         """Whether a trigger ("idle") may make her speak there; modes without rules about it leave that to who asks."""
         adapter = self.adapter(conversation_id)
         return not isinstance(adapter, HasTriggers) or trigger in adapter.triggers
+
+    def as_played(self, character: Character, conversation_id: str) -> Character:
+        """The character as the mode there plays it: in the mode autonomous, AUTONOMOUS_PERSONALITY is its personality."""
+        adapter = self.adapter(conversation_id)
+        return adapter.as_played(character) if isinstance(adapter, PlaysItsOwn) else character
 
     async def look_around(self) -> None:
         """Find out ahead of the first turn what costs nobody anything: whether a model runs on this machine."""
