@@ -75,7 +75,7 @@ class TokenStore(Protocol):
 class Given:
     """What the settings say."""
 
-    application: Application = Application()
+    application: Application = field(default_factory=Application)
     access: str = field(default="", repr=False)
     refresh: str = field(default="", repr=False)
 
@@ -139,6 +139,7 @@ class Login:
         self._ends_s = 0.0
         self._checked_s = 0.0
         self._state = TwitchLogin(detail=NOBODY)
+        self._changed = asyncio.Event()
         self._busy: asyncio.Task[Access] | None = None
         self._waiting: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -235,7 +236,11 @@ class Login:
             wait_s = CHECK_S
             if self._access is not None and self._tokens is not None and self._tokens.refresh:
                 wait_s = min(wait_s, max(1.0, self.left_s - self._early_s))
-            await asyncio.sleep(wait_s)
+            self._changed.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await self._changed.wait()
+                continue  # another login, another wait
             while self._tokens is not None:
                 try:
                     await self._one_at_a_time(self._check)
@@ -510,6 +515,7 @@ class Login:
     def _tell(self, state: TwitchLogin) -> None:
         if state != self._state:
             self._state = state
+            self._changed.set()
             self._on_change(state)
 
 

@@ -31,6 +31,7 @@ from backend.contracts.entities import ServiceInfo, Span, TurnOutcome
 from backend.contracts.listening import DropReason, ListeningState
 from backend.contracts.modes import ModeChange, ModeState
 from backend.contracts.panic import PanicState
+from backend.contracts.twitch import TwitchLogin
 
 Severity = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 
@@ -309,6 +310,17 @@ class ChannelChanged(Event):
     def sentence(self) -> str:
         state = self.channel
         return f"{state.platform} {state.state}" + (f": {state.detail}" if state.detail else "")
+
+
+class TwitchLoginChanged(LiveEvent):
+    """The login at Twitch is another one, waits for its code, or nears its end; no token is ever in it."""
+
+    type: Literal["twitch.login"] = "twitch.login"
+    source: str = "twitch"
+    login: TwitchLogin
+
+    def sentence(self) -> str:
+        return f"login {self.login.state}" + (f": {self.login.detail}" if self.login.detail else "")
 
 
 class ModerationActed(Event):
@@ -1244,6 +1256,7 @@ AnyEvent = Annotated[
     | CommandScene
     | CommandsChanged
     | ChannelChanged
+    | TwitchLoginChanged
     | ModerationActed
     | AutonomyActed
     | AutonomyChanged

@@ -1,17 +1,22 @@
-"""What listening needs of a place where sound comes from.
+"""What listening needs of a place where sound comes from, and the desk of one where viewers write.
 
-Inside everything is mono PCM16 at 16 kHz in frames of one length; what the device gives is the source's own business.
+Inside all sound is mono PCM16 at 16 kHz in frames of one length; what the device gives is the source's own business.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from backend.clients.microphone import Microphones
-from backend.contracts.entities import Audio
+from backend.clients.twitch import Addresses, Waits
+from backend.clients.twitch_login import Given, TokenStore
+from backend.contracts.audience import AudienceMessage, ViewerEvent
+from backend.contracts.entities import Audio, ServiceInfo
 from backend.contracts.listening import InputDeviceInfo
+from backend.contracts.twitch import TwitchLogin, TwitchState, Written
+from backend.core.bus import EventBus
 
 RATE_HZ = 16_000
 
@@ -123,4 +128,154 @@ class SoundSource(Protocol):
         Raises:
             EngineUnavailableError: It cannot be opened, or gives nothing, with what to do.
         """
+        ...
+
+
+class Audience(Protocol):
+    """Whom a chat hands what its viewers do; `backend.chat.desk.AudienceDesk` is it."""
+
+    async def take(self, message: AudienceMessage) -> object:
+        """Take a message, once however often it comes."""
+        ...
+
+    async def did(self, event: ViewerEvent) -> None:
+        """Take something else that a viewer did, once however often it comes."""
+        ...
+
+    def delete(
+        self,
+        *,
+        message_id: str = "",
+        platform: str = "",
+        viewer_id: str = "",
+        everything: bool = False,
+    ) -> int:
+        """A moderator took away one message, all of a viewer, or everything."""
+        ...
+
+    def set_writer(
+        self,
+        write: Callable[[AudienceMessage, str], Awaitable[None]] | None,
+        platform: str = "twitch",
+    ) -> None:
+        """Say who writes replies into the chat; None = nobody can."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TwitchSettings:
+    """What the settings say of Twitch.
+
+    Attributes:
+        addresses: Where it is.
+        given: Application and tokens.
+        channel: Joined when the module begins; empty = none.
+        nick: Another name of the character in chat.
+        waits: How patient we are.
+        backoff_s: Pauses between attempts to connect again; the last one repeats.
+        stable_s: How long a connection lasts until the pauses begin anew.
+        silent_s: Silence in a chat without login after which the server is asked whether it lives.
+    """
+
+    addresses: Addresses = field(default_factory=Addresses)
+    given: Given = field(default_factory=Given)
+    channel: str = ""
+    nick: str = ""
+    waits: Waits = field(default_factory=Waits)
+    backoff_s: tuple[float, ...] = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
+    stable_s: float = 10.0
+    silent_s: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class TwitchOptions:
+    """What Twitch is given.
+
+    Attributes:
+        bus: Told of every state.
+        audience: Whom everything is handed.
+        store: Where the login is kept.
+        settings: What the settings say at first.
+        names: What the character on stage is called now.
+        keep_channel: Remembers the channel over a restart.
+    """
+
+    bus: EventBus
+    audience: Audience
+    store: TokenStore
+    settings: TwitchSettings
+    names: Callable[[], Iterable[str]] = tuple
+    keep_channel: Callable[[str], Awaitable[None]] | None = None
+
+
+class ChatSource(Protocol):
+    """A chat of viewers, and a module that is switched on and off; all methods are for the backend's loop."""
+
+    name: str
+
+    async def start(self) -> None:
+        """Be on; a channel that is set is joined in the background, and again whenever the connection is lost."""
+        ...
+
+    async def stop(self) -> None:
+        """Leave, within 2 s."""
+        ...
+
+    def health(self) -> ServiceInfo:
+        """How it is, in words."""
+        ...
+
+    async def close(self) -> None:
+        """End everything; after `stop`."""
+        ...
+
+    @property
+    def state(self) -> TwitchState:
+        """The connection and the login."""
+        ...
+
+    async def look(self) -> TwitchState:
+        """The same, once it is known whether somebody has logged in."""
+        ...
+
+    def use(self, settings: TwitchSettings) -> None:
+        """Take what the settings say now."""
+        ...
+
+    async def connect(self, channel: str = "", token: str = "") -> TwitchState:
+        """Join a channel in place of the present one; returns when joined. Empty = the one that is set.
+
+        Raises:
+            AppError: It did not work, with what to do; nothing is tried again then.
+        """
+        ...
+
+    async def disconnect(self) -> TwitchState:
+        """Leave, until somebody connects again or the module is switched on."""
+        ...
+
+    async def write(self, text: str, *, reply_to: str = "") -> Written:
+        """Write into the chat, when the platform's limits allow it.
+
+        Raises:
+            ConflictError: Nothing can be written now, with the reason.
+            BusyError: Too much waits to be written.
+            ProviderError: The platform could not be asked.
+        """
+        ...
+
+    async def begin_login(self) -> TwitchLogin:
+        """Begin a login by code; the state holds the code, and tells of its end.
+
+        Raises:
+            AppError: It cannot be begun, with what to do.
+        """
+        ...
+
+    def cancel_login(self) -> TwitchLogin:
+        """Wait no longer for the code."""
+        ...
+
+    async def forget_login(self) -> TwitchLogin:
+        """Log out, also at the platform; the chat is read without a login from then on."""
         ...
