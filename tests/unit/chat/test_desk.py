@@ -1,0 +1,374 @@
+"""The desk for viewers, over a real chat and a real database: everybody is told what became of what they wrote."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from backend.chat.conversations import WITHDRAWN
+from backend.chat.desk import AudienceDesk
+from backend.contracts.audience import (
+    FINAL,
+    AudienceMessage,
+    QueueRules,
+    Verdict,
+    Viewer,
+    ViewerEvent,
+)
+from backend.contracts.entities import STAGE
+from backend.contracts.errors import NotFoundError, StorageError
+from backend.storage.audience import Filter
+from backend.storage.database import Database
+from tests.fakes import Watch, WritesText
+from tests.unit.chat.test_conversations import House, build
+
+AT = datetime(2026, 1, 1, tzinfo=UTC)
+_numbers = count()
+
+
+def message(text: str = "hello there", who: str = "ann", **more: object) -> AudienceMessage:
+    values: dict[str, object] = {
+        "id": f"m{next(_numbers)}",
+        "platform": "twitch",
+        "viewer": Viewer(platform="twitch", id=who, name=more.pop("name", who)),
+        "text": text,
+        "at": AT,
+        **more,
+    }
+    return AudienceMessage(**values)
+
+
+@dataclass
+class Room:
+    """A desk at work."""
+
+    house: House
+    desk: AudienceDesk
+    seen: Watch
+    speaks: bool = False
+
+    def fates(self, message_id: str) -> list[str]:
+        return [
+            event.disposition  # type: ignore[union-attr]
+            for event in self.seen.of("chat.disposition")
+            if event.message_id == message_id  # type: ignore[union-attr]
+        ]
+
+    async def ended(self, message_id: str) -> list[str]:
+        """Wait for its end; all that became of it."""
+        async with asyncio.timeout(10):
+            while not set(self.fates(message_id)) & FINAL:
+                await asyncio.sleep(0.005)
+        return self.fates(message_id)
+
+    async def began(self, message_id: str) -> None:
+        async with asyncio.timeout(10):
+            while "answering" not in self.fates(message_id):
+                await asyncio.sleep(0.005)
+
+
+@pytest.fixture
+async def room(tmp_path: Path) -> AsyncIterator[Room]:
+    house = await build(tmp_path)
+    room: Room
+    desk = AudienceDesk(
+        bus=house.bus,
+        database=house.database,
+        chat=house.chat,
+        names=lambda: ("Luma",),
+        operator=lambda: "Alex",
+        person_speaks=lambda: room.speaks,
+    )
+    async with Watch(house.bus) as seen:
+        room = Room(house, desk, seen)
+        await desk.open()
+        yield room
+        await desk.close()
+    await house.chat.stop()
+    await house.sounds.close()
+    await house.database.close()
+
+
+async def test_a_message_is_answered_and_its_turn_is_named(room: Room) -> None:
+    said = message("how are you?")
+    assert (await room.desk.take(said)).disposition == "queued"
+    assert await room.ended(said.id) == ["queued", "answering", "answered"]
+    (record,) = await room.desk.search(Filter(), 10)
+    turn = await room.seen.until("turn.finished")
+    assert (record.disposition, record.turn_id) == ("answered", turn.turn_id)
+    told = [event.type for event in room.seen.events]
+    assert told.index("audience.wrote") < told.index("chat.disposition")
+    (asked,) = room.seen.of("chat.message")
+    assert (asked.author, asked.origin) == ("ann", "viewers:twitch")  # type: ignore[union-attr]
+
+
+async def test_what_comes_twice_is_taken_once(room: Room) -> None:
+    said = message()
+    first = await room.desk.take(said)
+    assert await room.desk.take(said) == first
+    await room.ended(said.id)
+    assert len(room.seen.of("audience.wrote")) == 1
+    assert len(await room.desk.search(Filter(), 10)) == 1
+
+
+async def test_an_event_counts_once(room: Room) -> None:
+    follow = ViewerEvent(
+        id="e1",
+        platform="twitch",
+        kind="follow",
+        viewer=Viewer(platform="twitch", id="a", name="a"),
+        at=AT,
+    )
+    await room.desk.did(follow)
+    await room.desk.did(follow)
+    await room.seen.settle()
+    assert len(room.seen.of("audience.did")) == 1
+
+
+async def test_a_person_goes_before_viewers_who_wait(room: Room) -> None:
+    room.house.llm = WritesText(["a ", 0.05, "b."])
+    viewers = [message(f"thing {i} of mine", f"v{i}") for i in range(3)]
+    for said in viewers:
+        await room.desk.take(said)
+    await room.began(viewers[0].id)
+    handle = await room.house.chat.send("me first", conversation_id=STAGE)
+    for said in viewers:
+        await room.ended(said.id)
+    assert (await handle.result()).number == 2
+
+
+async def test_viewers_wait_while_a_person_speaks(room: Room) -> None:
+    room.speaks = True
+    said = message()
+    await room.desk.take(said)
+    await asyncio.sleep(0)
+    await room.seen.until("queue.changed")
+    assert room.fates(said.id) == ["queued"]
+    room.speaks = False
+    await room.ended(said.id)
+
+
+async def test_a_message_deleted_while_it_waits_is_never_said(room: Room) -> None:
+    room.desk.hold()
+    said = message("something bad")
+    await room.desk.take(said)
+    assert room.desk.delete(message_id=said.id) == 1
+    room.desk.release()
+    assert await room.ended(said.id) == ["queued", "deleted"]
+    assert room.house.llm.prompts == []
+
+
+async def test_deleting_what_she_answers_cuts_it_and_forgets_it(room: Room) -> None:
+    room.house.llm = WritesText(["One. ", 30.0, "Two."])
+    said = message("something bad")
+    await room.desk.take(said)
+    await room.began(said.id)
+    room.desk.delete(platform="twitch", viewer_id="ann")
+    finished = await room.seen.until("turn.finished")
+    assert finished.outcome == "interrupted"  # type: ignore[union-attr]
+    assert room.fates(said.id) == ["queued", "answering", "deleted"]
+    (turn,) = await room.house.chat.turns(STAGE)
+    assert turn.message == WITHDRAWN
+    room.house.llm = WritesText(["Fine."])
+    await (await room.house.chat.send("and now?", conversation_id=STAGE)).result()
+    asked = " ".join(one.text for one in room.house.llm.prompts[-1].messages)
+    assert "something bad" not in asked
+
+
+async def test_a_message_deleted_while_moderation_thinks_goes_nowhere(room: Room) -> None:
+    thinks = asyncio.Event()
+
+    class Slow:
+        async def _later(self) -> Verdict:
+            await thinks.wait()
+            return Verdict()
+
+        def check_in(self, text: str, viewer: Viewer) -> Awaitable[Verdict]:
+            return self._later()
+
+    room.desk.moderator = Slow()
+    said = message()
+    taking = asyncio.create_task(room.desk.take(said))
+    await room.seen.until("audience.wrote")
+    room.desk.delete(message_id=said.id)
+    thinks.set()
+    assert (await taking).disposition == "deleted"
+
+
+class Says:
+    """Moderation with one answer."""
+
+    def __init__(self, verdict: Verdict | Exception) -> None:
+        self.verdict = verdict
+
+    def check_in(self, text: str, viewer: Viewer) -> Verdict:
+        if isinstance(self.verdict, Exception):
+            raise self.verdict
+        return self.verdict
+
+
+async def test_what_moderation_stops_is_filtered_by_its_rule(room: Room) -> None:
+    room.desk.moderator = Says(Verdict(action="ignore", rule="links", reason="has a link"))
+    became = await room.desk.take(message("see example.org"))
+    assert (became.disposition, became.rule, became.reason) == ("filtered", "links", "has a link")
+    await room.seen.settle()
+    (acted,) = room.seen.of("moderation.acted")
+    assert acted.verdict.text == ""  # type: ignore[union-attr]
+
+
+async def test_what_moderation_masks_is_answered_masked(room: Room) -> None:
+    room.desk.moderator = Says(Verdict(action="mask", rule="words", text="you are ****"))
+    said = message("you are evil")
+    await room.desk.take(said)
+    await room.ended(said.id)
+    asked = " ".join(one.text for one in room.house.llm.prompts[-1].messages)
+    assert "you are ****" in asked
+    assert "evil" not in asked
+
+
+@pytest.mark.parametrize("verdict", [Verdict(action="hold", rule="caps"), RuntimeError("broken")])
+async def test_what_is_held_or_cannot_be_judged_waits_for_the_streamer(
+    room: Room, verdict: Verdict | Exception
+) -> None:
+    room.desk.moderator = Says(verdict)
+    said = message()
+    assert (await room.desk.take(said)).disposition == "held"
+    assert [one.message.id for one in room.desk.state().held] == [said.id]
+    assert (await room.desk.approve(said.id)).disposition == "queued"
+    assert (await room.ended(said.id))[-1] == "answered"
+    with pytest.raises(NotFoundError):
+        await room.desk.approve(said.id)
+
+
+async def test_the_streamer_skips_and_chooses(room: Room) -> None:
+    room.desk.hold()
+    one, other = message("one thing", "a"), message("other thing", "b")
+    await room.desk.take(one)
+    await room.desk.take(other)
+    room.desk.now(other.id)
+    assert room.desk.state().waiting[0].message.id == other.id
+    assert room.desk.skip(one.id).disposition == "skipped"
+    for missing in (room.desk.skip, room.desk.now):
+        with pytest.raises(NotFoundError):
+            missing("nothing")
+
+
+async def test_a_failed_turn_is_tried_again_and_then_given_up(room: Room) -> None:
+    room.house.llm = WritesText([])
+    said = message()
+    await room.desk.take(said)
+    fates = await room.ended(said.id)
+    assert fates == ["queued", "answering", "queued", "answering", "failed"]
+
+
+async def test_a_reply_is_written_back_where_it_came_from(room: Room) -> None:
+    written: list[tuple[str, str]] = []
+    done = asyncio.Event()
+
+    async def write(to: AudienceMessage, text: str) -> None:
+        written.append((to.id, text))
+        done.set()
+
+    room.desk.set_writer(write)
+    await room.desk.set_rules(QueueRules(writes_replies=True))
+    said = message()
+    await room.desk.take(said)
+    async with asyncio.timeout(10):
+        await done.wait()
+    assert written == [(said.id, "Hello there. I am here.")]
+
+
+async def test_rules_are_kept(room: Room) -> None:
+    rules = QueueRules(answers="addressed", max_wait_s=99)
+    await room.desk.set_rules(rules)
+    again = AudienceDesk(bus=room.house.bus, database=room.house.database, chat=room.house.chat)
+    await again.open()
+    assert again.rules == rules
+    await again.close()
+
+
+async def test_her_name_in_a_message_mentions_her(room: Room) -> None:
+    room.desk.hold()
+    await room.desk.take(message("LUMA, sing!"))
+    assert "mentions her +30" in room.desk.state().waiting[0].reasons
+
+
+async def test_nobody_is_called_as_the_operator_is(room: Room) -> None:
+    said = message(name="Al\u200bex")
+    await room.desk.take(said)
+    await room.seen.settle()
+    (wrote,) = room.seen.of("audience.wrote")
+    assert wrote.said.viewer.name == "Alex (twitch)"  # type: ignore[union-attr]
+
+
+async def test_what_a_crash_left_open_gets_its_end_at_the_next_start(room: Room) -> None:
+    room.desk.hold()
+    said = message()
+    await room.desk.take(said)
+    await room.desk.stored()
+    again = AudienceDesk(bus=room.house.bus, database=room.house.database, chat=room.house.chat)
+    await again.open()
+    (record,) = await again.search(Filter(), 10)
+    assert (record.disposition, record.reason) == ("too-old", "Luma ended while it waited")
+    assert (await again.take(said)).disposition == "skipped"
+    await again.close()
+
+
+async def test_at_the_end_everybody_who_waits_is_told(room: Room) -> None:
+    room.desk.hold()
+    said = [message(f"thing {i} of mine", f"v{i}") for i in range(3)]
+    for one in said:
+        await room.desk.take(one)
+    await room.desk.close()
+    records = await room.desk.search(Filter(), 10)
+    assert {record.disposition for record in records} == {"skipped"}
+
+
+async def test_a_full_disk_costs_no_message(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    works = Database.write
+    is_full = True
+
+    async def write(database: Database, fn: object, **more: object) -> object:
+        if is_full and getattr(fn, "keywords", {}).get("items"):
+            raise StorageError("The disk is full.")
+        return await works(database, fn, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Database, "write", write)
+    room.desk.hold()
+    one, other = message("one thing", "a"), message("other thing", "b")
+    await room.desk.take(one)
+    await room.desk.stored()
+    await room.desk.take(other)
+    room.desk.skip(one.id)
+    await room.desk.stored()
+    is_full = False
+    records = {record.message_id: record for record in await room.desk.search(Filter(), 10)}
+    assert {one.id: "skipped", other.id: "queued"} == {
+        name: record.disposition for name, record in records.items()
+    }
+
+
+async def test_the_queue_is_told_at_most_four_times_a_second(room: Room) -> None:
+    room.desk.hold()
+    for i in range(200):
+        await room.desk.take(message(f"thing {i} of mine", f"v{i}"))
+        await asyncio.sleep(0)
+    await room.seen.settle()
+    assert len(room.seen.of("queue.changed")) <= 2
+    last = await room.seen.until("queue.changed", len(room.seen.of("queue.changed")) + 1)
+    assert last.total == 50  # type: ignore[union-attr]
+
+
+async def test_old_messages_are_forgotten(room: Room) -> None:
+    room.desk.hold()
+    for i in range(5):
+        await room.desk.take(message(f"thing {i} of mine", f"v{i}"))
+    await room.desk.stored()
+    assert await room.desk.prune(30, 2) == 3
+    assert len(await room.desk.search(Filter(), 10)) == 2
