@@ -21,6 +21,9 @@ from backend import guard
 from backend.api import ROUTERS, errors, webui
 from backend.api.client_door import Door
 from backend.api.state import Services
+from backend.autonomy.actions import Floor
+from backend.autonomy.service import Autonomy, StoredFacts
+from backend.autonomy.service import Options as AutonomyOptions
 from backend.avatar.cues import Cues
 from backend.avatar.mouths import Mouths
 from backend.avatar.rigs import Rigs
@@ -30,6 +33,8 @@ from backend.chat.characters import Characters
 from backend.chat.commands import Commands
 from backend.chat.conversations import Chat
 from backend.chat.desk import AudienceDesk
+from backend.chat.moderation.judge import Judge, JudgeOptions
+from backend.chat.moderation.moderator import Incoming, Moderator
 from backend.chat.on_demand import OnDemand
 from backend.chat.panic import Panic
 from backend.chat.trace import Trace
@@ -65,6 +70,7 @@ from backend.core.service import Switch
 from backend.core.sessions import SessionFile
 from backend.core.workers import EngineHost, clean_environment, run_in_thread
 from backend.engines.llm import LLMS
+from backend.engines.llm.base import LLM
 from backend.engines.llm.options import EchoOptions
 from backend.library.downloads import Downloads
 from backend.library.voices import VoiceLibrary
@@ -97,7 +103,7 @@ from backend.training.runner import PROGRAM
 from backend.training.trainings import TrainingOptions, Trainings
 from backend.training.voice_data import VoiceData
 from backend.wiring import ENGINE_SETTINGS, MIND_SETTINGS, MODE_SETTINGS, Engines
-from config import ROOT, VERSION, LoadedSettings, Settings, is_live
+from config import ROOT, VERSION, LoadedSettings, Settings, is_live, zone_of
 from config_store import SettingsStore
 
 logger = logging.getLogger(__name__)
@@ -170,6 +176,11 @@ class Backend:
             interrupt=self._interrupt_mode,
             on_retry=self.engines.tell_retry,
         )
+        self.moderator = Moderator(
+            settings.data_dir / "moderation",
+            self.bus,
+            judge=Judge(lambda: self.engines.role("moderation"), JudgeOptions()),
+        )
         self.runner = TurnRunner(
             bus=self.bus,
             mind=self.modes.mind,
@@ -179,6 +190,7 @@ class Backend:
             mouth_of=self.mouths.of,
             plain_speech=self._plain_speech,
             cues=self.cues,
+            moderator=self.moderator,
             remembers=lambda: self.remembering.is_on,
             budget_tokens=settings.context_tokens,
             reply_tokens=settings.llm_max_tokens,
@@ -197,6 +209,7 @@ class Backend:
             self.modes.model,
             self.chat,
             self.characters.get,
+            moderator=self.moderator,
             user_name=lambda: self.engines.settings.user_name,
         )
         microphones, microphones_to_train = self._microphones(settings)
@@ -228,15 +241,42 @@ class Backend:
             sounds=settings.data_dir / "sounds",
             may_recite=lambda: self.audience.rules.say_word_for_word,
             can_write=self.audience.can_write,
+            check_out=self.moderator.check_out,
         )
+        self.audience.moderator = Incoming(self.moderator)
         self.audience.commands = self.viewer_commands
         self._calmed: tuple[str, MotionShown | None] | None = None
         self.panic = Panic(
             self.bus, self.chat, self.player, self.hearing, self._calm, self.audience
         )
+        self._autonomy_llm: LLM | None = None
+        self.own_texts = OnDemand(
+            self._autonomy_writer,
+            self.chat,
+            self._played_character,
+            user_name=lambda: self.engines.settings.user_name,
+        )
+        self.autonomy = Autonomy(
+            bus=self.bus,
+            stage=self.chat,
+            cues=self.cues,
+            writer=self.own_texts,
+            store=StoredFacts(self.database),
+            character=self._stage_as_played,
+            speaks_unasked=lambda group: self.modes.speaks_unasked(group, STAGE),
+            floor=Floor(
+                self.chat,
+                is_held=lambda: self.panic.state.is_on,
+                is_playing=lambda: self.player.is_playing,
+                hears=self.hearing.hears_somebody,
+            ),
+            moves=lambda: self.showing.is_on,
+            is_sounding=self.player.is_speaking,
+            options=_autonomy_options(settings),
+        )
         self.modules = Modules(
             self.bus,
-            (self.hearing, self.speaking, self.remembering, self.showing),
+            (self.hearing, self.speaking, self.remembering, self.showing, self.autonomy),
             initially_on=settings.modules_on,
             load=lambda: self.database.read(module_rows.states),
             keep=self._keep_module,
@@ -309,8 +349,10 @@ class Backend:
                     source="training", severity="WARNING", code="training.notice", reason=notice
                 )
             )
+        await self._moderate(self.engines.settings)
         self._apply(self.engines.settings)
         await self.modes.start(self.engines.settings.backend_mode)
+        await self.autonomy.open()
         await self.modules.start()
         await self.chat.start()
         await self.viewer_commands.open()
@@ -328,6 +370,7 @@ class Backend:
         await self.checkup.cancel()
         await self.audience.close()
         await self.viewer_commands.close()
+        await self.autonomy.stop()
         await self.chat.stop()
         await self.training.close()
         await self.trainings.close()
@@ -421,10 +464,13 @@ class Backend:
     def _use(self, settings: Settings, changed: tuple[str, ...]) -> None:
         if any(name.startswith(ENGINE_SETTINGS) for name in changed):
             self.engines.rebuild(settings)
+            self._autonomy_llm = None
             self.hearing.recogniser_changed()
             self._keep(self._warm(), "warming engines")
         self.engines.settings = settings
         self._apply(settings)
+        if {"moderation_profile", "moderation_family"} & {*changed}:
+            self._keep(self._moderate(settings), "other moderation rules")
         renewed: dict[ModeName, BackendAdapter | None] = {
             mode: self.engines.adapter(mode, self.cues)
             for mode, begins in MODE_SETTINGS.items()
@@ -452,6 +498,19 @@ class Backend:
         self.texts.budget_tokens = settings.context_tokens
         self.texts.temperature = role.temperature
         self.texts.allow(settings.text_requests_per_minute)
+        self.moderator.judge_as(
+            JudgeOptions(
+                asked=settings.moderation_llm,
+                timeout_s=settings.moderation_llm_timeout_s,
+                fails=settings.moderation_llm_fails,
+            )
+        )
+        self.own_texts.budget_tokens = settings.context_tokens
+        own = settings.llm_role("autonomy")
+        self.own_texts.temperature = own.temperature
+        self.own_texts.longest_tokens = own.max_tokens
+        self.own_texts.allow(settings.autonomy_texts_per_minute)
+        self.autonomy.use(_autonomy_options(settings))
         self.monitor.interval_s = settings.metrics_interval_s
         self.monitor.gpu_interval_s = settings.gpu_metrics_interval_s
         self.training.options = self._job_options(settings)
@@ -467,6 +526,21 @@ class Backend:
             self._keep(self._change_sink(wanted), "changing the sound output")
         if self.player.device != settings.output_device:
             self._keep(self.player.set_device(settings.output_device), "changing the device")
+
+    async def _moderate(self, settings: Settings) -> None:
+        """Put the rules in force that are set; what is wrong with them is told, and rules stay in force."""
+        problem = await self.moderator.use(
+            settings.moderation_profile, is_family=settings.moderation_family
+        )
+        if problem:
+            self.bus.publish(
+                ErrorOccurred(
+                    source="moderation",
+                    severity="WARNING",
+                    code="moderation.profile",
+                    reason=f"{problem} In force is {self.moderator.profile.name!r}.",
+                )
+            )
 
     async def _change_sink(self, name: str) -> None:
         old = self.player.sink
@@ -657,6 +731,22 @@ class Backend:
     async def _all_voices(self) -> list[VoiceInfo]:
         return await self.engines.speech.voices()
 
+    def _autonomy_writer(self, conversation_id: str) -> LLM:
+        """Who writes what she says unasked: the role's own engine, else whoever answers there."""
+        settings = self.engines.settings
+        if not (settings.llm_autonomy_provider or settings.llm_autonomy_model):
+            return self.modes.model(conversation_id)
+        if self._autonomy_llm is None:
+            self._autonomy_llm = self.engines.role("autonomy")
+        return self._autonomy_llm
+
+    async def _played_character(self, character_id: str) -> Character:
+        return self.modes.as_played(await self.characters.get(character_id), STAGE)
+
+    async def _stage_as_played(self) -> Character:
+        """Who is on stage, as the mode of the moment plays it."""
+        return await self._played_character((await self.chat.conversation(STAGE)).character_id)
+
     async def _stage_character(self) -> Character:
         return await self.characters.get(self.chat.active_character(STAGE))
 
@@ -724,6 +814,14 @@ def _listening_options(settings: Settings) -> ListeningOptions:
         guard=settings.asr_guard,
         barge_in=settings.barge_in,
         barge_in_ms=settings.barge_in_ms,
+    )
+
+
+def _autonomy_options(settings: Settings) -> AutonomyOptions:
+    return AutonomyOptions(
+        gap_s=settings.autonomy_gap_s,
+        share=settings.autonomy_share,
+        zone=zone_of(settings.autonomy_timezone),
     )
 
 
@@ -811,6 +909,8 @@ def create_app(loaded: LoadedSettings, *, trainer: Sequence[str] = PROGRAM) -> F
             panic=backend.panic,
             modes=backend.modes,
             texts=backend.texts,
+            moderator=backend.moderator,
+            autonomy=backend.autonomy,
             page_hosts=lambda: settings.allowed_hosts if settings.is_remote else (),
         )
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from backend.api import (
+    autonomy,
     avatar,
     characters,
     chat,
@@ -12,6 +13,7 @@ from backend.api import (
     events,
     library,
     listening,
+    moderation,
     modes,
     on_demand,
     overlay,
@@ -37,7 +39,9 @@ ROUTERS = (
     training.router,
     avatar.router,
     modes.router,
+    moderation.router,
     on_demand.router,
+    autonomy.router,
     events.router,
     system.router,
     doctor.router,

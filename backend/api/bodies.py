@@ -13,7 +13,9 @@ from pydantic import (
     model_validator,
 )
 
+from backend.chat.moderation.profile import Profile
 from backend.contracts.audience import CommandAction, QueueRules, Role
+from backend.contracts.autonomy import TriggerRules
 from backend.contracts.avatar import CueKind, Transition
 from backend.contracts.entities import STAGE, VoiceChoice
 from backend.contracts.listening import EchoGuard, ListeningMode
@@ -587,3 +589,55 @@ class CommandBody(CommandChangeBody):
     """A new command of viewers."""
 
     name: CommandWord = Field(description="The word behind the exclamation mark.")
+
+
+class DryRunBody(Body):
+    """What is wanted of a dry run."""
+
+    trigger: Annotated[Text, StringConstraints(max_length=48)] = Field(
+        "", description="Only this trigger, as if it had been set off; none = what comes first."
+    )
+    write: bool = Field(
+        False,
+        description="Have a line written; else a template is shown, or what a model is asked.",
+    )
+
+
+class ActBody(Body):
+    """A trigger to be set off by hand."""
+
+    trigger: Annotated[Text, StringConstraints(min_length=1, max_length=48)] = Field(
+        description="Its id.", examples=["silence"]
+    )
+
+
+class TriggersCommand(Body):
+    """Triggers in place of those before."""
+
+    rules: TriggerRules
+
+
+class ModerationBody(Body):
+    """A change of the rules; what is left out stays."""
+
+    name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")] | None = Field(
+        None, description="The profile to put in force.", examples=["standard"]
+    )
+    family: bool | None = Field(None, description="The family-friendly switch.")
+    profile: Profile | None = Field(
+        None, description="A profile of your own: it is written to its file and put in force."
+    )
+
+
+class ModerationTryBody(Body):
+    """A text to try the rules on."""
+
+    text: Annotated[str, StringConstraints(max_length=8000), AfterValidator(_no_nul)] = Field(
+        description="The text.", examples=["See example dot com"]
+    )
+    direction: Literal["in", "out"] = Field(
+        "in", description="As a viewer's message, or as what she says."
+    )
+    profile: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")] | None = (
+        Field(None, description="Another profile than the one in force.")
+    )

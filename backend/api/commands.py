@@ -9,10 +9,12 @@ from typing import Any
 from backend.api import chat
 from backend.api.avatar import play_motion, release, show_expression
 from backend.api.bodies import (
+    ActBody,
     Body,
     CancelTextCommand,
     ChatCommand,
     DeleteMessagesBody,
+    DryRunBody,
     ExpressionBody,
     InputBody,
     InterruptCommand,
@@ -30,6 +32,7 @@ from backend.api.bodies import (
     SwitchBody,
     TalkBody,
     TextBody,
+    TriggersCommand,
     VolumeBody,
 )
 from backend.api.conversations import interrupt
@@ -165,6 +168,24 @@ async def _say(running: Services, body: SayBody) -> Reply:
     return {"turn_id": handle.turn_id, "conversation_id": handle.conversation_id}
 
 
+async def _autonomy_act(running: Services, body: ActBody) -> Reply:
+    running.autonomy.act(body.trigger)
+    return {"autonomy": running.autonomy.state().model_dump(mode="json")}
+
+
+async def _autonomy_dry_run(running: Services, body: DryRunBody) -> Reply:
+    return _dry_run(running, body)
+
+
+async def _dry_run(running: Services, body: DryRunBody) -> dict[str, Any]:
+    found = await running.autonomy.dry_run(body.trigger, write=body.write)
+    return {"dry_run": found.model_dump(mode="json")}
+
+
+async def _triggers(running: Services, body: TriggersCommand) -> Reply:
+    return {"rules": (await running.autonomy.set_rules(body.rules)).model_dump(mode="json")}
+
+
 async def _generate_text(texts: SocketTexts, body: TextBody, name: object) -> Reply:
     return texts.begin(body, name)
 
@@ -202,6 +223,9 @@ COMMANDS: dict[str, Command] = {
     "talk": Command(TalkBody, _talk),
     "module": Command(ModuleCommand, _module),
     "mode": Command(ModeBody, _mode),
+    "triggers": Command(TriggersCommand, _triggers),
+    "autonomy_act": Command(ActBody, _autonomy_act),
+    "autonomy_dry_run": Command(DryRunBody, _autonomy_dry_run),
     "panic": Command(PanicBody, _panic, is_urgent=True),
     "resume": Command(PanicBody, _resume),
     "queue_approve": Command(QueueCommand, _queue_approve),

@@ -12,6 +12,7 @@ from backend.contracts.settings import SettingsAccess
 
 if TYPE_CHECKING:
     from backend.api.client_door import Door
+    from backend.autonomy.service import Autonomy
     from backend.avatar.cues import Cues
     from backend.avatar.mouths import Mouths
     from backend.avatar.rigs import Rigs
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from backend.chat.characters import Characters
     from backend.chat.conversations import Chat
     from backend.chat.desk import AudienceDesk
+    from backend.chat.moderation.moderator import Moderator
     from backend.chat.on_demand import OnDemand
     from backend.chat.panic import Panic
     from backend.chat.viewer_commands import ViewerCommands
@@ -132,6 +134,8 @@ class Services:
     panic: Panic
     modes: Modes
     texts: OnDemand
+    moderator: Moderator
+    autonomy: Autonomy
 
 
 async def services(request: Request) -> Services:
