@@ -115,6 +115,7 @@ class TwitchChat:
         self._changing = asyncio.Lock()
         self._keeper: asyncio.Task[None] | None = None
         self._wish = _Wish("", False)
+        self._joined: asyncio.Future[None] | None = None
         self._joining = 0
         """Of those who asked to join, how many wait: nothing is joined anew behind their backs."""
         self._watcher: asyncio.Task[None] | None = None
@@ -271,7 +272,7 @@ class TwitchChat:
     def _begin(self, wish: _Wish) -> asyncio.Future[None]:
         joined: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         joined.add_done_callback(_looked_at)
-        self._wish = wish
+        self._wish, self._joined = wish, joined
         self._drop = ""
         self._tell("connecting", channel=wish.channel, detail="joining")
         self._keeper = asyncio.create_task(self._keep_joined(wish, joined), name="twitch")
@@ -284,6 +285,8 @@ class TwitchChat:
         if keeper is not None:
             keeper.cancel()
             await asyncio.gather(keeper, return_exceptions=True)
+        if self._joined is not None:
+            self._joined.cancel()  # who waits for it learns that something else was asked
         self._audience.set_writer(None)
 
     async def _give_up(self, wish: _Wish, why: str) -> None:
