@@ -631,6 +631,28 @@ class Settings(BaseSettings):
         max_length=500,
     )
 
+    # Moderation
+    moderation_profile: str = setting(
+        "standard",
+        "Rules for what viewers write and what she says: off, relaxed, standard, family, or a file of DATA_DIR/moderation.",
+        live=True,
+        max_length=40,
+    )
+    moderation_family: bool = setting(
+        False, "Family-friendly: also use the rules that are kept for it.", live=True
+    )
+    moderation_llm: Literal["off", "in", "out", "both"] = setting(
+        "off",
+        "Also ask a language model (LLM_MODERATION_PROVIDER): about what viewers write, what she says, or both.",
+        live=True,
+    )
+    moderation_llm_timeout_s: float = setting(
+        2.0, "Longest wait for its yes or no.", live=True, gt=0, le=30
+    )
+    moderation_llm_fails: Literal["open", "closed"] = setting(
+        "open", "What a text does that it gave no answer to: open = it passes.", live=True
+    )
+
     # Modules and monitoring
     modules_on: Words = setting(
         ("hear", "speak", "memory", "avatar"),
@@ -803,6 +825,7 @@ GROUPS = {
     "tts_chain": "Speaking",
     "stt_chain": "Hearing",
     "twitch_channel": "Twitch",
+    "moderation_profile": "Moderation",
     "modules_on": "Modules",
 }
 """The first setting of each group; groups follow the order above."""

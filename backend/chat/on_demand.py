@@ -15,6 +15,7 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from backend.chat.moderation.moderator import Moderator, Release
 from backend.chat.prompt import (
     MESSAGE_OVERHEAD_TOKENS,
     VIEWERS,
@@ -172,6 +173,7 @@ class OnDemand:
         writer: Who writes for a conversation, asked for every text.
         talk: Where turns are looked up.
         character: A character by its id.
+        moderator: Stands before what is given out; None = everything may leave.
         user_name: What the operator is called.
         now_s: Monotonic time.
     """
@@ -182,12 +184,14 @@ class OnDemand:
         talk: Talk,
         character: Callable[[str], Awaitable[Character]],
         *,
+        moderator: Moderator | None = None,
         user_name: Callable[[], str] = lambda: "you",
         now_s: Callable[[], float] = monotonic_s,
     ) -> None:
         self._writer = writer
         self._talk = talk
         self._character = character
+        self._moderator = moderator
         self._user_name = user_name
         self._now_s = now_s
         self._per_minute = 30
@@ -219,9 +223,9 @@ class OnDemand:
         try:
             began_s = self._now_s()
             character, prompt = await self._prompt(wanted)
-            yield Writing(
-                wanted, character, prompt, self._writer(wanted.context.conversation_id), began_s, self._now_s
-            )  # fmt: skip
+            writer = self._writer(wanted.context.conversation_id)
+            release = self._moderator.release() if self._moderator is not None else None
+            yield Writing(wanted, character, prompt, writer, began_s, self._now_s, release)
         finally:
             self._open -= 1
 
@@ -295,7 +299,9 @@ class Writing:
         writer: LLM,
         began_s: float,
         now_s: Callable[[], float],
+        release: Release | None = None,
     ) -> None:
+        self._release = release
         self._wanted = wanted
         self._character = character
         self._prompt = prompt
@@ -317,7 +323,7 @@ class Writing:
             EngineFailedError: What was written holds no word.
         """
         limit = Limit(self._wanted.options.max_length)
-        sentences = self._sentences()
+        sentences = self._released()
         async with aclosing(sentences):
             async for sentence in sentences:
                 text = limit.take(sentence)
@@ -360,6 +366,19 @@ class Writing:
             finish=self._finish,
             emotion=self._emotion,
         )
+
+    async def _released(self) -> AsyncGenerator[str, None]:
+        """The text as moderation lets it go."""
+        release = self._release
+        async with aclosing(self._sentences()) as sentences:
+            async for sentence in sentences:
+                words = sentence.rstrip()
+                if release is None or not words:
+                    yield sentence
+                elif text := (await release.take(words)).text:
+                    yield text + sentence[len(words) :]
+        if release is not None and (text := (await release.end()).text):
+            yield text
 
     async def _sentences(self) -> AsyncGenerator[str, None]:
         """The text in sentences, with the white space after each."""

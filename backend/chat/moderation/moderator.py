@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from backend.chat.moderation.judge import Judge
+from backend.chat.moderation.judge import Judge, JudgeOptions
 from backend.chat.moderation.normal import fold
 from backend.chat.moderation.profile import Listed, Profile, Profiles
 from backend.chat.moderation.rules import STRENGTH, Compiled, Direction, Hit
@@ -131,7 +131,7 @@ class Moderator:
         self.problem = ""
         """Why the profile that is set is not the one in force; empty = it is."""
         self._compiled = Compiled(Profile(name="off"))
-        self._others: OrderedDict[tuple[str, bool], Compiled] = OrderedDict()
+        self._is_set = False
 
     # --- which rules ---
 
@@ -151,19 +151,25 @@ class Moderator:
         judged = self.judge is not None and self.judge.options.asked != "off"
         return judged or self._compiled.looks("in") or self._compiled.looks("out")
 
-    def use(self, name: str, *, is_family: bool = False) -> None:
-        """Put a profile in force from the next text on; one that cannot be used leaves the rules as strict as they are.
+    async def use(self, name: str, *, is_family: bool = False) -> str:
+        """Put a profile in force from the next text on; gives why it cannot be used, empty when it can.
 
-        Reads a file and takes some milliseconds: for start-up and for worker threads by way of `compiled`.
+        Then the rules stay as they are, and where there are none the shipped default stands in: a typing error in a file
+        must not end moderation.
         """
         try:
-            self.put(self.compiled(name, is_family=is_family))
+            await self.change(name, is_family=is_family)
         except AppError as error:
-            logger.error("moderation: %s", error.message)
-            # Without rules there would be no moderation because of a typing error: the shipped default stands in.
-            if not self._compiled.looks("in") and not self._compiled.looks("out"):
-                self.put(Compiled(self.files.load(DEFAULT), is_family=is_family))
+            logger.warning("moderation: %s", error.message)
+            if not self._is_set:
+                await self.change(DEFAULT, is_family=is_family)
             self.problem = error.message
+        return self.problem
+
+    def judge_as(self, options: JudgeOptions) -> None:
+        """Have the language model asked as it is set."""
+        if self.judge is not None:
+            self.judge.options = options
 
     def compiled(self, name: str, *, is_family: bool = False) -> Compiled:
         """A profile, read and ready; may be called in any thread.
@@ -180,7 +186,7 @@ class Moderator:
     def put(self, compiled: Compiled) -> None:
         """Put rules in force that are ready."""
         self._compiled = compiled
-        self._others.clear()
+        self._is_set = True
         self._names.clear()
         self.problem = ""
 
@@ -195,7 +201,7 @@ class Moderator:
         text: str,
         viewer: Viewer | None = None,
         *,
-        profile: str | None = None,
+        profile: Compiled | None = None,
         message_id: str = "",
         emotes: Sequence[Emote] = (),
         is_new: bool = True,
@@ -205,12 +211,12 @@ class Moderator:
         Args:
             text: As it came.
             viewer: Who wrote it; None = nobody in particular.
-            profile: Another profile than the one in force.
+            profile: Other rules than those in force; `compiled` makes them.
             message_id: Publish what a rule did to the message of this id; empty = whoever asks tells.
             emotes: Pictures in it.
             is_new: Whether it counts as said, for the rule about repetition; False = it is only looked at.
         """
-        compiled = self._compiled if profile is None else self._other(profile)
+        compiled = profile or self._compiled
         role = viewer.role if viewer is not None else None
         hits = compiled.hits(text, "in", role=role, emotes=emotes)
         rule = compiled.repetition()
@@ -269,13 +275,15 @@ class Moderator:
                 self._names.popitem(last=False)
         return name if is_fine and name else NOT_SHOWN
 
-    def try_out(self, text: str, direction: Direction, *, profile: str | None = None) -> Tried:
+    def try_out(self, text: str, direction: Direction, other: Compiled | None = None) -> Tried:
         """What would become of a text, and why; nothing is counted and nobody is told.
 
-        Raises:
-            NotFoundError, InvalidInputError: There is no such profile.
+        Args:
+            text: The text.
+            direction: As what it is looked at.
+            other: Other rules than those in force.
         """
-        compiled = self._compiled if profile is None else self._other(profile, strict=True)
+        compiled = other or self._compiled
         hits = compiled.hits(text, direction)
         if direction == "out":
             hits = [replace(h, action="ignore") if h.action == "hold" else h for h in hits]
@@ -310,21 +318,6 @@ class Moderator:
         return worst.model_copy(update={"text": told, "action": action})
 
     # --- inside ---
-
-    def _other(self, name: str, *, strict: bool = False) -> Compiled:
-        key = (name, self.is_family)
-        known = self._others.get(key)
-        if known is None:
-            try:
-                known = self.compiled(name, is_family=self.is_family)
-            except AppError:
-                if strict:
-                    raise
-                return self._compiled
-            self._others[key] = known
-            if len(self._others) > 4:
-                self._others.popitem(last=False)
-        return known
 
     def _repeated(
         self, text: str, viewer: Viewer, seconds: float, *, is_new: bool

@@ -253,6 +253,10 @@ class Listed:
     problem: str = ""
 
 
+_Listing = list[Listed]
+"""`Profiles` has a method of the name `list`."""
+
+
 class Profiles:
     """The files; reads and writes them when asked.
 
@@ -263,7 +267,11 @@ class Profiles:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def list(self) -> list[Listed]:
+    def shipped(self) -> _Listing:
+        """Those that ship."""
+        return [Listed(path.stem, path.stem, True) for path in sorted(SHIPPED.glob("*.yaml"))]
+
+    def list(self) -> _Listing:
         """All that can be chosen, shipped ones first."""
         found: dict[str, Listed] = {}
         own = sorted(self._folder.glob("*.yaml"))[:MOST_PROFILES] if self._folder.is_dir() else []
