@@ -127,6 +127,7 @@ class Engines:
         """Language models of the main role, in the order they are asked; the persona last, as the mode after them."""
         self.no_provider = ""
         """Why no provider of language models answers, and what to do; empty = one does."""
+        self._roles: dict[str, LLM] = {}
         self.addresses: list[str] = []
         """Of providers, in the order they are asked; a connection to the first is opened ahead of the first turn."""
         self.llm: LLM = self._language_model("main")
@@ -140,14 +141,18 @@ class Engines:
         """Use other settings from the next turn on; a running turn ends with the engines it began with."""
         self.settings = settings
         self.problems = {}
+        self._roles = {}
         self.addresses = []
         self.llm = self._language_model("main")
         self.speech = self._speech()
         self.hearing = self._hearing()
 
     def role(self, role: str) -> LLM:
-        """The language model of a role ("memory", "vision", "internet", "autonomy"); main's unless set apart."""
-        return self._language_model(role)
+        """The language model of a role ("memory", "vision", "internet", "autonomy", "moderation"); main's unless set apart."""
+        known = self._roles.get(role)
+        if known is None:
+            known = self._roles[role] = self._language_model(role)
+        return known
 
     def provider_in_words(self) -> str:
         """Who is asked first of the providers ("openrouter, model x")."""
