@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import takewhile
 from typing import Any, Protocol, runtime_checkable
 from urllib.parse import urlsplit
@@ -268,11 +269,16 @@ class Engines:
             own = values[name]
             endpoint = settings.external_api_endpoint
             # A provider's own key is for its own host: any other server would learn it.
-            key = own.key if not endpoint or _is_same_host(endpoint, own.url) else ""
+            is_own_host = not endpoint or _is_same_host(endpoint, own.url)
+            key = secret("external_api_key")
             values[name] = llm_options.ProviderValues(
-                key=secret("external_api_key") or key,
+                key=key or (own.key if is_own_host else ""),
                 url=endpoint or own.url,
                 model=settings.external_api_model or own.model,
+                # What fails says which setting to correct: the one that counts here.
+                key_setting="EXTERNAL_API_KEY" if key or not is_own_host else "",
+                url_setting="EXTERNAL_API_ENDPOINT" if endpoint else "",
+                model_setting="EXTERNAL_API_MODEL" if settings.external_api_model else "",
             )
         return values
 
@@ -345,7 +351,7 @@ class Engines:
             return LLMS.create(name, llm_options.EchoOptions())
         value = values[name]
         if model:
-            value = llm_options.ProviderValues(key=value.key, url=value.url, model=model)
+            value = replace(value, model=model)
         options = self._options_of(name, value)
         self.addresses.append(options.base_url)
         return LLMS.create(name, options)

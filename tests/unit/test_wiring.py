@@ -101,6 +101,24 @@ def test_a_providers_own_key_is_never_sent_to_another_endpoint() -> None:
     assert asked(at_home, "openai")[0] == "sk-openai"
 
 
+def test_what_fails_names_the_settings_that_count() -> None:
+    engines = minds(
+        openai_compatible_url="http://127.0.0.1:1/v1",
+        external_api_provider="custom",
+        external_api_endpoint="http://127.0.0.1:9/v1",
+        external_api_model="m1",
+    )
+    value = engines._provider_values()["openai_compatible"]
+    provider = engines._options_of("openai_compatible", value).provider
+    assert provider.url_setting == "EXTERNAL_API_ENDPOINT"
+    assert provider.key_setting == "EXTERNAL_API_KEY"
+    assert provider.model_setting == "EXTERNAL_API_MODEL"
+    plain = minds(external_api_provider="openai", openai_api_key="sk-openai")
+    value = plain._provider_values()["openai"]
+    provider = plain._options_of("openai", value).provider
+    assert (provider.key_setting, provider.model_setting) == ("OPENAI_API_KEY", "OPENAI_MODEL")
+
+
 def test_the_model_of_another_provider_is_not_asked_for() -> None:
     engines = minds(llm_provider="ollama", llm_model="llama3", external_api_provider="openai")
     assert engines.settings.llm_role("main").model == "gpt-4o-mini"

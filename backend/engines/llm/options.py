@@ -138,11 +138,14 @@ class FallbackOptions:
 
 @dataclass(frozen=True, slots=True)
 class ProviderValues:
-    """What the operator has set for one provider; empty = its default."""
+    """What the operator has set for one provider, empty = its default; and where, when not in the provider's own settings."""
 
     key: str = field(default="", repr=False)
     url: str = ""
     model: str = ""
+    key_setting: str = ""
+    url_setting: str = ""
+    model_setting: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,16 +158,16 @@ class _Preset:
     needs_key: bool = True
     headers: tuple[tuple[str, str], ...] = ()
 
-    def provider(self, name: str, key: str) -> Provider:
-        prefix = self.settings
+    def provider(self, name: str, values: ProviderValues) -> Provider:
+        prefix, key = self.settings, values.key.strip()
+        own_key = f"{prefix}_{'API_KEY' if self.needs_key else 'KEY'}"
+        own_model = "LLM_MODEL" if name == "llamacpp" else f"{prefix}_MODEL"
         return Provider(
             name,
             self.title,
-            key_setting=""
-            if name in _KEYLESS
-            else f"{prefix}_{'API_KEY' if self.needs_key else 'KEY'}",
-            url_setting=self.url_setting or f"{prefix}_URL",
-            model_setting="LLM_MODEL" if name == "llamacpp" else f"{prefix}_MODEL",
+            key_setting=values.key_setting or ("" if name in _KEYLESS else own_key),
+            url_setting=values.url_setting or self.url_setting or f"{prefix}_URL",
+            model_setting=values.model_setting or own_model,
             secrets=(key,) if key else (),
         )
 
@@ -214,8 +217,7 @@ def options_for(
         EngineUnavailableError: If it has no usable address; the message names the setting.
     """
     preset = _PRESETS[name]
-    key = values.key.strip()
-    provider = preset.provider(name, key)
+    provider = preset.provider(name, values)
     url = values.url or preset.url
     if not url:
         raise EngineUnavailableError(
@@ -232,7 +234,7 @@ def options_for(
         provider=provider,
         base_url=base_url,
         model=values.model or preset.model,
-        key=key,
+        key=values.key.strip(),
         needs_key=preset.needs_key,
         headers=preset.headers,
         limits=limits,
