@@ -38,6 +38,15 @@ SMALLEST_COLUMN = 120
 LONGEST_WORD = 60
 LONGEST_WIDE = 30  # letters of Chinese and Japanese are twice as wide
 
+ORIGINS = {
+    "microphone": "from the microphone",
+    "page": "typed on a web page",
+    "ws": "spoken on a web page",
+    "asr": "from a recogniser",
+    "client-ws": "from a client",
+}
+"""Where a message came from, in words; others say their name."""
+
 Action = Literal["play", "stop", "copy", "open"]
 ACTIONS: tuple[tuple[Action, str, str], ...] = (
     ("play", "play", "Play again   Space"),
@@ -103,6 +112,12 @@ class _Shown:
     faces: list[ImageTk.PhotoImage] = field(default_factory=list)
     bars: ImageTk.PhotoImage | None = None
     strip: tk.Canvas | None = None
+
+
+def came_from(origin: str) -> str:
+    """Where a message came from, in words; what a recogniser adds behind a dot stays."""
+    head, dot, rest = origin.partition("  \u00b7  ")
+    return (ORIGINS.get(head) or f"from {head.removeprefix('viewers:')}") + dot + rest
 
 
 class ConversationView(tk.Frame):
@@ -506,7 +521,7 @@ class ConversationView(tk.Frame):
         self._put(fit(t, message.author or "?", "bodyb", t.px(260)), "head", "name")
         when = f"   {message.at:%H:%M:%S}" if message.at is not None else ""
         if not message.live and message.origin not in ("", "window", "api"):
-            when += f"   from {message.origin}"
+            when += f"   {came_from(message.origin)}"
         self._put(when, "head", "meta")
         text.mark_set(self.mark("e", key), "at")  # where the emotion goes, or what a speaker does
         text.mark_gravity(self.mark("e", key), "left")

@@ -299,7 +299,7 @@ def test_words_appear_while_they_are_said_and_the_message_replaces_them(s: Scene
     assert "being read" in s.shown
     s.say(read("And make the ending cosy."), heard("t", "And make the ending cosy."))
     assert s.shown.count("nd make the ending cosy") == 1
-    assert "from microphone" in s.shown
+    assert "from the microphone" in s.shown
     assert "whisper base 0.16 s" in s.shown
     start = view.text.search("And make", "1.0")
     assert "draft" not in view.text.tag_names(start)
