@@ -13,7 +13,8 @@ class Command:
     Attributes:
         name: Stable id ("tab.logs").
         title: What it does, in words.
-        group: Menu it is in: "File", "Edit", "View", "Stage", "Microphone", "Help".
+        group: Menu it is in: "File", "Edit", "View", "Stage", "Stream", "Microphone",
+            "Help".
         run: Does it.
         key: The shortcut as shown ("Ctrl+1"); empty = none.
         bind: Tk sequences that run it ("<Control-Key-1>").
@@ -31,7 +32,7 @@ class Command:
     anywhere: bool = False
 
 
-GROUPS = ("File", "Edit", "View", "Stage", "Microphone", "Help")
+GROUPS = ("File", "Edit", "View", "Stage", "Stream", "Microphone", "Help")
 
 OTHER_KEYS: Sequence[tuple[str, str, str]] = (
     ("Chat", "Enter", "Send the message"),
@@ -49,6 +50,10 @@ OTHER_KEYS: Sequence[tuple[str, str, str]] = (
     ("Clips", "+ / \u2212", "Zoom into the picture of the clip"),
     ("Timeline", "Left / Right", "Earlier and later bar; Enter opens its turn"),
     ("Timeline", "+ / \u2212, End", "Zoom; follow the newest"),
+    ("Live chat", "Up / Down", "From line to line; why each was answered or not"),
+    ("Live chat", "A / Delete", "Allow or drop what is held; Delete skips what waits"),
+    ("Live chat", "N / Enter", "Answer now; open the turn of an answer"),
+    ("Live chat", "End", "Follow the newest line"),
     ("Recording", "Space", "Start and stop"),
     ("Recording", "Enter / R / P", "Keep and go on, again, hear it"),
     ("Anywhere", "Tab / Shift+Tab", "Next and previous control"),

@@ -32,6 +32,7 @@ from backend.contracts.events import (
     TrainingState,
     TurnFinished,
 )
+from frontend.audience import Audience
 from frontend.avatar import Avatar
 from frontend.client import BackendClient, Connection, Failure
 from frontend.commands import GROUPS, OTHER_KEYS, Command
@@ -92,8 +93,9 @@ def tab_list() -> list[RailTab]:
         RailTab("chat", "Chat", "chat", "Ctrl+1"),
         RailTab("voice", "Voice", "voice", "Ctrl+2"),
         RailTab("stage", "Stage", "person", "Ctrl+3"),
-        RailTab("logs", "Logs", "logs", "Ctrl+4"),
-        RailTab("status", "Status", "status", "Ctrl+5"),
+        RailTab("stream", "Stream", "stream", "Ctrl+4"),
+        RailTab("logs", "Logs", "logs", "Ctrl+5"),
+        RailTab("status", "Status", "status", "Ctrl+6"),
     ]
 
 
@@ -124,6 +126,7 @@ class MainWindow:
         self.stage = Stage(client, self.fail, self.root.after, self.microphone.took_devices)
         self.avatar = Avatar(client, self.stage, self.fail)
         self.modes = Modes(client, self.stage, self.fail)
+        self.audience = Audience(client, self.fail)
         self.avatars = Avatars(client, self.theme)
         self.stage.listen(("panic",), self._show_panic)
         self.drafts: dict[str, dict[tuple[str, ...], object]] = {}
@@ -220,6 +223,18 @@ class MainWindow:
         from frontend.mode_window import ModeWindow
 
         ModeWindow.open(self)
+
+    def open_twitch(self) -> None:
+        """Open the window of Twitch: join a channel, log in."""
+        from frontend.twitch_window import TwitchWindow
+
+        TwitchWindow.open(self)
+
+    def open_rules(self, page: str = "", item: str = "") -> None:
+        """Open the window of rules: queue, moderation, commands, triggers; at one of them where it is named."""
+        from frontend.rules_window import RulesWindow
+
+        RulesWindow.open(self, page, item)
 
     def open_on_demand(self) -> None:
         """Open the window of text on demand."""
@@ -445,6 +460,10 @@ class MainWindow:
             from frontend.tabs.stage import StageTab
 
             return StageTab(self._page, self)
+        if name == "stream":
+            from frontend.tabs.stream import StreamTab
+
+            return StreamTab(self._page, self)
         if name == "logs":
             from frontend.tabs.logs import LogsTab
 
@@ -479,6 +498,7 @@ class MainWindow:
         now = time.monotonic()
         if handed:
             self.microphone.flush()
+            self.audience.flush()
         if handed and self.current in self.tabs:
             self.tabs[self.current].flush()
         if now - self._hidden_flush >= HIDDEN_FLUSH_S:
@@ -498,6 +518,7 @@ class MainWindow:
         self.microphone.on_event(event)
         self.avatar.on_event(event)
         self.modes.on_event(event)
+        self.audience.on_event(event)
         for tab in self.tabs.values():
             tab.on_event(event)
         match event:
@@ -548,6 +569,7 @@ class MainWindow:
         self.microphone.load()
         self.modes.load()
         self.avatar.load()
+        self.audience.load()
         self.backend.get("/api/turns", self._took_turns, params={"limit": 50})
         for tab in self.tabs.values():
             tab.on_connected()
@@ -893,6 +915,45 @@ class MainWindow:
                 "Ctrl+Shift+A",
                 (f"<{control}-Shift-A>", f"<{control}-Shift-a>"),
                 "spark",
+            ),
+            Command(
+                "stream.twitch",
+                "Twitch: join a channel, log in",
+                "Stream",
+                self.open_twitch,
+                "Ctrl+Shift+T",
+                (f"<{control}-Shift-T>", f"<{control}-Shift-t>"),
+                "stream",
+            ),
+            Command(
+                "stream.queue",
+                "Queue: who is answered, and in which order",
+                "Stream",
+                lambda: self.open_rules("queue"),
+                "Ctrl+Shift+R",
+                (f"<{control}-Shift-R>", f"<{control}-Shift-r>"),
+                "filter",
+            ),
+            Command(
+                "stream.moderation",
+                "Moderation: what may come in and go out",
+                "Stream",
+                lambda: self.open_rules("moderation"),
+                icon="shield",
+            ),
+            Command(
+                "stream.commands",
+                "Commands of viewers",
+                "Stream",
+                lambda: self.open_rules("commands"),
+                icon="bolt",
+            ),
+            Command(
+                "stream.triggers",
+                "Triggers: when she acts unasked",
+                "Stream",
+                lambda: self.open_rules("triggers"),
+                icon="clock",
             ),
             Command(
                 "stage.text",

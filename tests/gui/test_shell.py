@@ -362,7 +362,8 @@ def test_stop_works_only_while_something_is_said(s: Scene) -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "tab"), [("2", "voice"), ("3", "stage"), ("4", "logs"), ("5", "status")]
+    ("key", "tab"),
+    [("2", "voice"), ("3", "stage"), ("4", "stream"), ("5", "logs"), ("6", "status")],
 )
 def test_control_and_a_number_open_a_tab_and_come_back(s: Scene, key: str, tab: str) -> None:
     s.press(f"<Control-Key-{key}>")
@@ -436,7 +437,7 @@ def test_every_command_has_a_place_and_its_keys_work_in_a_text_field(s: Scene) -
 def test_the_menu_shows_all_groups(s: Scene) -> None:
     s.press("<F10>")
     headings = [choice.title for choice in picker(s).choices if choice.heading]
-    assert headings == ["File", "Edit", "View", "Stage", "Microphone", "Help"]
+    assert headings == ["File", "Edit", "View", "Stage", "Stream", "Microphone", "Help"]
     picker(s).close()
 
 

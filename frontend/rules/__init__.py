@@ -1,0 +1,68 @@
+"""The pages of the window of rules: one file each.
+
+A page is a frame that loads itself by REST, shows what was entered wrongly at its place, and saves by its own button.
+"""
+
+from __future__ import annotations
+
+import tkinter as tk
+from typing import Protocol
+
+from pydantic import ValidationError
+
+from frontend.audience import Audience
+from frontend.client import BackendClient
+from frontend.tabs import Notice
+from frontend.theme import Theme
+
+
+class Owner(Protocol):
+    """What the window of rules and its pages need of the main window."""
+
+    @property
+    def root(self) -> tk.Tk:
+        """The main window."""
+
+    @property
+    def backend(self) -> BackendClient:
+        """Line to the backend."""
+
+    @property
+    def theme(self) -> Theme:
+        """Colours, fonts, sizes."""
+
+    @property
+    def audience(self) -> Audience:
+        """Who writes, and what becomes of it."""
+
+    def notify(self, text: str, severity: Notice = "info") -> None:
+        """Say something."""
+
+
+class Page(Protocol):
+    """What the window calls on a page; a page is a tk.Frame with these."""
+
+    def load(self) -> None:
+        """Ask the backend, unless something was entered and not saved."""
+
+    def show_item(self, item: str) -> None:
+        """Go to one of what is listed."""
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether something was entered and not saved."""
+
+
+def troubles_of(error: ValidationError, *, skip: int = 0) -> dict[str, str]:
+    """What is wrong by the name of its row.
+
+    Args:
+        error: What a contract says of the values.
+        skip: Names at the front that no row has.
+    """
+    found: dict[str, str] = {}
+    for one in error.errors():
+        names = [str(part) for part in one["loc"][skip:] if not isinstance(part, int)]
+        words = str(one["msg"]).removeprefix("Value error, ")
+        found.setdefault(".".join(names), words[:1].upper() + words[1:] + ".")
+    return found
