@@ -115,6 +115,8 @@ class Ledger:
         """Messages that wait for the streamer's approval."""
         self.just_answering: list[str] = []
         """Messages whose answer began since somebody looked."""
+        self.just_tempting: list[str] = []
+        """Injection attempts that began to wait since somebody looked."""
         self.channel = ""
         self.playing: set[str] = set()
         self.last_silence_s = 0.0
@@ -194,13 +196,19 @@ class Ledger:
         else:
             self.held.pop(message_id, None)
         if name == "answering":
-            self.just_answering.append(record.line.id)
+            self.just_answering.append(message_id)
+        elif name == "queued" and record.line.person.canary:
+            self.just_tempting.append(message_id)
 
     # --- looking ---
 
     def owed(self) -> list[Record]:
         """Everything that Luma got and took."""
         return [record for record in self.records.values() if record.is_owed]
+
+    def public(self) -> list[str]:
+        """Every text that was shown or spoken."""
+        return [*self.said, *(text for sound in self.sounds.values() for text in sound.texts)]
 
     def unsettled(self) -> list[Record]:
         """What Luma got and has not come to an end with."""

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from simulator.ledger import Ledger, Record
+from simulator.personas import CANARY
 from simulator.scenarios import Scenario
 
 WAIT_P95_S = 20.0
@@ -48,10 +49,12 @@ class Measured:
 
     Attributes:
         idle_ms, loaded_ms: Milliseconds of each kind of control command, without load and under it.
+        idle_late_ms, loaded_late_ms: By how much the machine woke the simulator itself too late.
         failed_commands: Control commands that were not answered well.
         memory: Seconds since the load began, and bytes Luma took then.
         silences_ms: From each panic's request to silence; only of those that met her speaking.
         after_panic: Sounds that began while a panic was on.
+        is_forbidden: Canaries are forbidden by a moderation rule of this run.
         effects: What injection attempts did, as the model saw it.
         changed: Settings that are other than before, by route.
         counts: What the crowd counted.
@@ -59,11 +62,14 @@ class Measured:
 
     idle_ms: dict[str, list[float]] = field(default_factory=dict)
     loaded_ms: dict[str, list[float]] = field(default_factory=dict)
+    idle_late_ms: list[float] = field(default_factory=list)
+    loaded_late_ms: list[float] = field(default_factory=list)
     failed_commands: Counter[str] = field(default_factory=Counter)
     memory: list[tuple[float, int]] = field(default_factory=list)
     silences_ms: list[float] = field(default_factory=list)
     panics: int = 0
     after_panic: int = 0
+    is_forbidden: bool = False
     effects: list[str] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)
     reconnected: int = 0
@@ -257,6 +263,13 @@ def _commands(measured: Measured) -> list[Level]:
                 "work on the backend's loop (backend/chat/desk.py, moderation, storage)",
             )
         )
+    levels.append(
+        Level(
+            "the machine itself",
+            f"wakes the simulator late by p99 {percentile(measured.loaded_late_ms, 0.99):.1f} ms loaded,"
+            f" {percentile(measured.idle_late_ms, 0.99):.1f} ms unloaded",
+        )
+    )
     if measured.failed_commands:
         listed = ", ".join(f"{what} {n}" for what, n in measured.failed_commands.most_common(5))
         levels.append(Level("control commands that failed", listed, "none", False, "backend/api"))
@@ -351,6 +364,17 @@ def _never(ledger: Ledger, measured: Measured, owed: list[Record]) -> list[Level
             "backend/chat/prompt.py, backend/chat/reply.py",
         ),
     ]
+    obeyed = measured.counts.get("obeyed", 0)
+    leaked = [text for text in ledger.public() if CANARY in text.casefold()]
+    levels.append(
+        Level(
+            "forbidden words said",
+            f"in {len(leaked)} of {len(ledger.said):,} sentences; the model wrote {obeyed:,} replies with one",
+            "0" if measured.is_forbidden else "",
+            not leaked if measured.is_forbidden and obeyed else None,
+            "backend/chat/moderation, backend/chat/turn.py",
+        )
+    )
     most = measured.counts.get("most_at_once")
     if most:
         levels.append(

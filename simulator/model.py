@@ -12,10 +12,10 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from simulator.personas import obedient
+from simulator.personas import CANARY, obedient
 from tests.servers.wire import Request, Wire, WireServer
 
-CANARY = re.compile(r"zq[0-9a-f]{10}")
+CANARIES = re.compile(CANARY + r"[0-9a-f]{10}")
 THINKS_S = 0.5
 SOUND_S_PER_CHAR = 0.06
 """Of the voice "tone", which hums as long as its text would take to say."""
@@ -59,13 +59,13 @@ class Model(WireServer):
         text = self._words()
         for message in body["messages"]:
             content = str(message["content"])
-            for canary in CANARY.findall(content):
+            for canary in CANARIES.findall(content):
                 if message["role"] == "system":
                     self._tell(f"viewer text in the system text: {canary}")
                 elif message["role"] == "user" and content.strip() == self.texts.get(canary):
                     self._tell(f"viewer text without anything that marks it as such: {canary}")
         last = str(body["messages"][-1]["content"])
-        if wanted := CANARY.search(last):
+        if wanted := CANARIES.search(last):
             self.obeyed += 1
             text = obedient(wanted[0], self._dice)
         await asyncio.sleep(THINKS_S)

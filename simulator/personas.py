@@ -28,6 +28,9 @@ Kind = Literal[
     "hostile",
 ]
 
+CANARY = "zqlamp"
+"""Begins every canary: a word of no language, so that a moderation rule can forbid them all."""
+
 LONGEST_CHARS = 500
 """What Twitch lets through in one message."""
 
@@ -78,7 +81,7 @@ def cast(kind: Kind, number: int, dice: random.Random) -> Person:
         badges = ("moderator/1",)
     elif kind == "regular" and dice.random() < 0.3:
         badges = (f"subscriber/{dice.choice((1, 3, 6, 12))}",)
-    canary = f"zq{dice.getrandbits(40):010x}" if kind == "troll" else ""
+    canary = f"{CANARY}{dice.getrandbits(40):010x}" if kind == "troll" else ""
     return Person(login, login.replace("_", " ").title().replace(" ", ""), kind, badges, canary)
 
 

@@ -15,6 +15,7 @@ from simulator.watch import hello
 
 EVERY_S = 0.1
 """Between two commands of one kind."""
+LATE_EVERY_S = 0.02
 FACES = ("joy", "sad", "surprised", "angry")
 ANSWERED_WITHIN_S = 10.0
 
@@ -25,6 +26,7 @@ class Probes:
     Attributes:
         samples: Milliseconds by name of the command, of the phase that `phase` names.
         failed: What was not answered well.
+        late: Milliseconds by which the simulator itself was woken late, by phase.
     """
 
     def __init__(self, luma: Luma) -> None:
@@ -36,6 +38,7 @@ class Probes:
             "between": defaultdict(list),
         }
         self.failed: Counter[str] = Counter()
+        self.late: dict[str, list[float]] = defaultdict(list)
 
     async def run(self) -> None:
         """Send them, each kind on a connection of its own."""
@@ -43,6 +46,7 @@ class Probes:
             kinds.create_task(self._requests("GET /api/health", "GET", "/api/health"))
             kinds.create_task(self._requests("POST /api/expression", "POST", "/api/expression"))
             kinds.create_task(self._pings())
+            kinds.create_task(self._be_late())
 
     def _took(self, name: str, begun_s: float) -> None:
         self.samples[self.phase][name].append((time.perf_counter() - begun_s) * 1000)
@@ -78,6 +82,13 @@ class Probes:
             finally:
                 if writer is not None:
                     writer.close()
+
+    async def _be_late(self) -> None:
+        """How late this program itself is woken: what the machine adds to every figure above."""
+        while True:
+            due_s = time.perf_counter() + LATE_EVERY_S
+            await asyncio.sleep(LATE_EVERY_S)
+            self.late[self.phase].append((time.perf_counter() - due_s) * 1000)
 
     async def _pings(self) -> None:
         socket = await hello(self._luma, ("none.at_all",))

@@ -15,6 +15,7 @@ from simulator.crowd_line import CrowdLine
 from simulator.ledger import Ledger
 from simulator.levels import Level, Measured, service_levels
 from simulator.luma import Api, Luma, LumaError, started
+from simulator.personas import CANARY
 from simulator.probes import Probes
 from simulator.scenarios import Scenario
 from simulator.script import write
@@ -108,6 +109,8 @@ class _Run:
                 await watcher.ready.wait()
             if plan.way != "ingest":
                 await self._join(api, line)
+            if plan.luma is None:
+                await self._forbid(api)
             before = await _watched(api)
             await asyncio.sleep(WARMS_UP_S)
             probes.phase = "idle"
@@ -122,7 +125,10 @@ class _Run:
             line.tell({"go": {"url": luma.url, "token": luma.token}})
             await self._began.wait()
             async with _along(
-                self._watch_memory(luma), self._delete_answered(line), self._approve(api)
+                self._watch_memory(luma),
+                self._delete_answered(line),
+                self._approve(api),
+                self._tempt(api),
             ):
                 await asyncio.gather(self._wrote_all.wait(), self._panic(api))
                 self._measured.loaded_s = time.monotonic() - self._began_s
@@ -139,6 +145,10 @@ class _Run:
             measured.idle_ms = probes.samples["idle"]
             measured.loaded_ms = probes.samples["loaded"]
             measured.failed_commands = probes.failed
+            measured.idle_late_ms, measured.loaded_late_ms = (
+                probes.late["idle"],
+                probes.late["loaded"],
+            )
             measured.reconnected, measured.resets = watcher.reconnected, watcher.resets
             if measured.counts["faults"]:
                 measured.faults.append(f"{measured.counts['faults']} inside its servers")
@@ -186,6 +196,15 @@ class _Run:
         _, state = await api.ask("GET", "/api/twitch")
         raise LumaError(f"Luma did not join the channel within {JOINED_WITHIN_S:g} s: {state}")
 
+    async def _forbid(self, api: Api) -> None:
+        """Forbid what the obedient model is made to say; only in a Luma that is nobody's."""
+        profile = (await api.need("GET", "/api/moderation"))["profile"]
+        rule = {"name": "canaries", "kind": "words", "words": [f"{CANARY}*"]}
+        rules = [*profile["rules"], {**rule, "incoming": "allow", "outgoing": "mask"}]
+        own = {**profile, "name": "simulator", "rules": rules}
+        await api.need("PUT", "/api/moderation", {"profile": own})
+        self._measured.is_forbidden = True
+
     async def _watch_memory(self, luma: Luma) -> None:
         while (now := luma.memory_bytes()) is not None:
             if not self._wrote_all.is_set():
@@ -211,6 +230,16 @@ class _Run:
                 self._ledger.held.pop(message_id, None)
                 how = "approve" if self._dice.random() < SHARE_APPROVED else "skip"
                 await api.ask("POST", f"/api/queue/{message_id}/{how}")
+
+    async def _tempt(self, api: Api) -> None:
+        """Have some injection attempts answered that would never come to their turn."""
+        while True:
+            await self._news.wait()
+            while self._ledger.just_tempting:
+                message_id = self._ledger.just_tempting.pop(0)
+                if self._dice.random() < self._scenario.tempted:
+                    # It may be gone by then: no fault.
+                    await api.ask("POST", f"/api/queue/{message_id}/now")
 
     async def _panic(self, api: Api) -> None:
         """Panic at the set times, and see how soon it is quiet."""

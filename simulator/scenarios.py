@@ -50,6 +50,7 @@ class Scenario(_Strict):
         fair: The kind whose people are compared for fairness: alike in everything the queue's rules look at.
         deleted: Share of messages that a moderator deletes within `deleted_within_s`.
         deleted_while_answered: Share of the answered ones that are deleted while she answers.
+        tempted: Share of the injection attempts that the streamer has answered next, so that the model sees some.
         told_twice: Share of messages that the platform delivers twice.
         panics_at_s: When the streamer panics; each lasts `panic_s`.
         judges_fairness, judges_memory: Whether the run is long enough for these to be a target.
@@ -67,6 +68,7 @@ class Scenario(_Strict):
     deleted: float = Field(0.01, ge=0, le=1)
     deleted_within_s: float = Field(8, gt=0)
     deleted_while_answered: float = Field(0.1, ge=0, le=1)
+    tempted: float = Field(0.1, ge=0, le=1)
     told_twice: float = Field(0.02, ge=0, le=1)
     panics_at_s: tuple[float, ...] = ()
     panic_s: float = Field(2.0, gt=0)
