@@ -47,7 +47,7 @@ class SecretStore:
         keyring_timeout_s: float = KEYRING_TIMEOUT_S,
     ) -> None:
         self.path = folder / "secrets.yaml"
-        self._use_keyring = use_keyring
+        self.uses_keyring = use_keyring
         self._timeout_s = keyring_timeout_s
         self._account = hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]
 
@@ -101,7 +101,7 @@ class SecretStore:
 
     def _ask(self, question: Callable[[Any], T]) -> T | None:
         """Ask the keyring on a thread of its own; None when there is none, it refuses, or it takes too long."""
-        if not self._use_keyring:
+        if not self.uses_keyring:
             return None
         answer: list[T] = []
 

@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
+from pydantic import SecretStr
 
 from backend import guard
 from backend.api import ROUTERS, errors, webui
 from backend.api.client_door import Door
+from backend.api.client_ws.messages import twitch_chat
 from backend.api.state import Services
 from backend.autonomy.actions import Floor
 from backend.autonomy.service import Autonomy, StoredFacts
@@ -46,6 +48,10 @@ from backend.clients.microphone import (
     FileMicrophones,
     Microphones,
 )
+from backend.clients.twitch import Addresses as TwitchAddresses
+from backend.clients.twitch import Application
+from backend.clients.twitch_login import Given as TwitchGiven
+from backend.contracts.audience import AudienceMessage
 from backend.contracts.avatar import Motion, MotionShown
 from backend.contracts.entities import (
     STAGE,
@@ -90,8 +96,8 @@ from backend.outputs.base import OverlayOptions, Sink, SpeakerOptions
 from backend.playback.listeners import Listeners
 from backend.playback.player import Player
 from backend.playback.sounds import SoundStore
-from backend.sources import SOUND_SOURCES
-from backend.sources.base import MicrophoneOptions
+from backend.sources import CHAT_SOURCES, SOUND_SOURCES
+from backend.sources.base import MicrophoneOptions, TwitchOptions, TwitchSettings
 from backend.storage import checkup as storage_checkup
 from backend.storage import modules as module_rows
 from backend.storage.database import Database
@@ -104,6 +110,7 @@ from backend.training.trainings import TrainingOptions, Trainings
 from backend.training.voice_data import VoiceData
 from backend.wiring import ENGINE_SETTINGS, MIND_SETTINGS, MODE_SETTINGS, Engines
 from config import ROOT, VERSION, LoadedSettings, Settings, is_live, zone_of
+from config_secrets import SecretStore
 from config_store import SettingsStore
 
 logger = logging.getLogger(__name__)
@@ -249,6 +256,21 @@ class Backend:
         self.panic = Panic(
             self.bus, self.chat, self.player, self.hearing, self._calm, self.audience
         )
+        self.twitch = CHAT_SOURCES.create(
+            "twitch",
+            TwitchOptions(
+                bus=self.bus,
+                audience=self.audience,
+                # A file of its own: the keys typed in the window are written by another thread.
+                store=SecretStore(
+                    settings.data_dir / "twitch", use_keyring=loaded.secrets.uses_keyring
+                ),
+                settings=_twitch_settings(settings),
+                names=self._names_on_stage,
+                keep_channel=lambda channel: self._keep_settings({"twitch_channel": channel}),
+                on_message=self._show_to_clients,
+            ),
+        )
         self._autonomy_llm: LLM | None = None
         self.own_texts = OnDemand(
             self._autonomy_writer,
@@ -276,7 +298,14 @@ class Backend:
         )
         self.modules = Modules(
             self.bus,
-            (self.hearing, self.speaking, self.remembering, self.showing, self.autonomy),
+            (
+                self.hearing,
+                self.speaking,
+                self.remembering,
+                self.showing,
+                self.twitch,
+                self.autonomy,
+            ),
             initially_on=settings.modules_on,
             load=lambda: self.database.read(module_rows.states),
             keep=self._keep_module,
@@ -368,6 +397,7 @@ class Backend:
     async def stop(self) -> None:
         """Stop in the order in which nothing is lost: turns, then events, then the database."""
         await self.checkup.cancel()
+        await self.twitch.close()
         await self.audience.close()
         await self.viewer_commands.close()
         await self.autonomy.stop()
@@ -511,6 +541,7 @@ class Backend:
         self.own_texts.longest_tokens = own.max_tokens
         self.own_texts.allow(settings.autonomy_texts_per_minute)
         self.autonomy.use(_autonomy_options(settings))
+        self.twitch.use(_twitch_settings(settings))
         self.monitor.interval_s = settings.metrics_interval_s
         self.monitor.gpu_interval_s = settings.gpu_metrics_interval_s
         self.training.options = self._job_options(settings)
@@ -781,6 +812,11 @@ class Backend:
         character = self.characters.known(self.chat.active_character(STAGE))
         return () if character is None else (character.name,)
 
+    def _show_to_clients(self, message: AudienceMessage) -> None:
+        """A viewer's message, to Open-LLM-VTuber clients that showed the token."""
+        at = message.at.isoformat(timespec="milliseconds")
+        self.clients.tell_trusted(twitch_chat(message.viewer.name, message.text, at))
+
     def _position_s(self) -> float | None:
         """Where the sound on stage is; None in silence."""
         playing = self.player.now_playing()
@@ -792,6 +828,27 @@ class Backend:
 
     def _show_cue(self, cue: Cue, turn_id: str, conversation_id: str) -> None:
         self.cues.fire(cue, turn_id, self.chat.active_character(conversation_id))
+
+
+def _twitch_settings(settings: Settings) -> TwitchSettings:
+    def key(secret: SecretStr | None) -> str:
+        return secret.get_secret_value() if secret is not None else ""
+
+    return TwitchSettings(
+        addresses=TwitchAddresses(
+            settings.twitch_helix_url,
+            settings.twitch_oauth_url,
+            settings.twitch_eventsub_url,
+            settings.twitch_irc_url,
+        ),
+        given=TwitchGiven(
+            Application(settings.twitch_client_id, key(settings.twitch_client_secret)),
+            key(settings.twitch_oauth_token),
+            key(settings.twitch_refresh_token),
+        ),
+        channel=settings.twitch_channel,
+        nick=settings.twitch_bot_nick,
+    )
 
 
 def _listening_options(settings: Settings) -> ListeningOptions:
@@ -907,6 +964,7 @@ def create_app(loaded: LoadedSettings, *, trainer: Sequence[str] = PROGRAM) -> F
             access=access,
             clients=backend.clients,
             panic=backend.panic,
+            twitch=backend.twitch,
             modes=backend.modes,
             texts=backend.texts,
             moderator=backend.moderator,

@@ -24,6 +24,7 @@ from backend.api import (
     stream,
     system,
     training,
+    twitch,
     voice_data,
     webui,
 )
@@ -46,6 +47,7 @@ ROUTERS = (
     system.router,
     doctor.router,
     panic.router,
+    twitch.router,
     queue.router,
     overlay.router,
     pages.router,

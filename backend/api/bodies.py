@@ -9,6 +9,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    SecretStr,
     StringConstraints,
     model_validator,
 )
@@ -362,6 +363,27 @@ class ModuleCommand(ModuleBody):
     """A module's switch, over the event stream."""
 
     name: Id
+
+
+class TwitchConnectBody(Body):
+    """Which channel of Twitch is joined."""
+
+    channel: Annotated[Text, StringConstraints(max_length=200)] = Field(
+        "",
+        description="Its name or address; empty = the one that is set (TWITCH_CHANNEL).",
+        examples=["kira"],
+    )
+    token: SecretStr | None = Field(
+        None,
+        description="A user's token to log in with; it is kept. None = the login that is there.",
+    )
+    anonymous: bool = Field(
+        False, description="Read without the login, even where somebody has logged in."
+    )
+
+
+class TwitchDisconnectBody(Body):
+    """Leave the channel."""
 
 
 class PersonalityFields(Body):

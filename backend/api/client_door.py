@@ -147,6 +147,12 @@ class Door:
             if not client.identity.is_trusted:
                 client.dismiss(4001, "clients without the token are not let in any more")
 
+    def tell_trusted(self, message: dict[str, object]) -> None:
+        """Send something to everybody who showed the token."""
+        for client in list(self._clients.values()):
+            if client.identity.is_trusted:
+                client.tell(message)
+
     # --- groups ---
 
     def others(self, client: Member) -> list[Member]:

@@ -33,6 +33,8 @@ from backend.api.bodies import (
     TalkBody,
     TextBody,
     TriggersCommand,
+    TwitchConnectBody,
+    TwitchDisconnectBody,
     VolumeBody,
 )
 from backend.api.conversations import interrupt
@@ -43,6 +45,7 @@ from backend.api.queue import delete
 from backend.api.socket_sound import SocketSound
 from backend.api.speech import set_volume
 from backend.api.state import Services
+from backend.api.twitch import connect as connect_twitch
 from backend.chat.conversations import TurnHandle
 from backend.contracts.entities import STAGE
 
@@ -212,6 +215,19 @@ async def _module(running: Services, body: ModuleCommand) -> Reply:
     return {"module": info.model_dump(mode="json")}
 
 
+async def _twitch_connect(running: Services, body: TwitchConnectBody) -> Reply:
+    # Joining takes as long as Twitch takes; what comes after does not wait for it.
+    return _twitch_joined(running, body)
+
+
+async def _twitch_joined(running: Services, body: TwitchConnectBody) -> dict[str, Any]:
+    return {"twitch": (await connect_twitch(running, body)).model_dump(mode="json")}
+
+
+async def _twitch_disconnect(running: Services, body: TwitchDisconnectBody) -> Reply:
+    return {"twitch": (await running.twitch.disconnect()).model_dump(mode="json")}
+
+
 COMMANDS: dict[str, Command] = {
     "chat": Command(ChatCommand, _chat),
     "say": Command(SayBody, _say),
@@ -226,6 +242,8 @@ COMMANDS: dict[str, Command] = {
     "triggers": Command(TriggersCommand, _triggers),
     "autonomy_act": Command(ActBody, _autonomy_act),
     "autonomy_dry_run": Command(DryRunBody, _autonomy_dry_run),
+    "twitch_connect": Command(TwitchConnectBody, _twitch_connect),
+    "twitch_disconnect": Command(TwitchDisconnectBody, _twitch_disconnect),
     "panic": Command(PanicBody, _panic, is_urgent=True),
     "resume": Command(PanicBody, _resume),
     "queue_approve": Command(QueueCommand, _queue_approve),

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from backend.playback.listeners import Listeners
     from backend.playback.player import Player
     from backend.playback.sounds import SoundStore
+    from backend.sources.base import ChatSource
     from backend.storage.database import Database
     from backend.storage.event_store import EventStore
     from backend.training.jobs import Jobs
@@ -132,6 +133,7 @@ class Services:
     """Names by which a device elsewhere reaches this backend; none when it answers this machine only."""
     clients: Door
     panic: Panic
+    twitch: ChatSource
     modes: Modes
     texts: OnDemand
     moderator: Moderator

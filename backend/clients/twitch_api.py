@@ -320,7 +320,8 @@ class TwitchApi:
 
 async def make_api(addresses: Addresses, application: Application, waits: Waits) -> TwitchApi:
     """The API; certificates are read in a thread."""
-    tls = await asyncio.to_thread(ssl_context)
+    is_secure = any(url.startswith("https:") for url in (addresses.helix, addresses.oauth))
+    tls = await asyncio.to_thread(ssl_context) if is_secure else True
     return TwitchApi(addresses, application, waits, tls)
 
 

@@ -198,6 +198,7 @@ class TwitchOptions:
         settings: What the settings say at first.
         names: What the character on stage is called now.
         keep_channel: Remembers the channel over a restart.
+        on_message: Shown every message that comes, beside the audience; must be quick.
     """
 
     bus: EventBus
@@ -206,6 +207,7 @@ class TwitchOptions:
     settings: TwitchSettings
     names: Callable[[], Iterable[str]] = tuple
     keep_channel: Callable[[str], Awaitable[None]] | None = None
+    on_message: Callable[[AudienceMessage], None] = lambda message: None
 
 
 class ChatSource(Protocol):
@@ -242,7 +244,9 @@ class ChatSource(Protocol):
         """Take what the settings say now."""
         ...
 
-    async def connect(self, channel: str = "", token: str = "") -> TwitchState:
+    async def connect(
+        self, channel: str = "", token: str = "", *, is_anonymous: bool = False
+    ) -> TwitchState:
         """Join a channel in place of the present one; returns when joined. Empty = the one that is set.
 
         Raises:

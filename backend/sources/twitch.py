@@ -13,7 +13,7 @@ import re
 from collections import OrderedDict, deque
 from collections.abc import Coroutine, Mapping
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from random import SystemRandom
 from typing import TYPE_CHECKING, Any
@@ -85,6 +85,8 @@ class _Wish:
     channel: str
     is_asked: bool
     """Somebody waits for the answer: the first failure is the last."""
+    is_anonymous: bool = False
+    """Without the login, even where there is one."""
 
 
 class _Final(AppError):
@@ -104,6 +106,7 @@ class TwitchChat:
         self._audience = options.audience
         self._names = options.names
         self._keep_channel = options.keep_channel
+        self._on_message = options.on_message
         self._settings = options.settings
         self._login = Login(
             self._api, options.store, options.settings.given, on_change=self._login_changed
@@ -222,14 +225,16 @@ class TwitchChat:
 
     # --- joining and leaving ---
 
-    async def connect(self, channel: str = "", token: str = "") -> TwitchState:
+    async def connect(
+        self, channel: str = "", token: str = "", *, is_anonymous: bool = False
+    ) -> TwitchState:
         """Join, and say how that went."""
         if not self._is_on:
             raise ConflictError('The module "twitch" is switched off; switch it on.')
         wanted = channel_of(channel or self._settings.channel)
         self._joining += 1
         try:
-            await self._join(wanted, token)
+            await self._join(_Wish(wanted, is_asked=True, is_anonymous=is_anonymous), token)
         finally:
             self._joining -= 1
         if self._keep_channel is not None and wanted != self._settings.channel:
@@ -239,10 +244,10 @@ class TwitchChat:
                 logger.info("twitch: the channel is not remembered: %s", error.message)
         return self.state
 
-    async def _join(self, wanted: str, token: str) -> None:
+    async def _join(self, wish: _Wish, token: str) -> None:
+        wanted = wish.channel
         if token:
             await self._login.take(token)
-        wish = _Wish(wanted, is_asked=True)
         async with self._changing:
             await self._leave()
             joined = self._begin(wish)
@@ -304,7 +309,7 @@ class TwitchChat:
                 if api is not None:
                     await api.close()
             if self._is_on and wish.channel:
-                self._begin(_Wish(wish.channel, is_asked=False))
+                self._begin(replace(wish, is_asked=False))
 
     async def _rejoin_set(self) -> None:
         if self._is_on:
@@ -324,7 +329,7 @@ class TwitchChat:
                     logger.info("twitch: joined #%s (%s)", wish.channel, mode)
 
                 try:
-                    if await self._login.is_there():
+                    if not wish.is_anonymous and await self._login.is_there():
                         await self._as_user(wish, told)
                     else:
                         await self._as_nobody(wish, told)
@@ -582,7 +587,9 @@ class TwitchChat:
                     await self._take(self._audience.did(told))
             case AudienceMessage():
                 if self._is_new(f"message:{told.id}") and not self._is_own(told):
-                    await self._take(self._audience.take(self._completed(told)))
+                    message = self._completed(told)
+                    self._on_message(message)
+                    await self._take(self._audience.take(message))
 
     def _completed(self, message: AudienceMessage) -> AudienceMessage:
         changes: dict[str, object] = {}
@@ -779,7 +786,9 @@ class TwitchChat:
 
     async def _join_as_user(self) -> None:
         state = self._channel
-        if not self._joining and (state.mode == "anonymous" or state.state == "failed"):
+        if self._joining or self._wish.is_anonymous:
+            return
+        if state.mode == "anonymous" or state.state == "failed":
             await self._renew_connection(False)
 
     async def _api(self) -> TwitchApi:

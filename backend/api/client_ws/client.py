@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
 from backend.api.avatar import transition_of
-from backend.api.bodies import TextBody
+from backend.api.bodies import TextBody, TwitchConnectBody
 from backend.api.client_door import Door, identify
 from backend.api.client_ws import histories, messages
 from backend.api.client_ws.backgrounds import backgrounds
@@ -32,6 +32,7 @@ from backend.api.client_ws.turns import BY_ITSELF, ORIGIN, Turns
 from backend.api.errors import failure, readable
 from backend.api.on_demand import told, wanted
 from backend.api.state import Services
+from backend.api.twitch import connect as connect_twitch
 from backend.chat.conversations import TurnHandle
 from backend.contracts.entities import STAGE, Character, Conversation
 from backend.contracts.errors import (
@@ -64,10 +65,6 @@ NOT_UNDERSTOOD = {
 }
 NOTHING_HEARD = "Nothing was heard: no words were understood."
 
-NOT_THERE_YET = {
-    "twitch-connect": "Twitch",
-    "twitch-disconnect": "Twitch",
-}
 FOR_THE_TRUSTED = frozenset(
     {
         "expression-command",
@@ -76,7 +73,8 @@ FOR_THE_TRUSTED = frozenset(
         "get-backend-mode",
         "text-generation-request",
         "text-generation-cancel",
-        *NOT_THERE_YET,
+        "twitch-connect",
+        "twitch-disconnect",
     }
 )
 """What reaches further than the client's own conversation."""
@@ -130,6 +128,7 @@ class Client:
         self._has_told_of_pictures = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._text: asyncio.Task[None] | None = None
+        self._twitch: asyncio.Task[None] | None = None
 
     # --- from beginning to end ---
 
@@ -217,8 +216,6 @@ class Client:
             raise InvalidInputError(
                 f"{kind} needs the API token; without it a client talks, listens and keeps its own histories."
             )
-        if kind in NOT_THERE_YET:
-            raise InvalidInputError(f"{NOT_THERE_YET[kind]} are not there yet ({kind}).")
         obeyed = self.OBEYED.get(kind)
         if obeyed is None:
             raise InvalidInputError(
@@ -611,6 +608,30 @@ class Client:
         available = [each.mode for each in state.modes if each.is_available]
         self.tell({"type": "backend-mode", "mode": state.mode, "available": available})
 
+    # --- Twitch ---
+
+    async def _connect_twitch(self, said: messages.TwitchConnect) -> None:
+        """Join a channel for everybody here; told when that is done, and what comes meanwhile does not wait."""
+        if self._twitch is not None and not self._twitch.done():
+            raise BusyError("A channel of Twitch is being joined already.")
+        self._twitch = asyncio.create_task(self._join_twitch(said))
+        self._tasks.add(self._twitch)
+        self._twitch.add_done_callback(self._tasks.discard)
+
+    async def _join_twitch(self, said: messages.TwitchConnect) -> None:
+        body = TwitchConnectBody(channel=said.channel, token=said.token)
+        try:
+            state = await connect_twitch(self._running, body)
+        except AppError as error:
+            self.tell(messages.error(failure(error)["message"]))
+        else:
+            self.tell({"type": "twitch-connected", "channel": state.channel.channel})
+
+    async def _disconnect_twitch(self, said: messages.Nothing) -> None:
+        channel = self._running.twitch.state.channel.channel
+        await self._running.twitch.disconnect()
+        self.tell({"type": "twitch-disconnected", "channel": channel})
+
     # --- text on demand ---
 
     async def _write_text(self, said: messages.TextWanted) -> None:
@@ -715,6 +736,8 @@ Client.OBEYED.update(
         "request-group-info": Obeyed(messages.Nothing, Client._group_info),
         "set-backend-mode": Obeyed(messages.SetMode, Client._set_mode),
         "get-backend-mode": Obeyed(messages.Nothing, Client._tell_mode),
+        "twitch-connect": Obeyed(messages.TwitchConnect, Client._connect_twitch),
+        "twitch-disconnect": Obeyed(messages.Nothing, Client._disconnect_twitch),
         "text-generation-request": Obeyed(messages.TextWanted, Client._write_text),
         "text-generation-cancel": Obeyed(messages.Nothing, Client._cancel_text),
         "expression-command": Obeyed(messages.Expression, Client._express),

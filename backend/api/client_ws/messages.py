@@ -15,6 +15,7 @@ from pydantic import (
     ConfigDict,
     FailFast,
     Field,
+    SecretStr,
     StringConstraints,
 )
 
@@ -168,6 +169,23 @@ class TextWanted(Said):
     kind: str = "free"
     context: dict[str, Any] | str | None = None
     options: dict[str, Any] | None = None
+
+
+class TwitchConnect(Said):
+    """A channel of Twitch, and a token where one is brought."""
+
+    channel: Annotated[str, StringConstraints(max_length=200)] = ""
+    token: SecretStr | None = None
+
+
+def twitch_chat(username: str, message: str, timestamp: str) -> dict[str, object]:
+    """What a viewer wrote."""
+    return {
+        "type": "twitch-chat",
+        "username": username,
+        "message": message,
+        "timestamp": timestamp,
+    }
 
 
 def control(text: str) -> dict[str, Any]:
