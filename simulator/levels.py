@@ -49,6 +49,7 @@ class Measured:
 
     Attributes:
         idle_ms, loaded_ms: Milliseconds of each kind of control command, without load and under it.
+        worst_at_s: When the slowest command of the flood was answered, in seconds after its beginning.
         idle_late_ms, loaded_late_ms: By how much the machine woke the simulator itself too late.
         failed_commands: Control commands that were not answered well.
         memory: Seconds since the load began, and bytes Luma took then.
@@ -64,6 +65,7 @@ class Measured:
     loaded_ms: dict[str, list[float]] = field(default_factory=dict)
     idle_late_ms: list[float] = field(default_factory=list)
     loaded_late_ms: list[float] = field(default_factory=list)
+    worst_at_s: float = 0.0
     failed_commands: Counter[str] = field(default_factory=Counter)
     memory: list[tuple[float, int]] = field(default_factory=list)
     silences_ms: list[float] = field(default_factory=list)
@@ -267,7 +269,8 @@ def _commands(measured: Measured) -> list[Level]:
         Level(
             "the machine itself",
             f"wakes the simulator late by p99 {percentile(measured.loaded_late_ms, 0.99):.1f} ms loaded,"
-            f" {percentile(measured.idle_late_ms, 0.99):.1f} ms unloaded",
+            f" {percentile(measured.idle_late_ms, 0.99):.1f} ms unloaded;"
+            f" the slowest command under load was answered at {measured.worst_at_s:.1f} s",
         )
     )
     if measured.failed_commands:

@@ -26,6 +26,7 @@ class Probes:
     Attributes:
         samples: Milliseconds by name of the command, of the phase that `phase` names.
         failed: What was not answered well.
+        worst: The slowest under load, in milliseconds, and when it was over.
         late: Milliseconds by which the simulator itself was woken late, by phase.
     """
 
@@ -38,6 +39,7 @@ class Probes:
             "between": defaultdict(list),
         }
         self.failed: Counter[str] = Counter()
+        self.worst = (0.0, 0.0)
         self.late: dict[str, list[float]] = defaultdict(list)
 
     async def run(self) -> None:
@@ -49,7 +51,10 @@ class Probes:
             kinds.create_task(self._be_late())
 
     def _took(self, name: str, begun_s: float) -> None:
-        self.samples[self.phase][name].append((time.perf_counter() - begun_s) * 1000)
+        took_ms = (time.perf_counter() - begun_s) * 1000
+        self.samples[self.phase][name].append(took_ms)
+        if self.phase == "loaded" and took_ms > self.worst[0]:
+            self.worst = (took_ms, time.monotonic())
 
     async def _requests(self, name: str, method: str, path: str) -> None:
         faces = itertools.cycle(FACES)
