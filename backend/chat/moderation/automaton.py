@@ -132,11 +132,16 @@ def streams(folded: Folded) -> Iterator[Stream]:
         yield _stream(text, frozenset(strong | {sign}))
     if len(weak) > 1:
         yield _stream(text, frozenset({*strong, *weak}))
+    if weak:
+        # "mu! m!x": at the end of a word it is the mark it is everywhere else.
+        yield _stream(text, frozenset({*strong, *weak}), marks_end=True)
     if present & {"\\", "|", "(", "[", ">"}:
         yield _stream(text, frozenset(strong), draws=True)
 
 
-def _stream(text: str, signs: frozenset[str], *, draws: bool = False) -> Stream:
+def _stream(
+    text: str, signs: frozenset[str], *, draws: bool = False, marks_end: bool = False
+) -> Stream:
     made = Stream()
     chars, at, until, gaps = made.chars, made.at, made.until, made.gaps
     gap = 0
@@ -145,7 +150,8 @@ def _stream(text: str, signs: frozenset[str], *, draws: bool = False) -> Stream:
     while index < end:
         char = text[index]
         width = 1
-        if char.isalnum() or char in signs:
+        is_last = marks_end and (index + 1 == end or text[index + 1].isspace())
+        if char.isalnum() or (char in signs and not (is_last and char in WEAK)):
             pass
         elif draws and (drawn := _drawn(text, index)) is not None:
             char, width = drawn

@@ -1,0 +1,182 @@
+"""Blocked phrases and every way of disguising them, for trying moderation.
+
+Shares no table with the filter: the looks, signs and marks here were put together for the tests. Everything comes from
+one seed, which whoever uses it prints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+
+ONSETS = "b d f g k l m n p r s t v z bl br dr fl gr kl kr pl pr sk sl sn st tr zw".split()
+VOWELS = "a e i o u".split()
+CODAS = "b d g k l m n p r s t x nk rt sk lm nd".split()
+
+LEET = {
+    "a": "4@",
+    "b": "8",
+    "e": "3",
+    "g": "9",
+    "i": "1!",
+    "l": "1|",
+    "o": "0",
+    "s": "5$",
+    "t": "7+",
+    "z": "2",
+}
+ALIKE = {
+    "a": "\u0430\u0251\u03b1", "b": "\u042c\u0299\u03b2", "c": "\u0441\u03f2", "d": "\u0501\u0111", "e": "\u0435\u0454\u025b", "f": "\u0192", "g": "\u0261", "h": "\u04bb\u043d", "i": "\u0456\u0131\u026a", "j": "\u0458",
+    "k": "\u043a\u03ba", "l": "\u029f\u217c", "m": "\u043c\u1d0d", "n": "\u0274\u0578", "o": "\u043e\u03bf\u0585", "p": "\u0440\u03c1", "r": "\u0280\u0433", "s": "\u0455\ua731", "t": "\u0442\u03c4", "u": "\u03c5\u057d",
+    "v": "\u0475\u03bd", "w": "\u051d\u1d21", "x": "\u0445\u03c7", "y": "\u0443\u03b3", "z": "\u1d22\u0290",
+}  # fmt: skip
+UNSEEN = "\u200b\u200c\u200d\u2060\ufeff\u00ad\u200e\u202e"
+STACKED = "".join(
+    chr(code)
+    for code in (0x300, 0x301, 0x302, 0x308, 0x30A, 0x316, 0x323, 0x334, 0x335, 0x337, 0x35B, 0x489)
+)
+BETWEEN = [" ", ".", "-", "_", "*", "~", ",", ":", "/", " . ", "  ", "·", "•", "😀", "…", "'"]
+BEFORE = [
+    "You know,",
+    "And then he said",
+    "Well,",
+    "My friend wrote",
+    "They call it",
+    "So here is",
+    "Listen,",
+]
+AFTER = ["and that is all.", "my dear friends.", "was the answer!", "if you like.", "in the end."]
+
+
+def words(random: Random, count: int) -> list[str]:
+    """Invented words that no language has, each of two or three syllables."""
+    found: dict[str, None] = {}
+    while len(found) < count:
+        word = "".join(
+            random.choice(ONSETS) + random.choice(VOWELS) for _ in range(random.choice((2, 2, 3)))
+        ) + random.choice(CODAS)
+        found[word] = None
+    return [*found]
+
+
+def phrases(random: Random, count: int) -> list[str]:
+    """Words, and phrases of two or three."""
+    made = words(random, count * 2)
+    found = made[: count * 7 // 10]
+    rest = made[count * 7 // 10 :]
+    while len(found) < count:
+        found.append(" ".join(rest.pop() for _ in range(min(len(rest), random.choice((2, 2, 3))))))
+    return found
+
+
+def _each(text: str, random: Random, share: float, change: Callable[[str], str]) -> str:
+    return "".join(
+        change(char) if char.isalpha() and random.random() < share else char for char in text
+    )
+
+
+def cased(text: str, random: Random) -> str:
+    """iN aNy CaSe."""
+    return _each(text, random, 0.5, str.upper)
+
+
+def leet(text: str, random: Random) -> str:
+    """w1th d1g1t5 and $ign$."""
+    return _each(text, random, 0.5, lambda c: random.choice(LEET.get(c, c)))
+
+
+def alike(text: str, random: Random) -> str:
+    """With letters of other alphabets."""
+    return _each(text, random, 0.6, lambda c: random.choice(ALIKE.get(c, c)))
+
+
+def wide(text: str, random: Random) -> str:
+    """In full width."""
+    return _each(text, random, 1.0, lambda c: chr(ord(c) + 0xFEE0) if c.isascii() else c)
+
+
+def fancy(text: str, random: Random) -> str:
+    """In one of the alphabets of mathematics and badges."""
+    first = random.choice(
+        (0x1D41A, 0x1D4EA, 0x1D51E, 0x1D5BA, 0x1D68A, 0x24D0, 0x1F150, 0x1F170, 0x1F1E6, 0x1F130)
+    )
+    return _each(text, random, 1.0, lambda c: chr(first + ord(c) - 97) if "a" <= c <= "z" else c)
+
+
+def unseen(text: str, random: Random) -> str:
+    """With characters nobody sees between the letters."""
+    return _each(text, random, 0.6, lambda c: c + random.choice(UNSEEN))
+
+
+def zalgo(text: str, random: Random) -> str:
+    """With marks stacked on the letters."""
+    return _each(
+        text, random, 0.7, lambda c: c + "".join(random.choices(STACKED, k=random.randint(1, 6)))
+    )
+
+
+def repeated(text: str, random: Random) -> str:
+    """wiiiith letters sssaid again."""
+    return _each(text, random, 0.4, lambda c: c * random.randint(2, 5))
+
+
+def spaced(text: str, random: Random) -> str:
+    """w-i-t-h something between all letters."""
+    mark = random.choice(BETWEEN)
+    letters = [char for char in text if not char.isspace()]
+    return mark.join(letters)
+
+
+def parted(text: str, random: Random) -> str:
+    """With a gap somewhere in it."""
+    at = random.randint(1, len(text) - 1)
+    return text[:at] + random.choice(BETWEEN) + text[at:]
+
+
+def joined(text: str, random: Random) -> str:
+    """Withoutspaces."""
+    return text.replace(" ", "")
+
+
+def ended(text: str, random: Random) -> str:
+    """With a sentence's end in the middle of it."""
+    at = random.randint(1, len(text) - 1)
+    return text[:at].rstrip() + random.choice((". ", "! ", "? ", "… ", ".\n")) + text[at:].lstrip()
+
+
+SHAPES = (joined, spaced, parted, ended)
+"""How a phrase is laid out."""
+
+LOOKS = (cased, leet, alike, wide, fancy)
+"""What its letters look like."""
+
+MARKS = (unseen, zalgo, repeated)
+"""What is on and between its letters."""
+
+
+def disguised(phrase: str, random: Random) -> tuple[str, str]:
+    """The phrase in a disguise of up to three layers, and what was done."""
+    text, done = phrase, []
+    for kinds, share in ((SHAPES, 0.6), (LOOKS, 0.6), (MARKS, 0.4)):
+        if random.random() < share:
+            change = random.choice(kinds)
+            if change is repeated and fancy in done:
+                continue
+            text = change(text, random)
+            done.append(change)
+    return text, "+".join(one.__name__ for one in done) or "plain"
+
+
+def reply(text: str, random: Random) -> str:
+    """A reply with it, in a sentence of its own or within one."""
+    return f"{random.choice(BEFORE)} {text} {random.choice(AFTER)} Nice to see you."
+
+
+def pieces(text: str, random: Random) -> list[str]:
+    """The text as a model might write it: cut anywhere."""
+    found, at = [], 0
+    while at < len(text):
+        size = random.randint(1, 9)
+        found.append(text[at : at + size])
+        at += size
+    return found

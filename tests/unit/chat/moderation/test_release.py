@@ -1,0 +1,300 @@
+"""Nothing blocked becomes public: through the real turn, to the voice, the overlay, the chat and the history."""
+
+from __future__ import annotations
+
+import asyncio
+from fnmatch import fnmatchcase
+from pathlib import Path
+from random import Random, SystemRandom
+
+import pytest
+
+from backend.api.stream import OVERLAY_TYPES
+from backend.chat.moderation.judge import Judge, JudgeOptions
+from backend.chat.moderation.moderator import Moderator
+from backend.chat.moderation.profile import Profile
+from backend.chat.moderation.rules import Compiled
+from backend.chat.trace import Trace
+from backend.chat.turn import MOST_CUES, Answer, Request, TurnRunner
+from backend.contracts.entities import Audio
+from backend.contracts.events import ChatDelta, ChatSentence, ModerationActed
+from backend.core.bus import EventBus
+from backend.core.clock import monotonic_s
+from backend.modes.base import Part, SpokenPart
+from backend.modes.mind import alone
+from backend.outputs.none import NoSound
+from backend.playback.player import Player
+from backend.playback.sounds import SoundStore
+from tests import disguises
+from tests.fakes import Beeps, Watch, WritesText, character
+
+
+def rules(*words: str, outgoing: str = "mask", **more: object) -> Compiled:
+    rule = {"name": "own", "kind": "words", "words": words, "outgoing": outgoing}
+    profile = {"name": "t", "rules": [rule], "safe_lines": ["Something else."], **more}
+    return Compiled(Profile.model_validate(profile))
+
+
+class Stage:
+    """A turn with a moderator, and everything public that came of it."""
+
+    def __init__(self, tmp_path: Path, compiled: Compiled, judge: Judge | None = None) -> None:
+        self.bus = EventBus()
+        self.bus.bind(asyncio.get_running_loop())
+        self.voice = Beeps(seconds_per_char=0.0001)
+        self.llm = WritesText([])
+        self.moderator = Moderator(tmp_path, self.bus, judge=judge)
+        self.moderator.put(compiled)
+        self.sounds = SoundStore(tmp_path, max_bytes=10**9, max_age_days=1)
+        self.runner = TurnRunner(
+            self.bus,
+            alone(lambda: self.llm),
+            lambda: self.voice,
+            self.sounds,
+            Player(self.bus, NoSound(), lambda cue, turn_id, conversation_id: None),
+            moderator=self.moderator,
+        )
+
+    async def run(
+        self, pieces: list[str], origin: str = "test"
+    ) -> tuple[Answer, str, list[object]]:
+        """The answer, all that is public of it as one text, and every event."""
+        self.llm.pieces = pieces
+        self.voice.said.clear()
+        answer = Answer(Trace(monotonic_s()))
+        request = Request(
+            turn_id="ab" * 16,
+            conversation_id="stage",
+            number=1,
+            character=character(expressions=("joy",)),
+            text="hi",
+            author="you",
+            origin=origin,
+            speak=True,
+            on_stage=True,
+            received_s=answer.trace.received_s,
+        )
+        async with Watch(self.bus) as seen:
+            await self.runner.run(request, [], answer)
+        public = [
+            event.model_dump_json()
+            for event in seen.events
+            if any(fnmatchcase(event.type, glob) for glob in OVERLAY_TYPES)
+            or event.type in ("speech.ready", "moderation.acted")
+        ]
+        shown = [event.text for event in seen.events if isinstance(event, ChatSentence)]
+        everything = ["".join(shown), "".join(self.voice.said), answer.reply, *public]
+        return answer, "\n".join(everything), [*seen.events]
+
+
+def squeezed(text: str) -> str:
+    return "".join(text.split()).casefold()
+
+
+async def leaks(tmp_path: Path, count: int, seed: int) -> list[tuple[str, str, str]]:
+    """Blocked phrases that became public in any way."""
+    random = Random(seed)
+    blocked = disguises.phrases(random, count)
+    found = []
+    stages = [
+        Stage(tmp_path, rules(*blocked, outgoing=action))
+        for action in ("mask", "replace", "ignore")
+    ]
+    for n, phrase in enumerate(blocked):
+        text, how = disguises.disguised(phrase, random)
+        stage = stages[n % 3]
+        pieces = disguises.pieces(disguises.reply(text, random), random)
+        _, public, _ = await stage.run(pieces)
+        whole = squeezed(public)
+        if squeezed(text) in whole or squeezed(phrase) in whole:
+            found.append((phrase, text, how))
+    for stage in stages:
+        await stage.sounds.close()
+    return found
+
+
+async def test_no_blocked_phrase_gets_through_whatever_its_disguise(tmp_path: Path) -> None:
+    seed = SystemRandom().getrandbits(32)
+    print(f"seed {seed}")  # noqa: T201 - to repeat a run that failed
+    assert await leaks(tmp_path, 60, seed) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("run", range(4))
+async def test_none_of_500_blocked_phrases_gets_through(tmp_path: Path, run: int) -> None:
+    seed = SystemRandom().getrandbits(32)
+    print(f"seed {seed}, run {run}")  # noqa: T201 - to repeat a run that failed
+    assert await leaks(tmp_path, 500, seed) == []
+
+
+async def test_what_leaks_without_moderation_is_seen_by_this_test(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, Compiled(Profile(name="off")))
+    _, public, _ = await stage.run(["You are a bad", "word, my friend."])
+    assert "badword" in squeezed(public)
+    await stage.sounds.close()
+
+
+async def test_an_end_that_could_begin_a_blocked_phrase_waits_for_the_next_sentence(
+    tmp_path: Path,
+) -> None:
+    moderator = Moderator(tmp_path)
+    moderator.put(rules("dark moon"))
+    release = moderator.release()
+    first = release.offer("We saw it all in the dark.")
+    assert (first.text, first.held_tail) == ("We saw it all in the", "dark.")
+    second = release.offer("Moon rises late.")
+    assert "dark" not in second.text
+    assert "Moon" not in second.text
+    assert second.verdict.action == "mask"
+    third = release.offer("In the dark.")
+    assert third.held_tail == "In the dark."
+    assert release.finish().text == "In the dark."
+
+
+def test_nothing_waits_where_nothing_could_begin(tmp_path: Path) -> None:
+    moderator = Moderator(tmp_path)
+    moderator.put(rules("dark moon", "badword"))
+    release = moderator.release()
+    for sentence in ("Hello there!", "How are you?", "I like tea.", "See you in 1945."):
+        released = release.offer(sentence)
+        assert (released.text, released.held_tail) == (sentence, "")
+
+
+def test_a_held_end_is_bounded(tmp_path: Path) -> None:
+    moderator = Moderator(tmp_path)
+    moderator.put(rules("b" + "ab" * 30))
+    release = moderator.release()
+    longest = 0
+    for _ in range(40):
+        longest = max(longest, len(release.offer("ba ba ba ba ba ba").held_tail))
+    assert longest <= 300
+
+
+def test_a_sound_whose_words_were_changed_is_not_played(tmp_path: Path) -> None:
+    moderator = Moderator(tmp_path)
+    moderator.put(rules("badword", "dark moon"))
+    release = moderator.release()
+    sound = Audio(b"\0\0" * 10, 16_000)
+    assert release.offer("All is well here.", sound).pieces[0].sound is sound
+    changed = release.offer("This is a badword here.", sound).pieces[0]
+    assert (changed.text, changed.sound) == ("This is a ******* here.", None)
+    assert release.offer("It was very dark.", sound).pieces == ()
+    both = release.offer("Night fell.", sound).pieces
+    assert [(piece.text, piece.sound is sound) for piece in both] == [
+        ("It was very dark.", True),
+        ("Night fell.", True),
+    ]
+
+
+async def test_a_sentence_that_came_with_its_sound_is_moderated_too(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, rules("badword"))
+
+    class Server:
+        mode = "orphiq"
+        can_think_ahead = False
+        who = "server"
+
+        def words(self, by: str) -> str:
+            return by
+
+        def is_like(self, other: object) -> bool:
+            return other is self
+
+        async def respond(self, prompt: object):  # type: ignore[no-untyped-def]  # a part for each sentence
+            part: Part = SpokenPart("What a badword!", Audio(b"\x10\0" * 100, 16_000), by="server")
+            yield part
+
+        async def played(self, prompt: object) -> None: ...
+
+        async def interrupted(self, prompt: object, heard: str) -> None: ...
+
+    stage.runner.mind = lambda conversation_id: Server()  # type: ignore[assignment,return-value]  # a mind of the test
+    answer, public, _ = await stage.run([])
+    assert answer.reply == "What a *******!"
+    assert "badword" not in public
+    assert stage.voice.said == ["What a !"] or stage.voice.said == ["What a!"]
+    await stage.sounds.close()
+
+
+async def test_when_all_is_left_out_the_turn_ends_without_an_error(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, rules("badword", outgoing="ignore"))
+    answer, _public, events = await stage.run(["A bad", "word."])
+    assert (answer.outcome, answer.error, answer.reply) == ("done", "", "")
+    acted = [event for event in events if isinstance(event, ModerationActed)]
+    assert [(e.direction, e.verdict.action, e.verdict.rule) for e in acted] == [
+        ("out", "ignore", "own")
+    ]
+    assert "badword" not in acted[0].model_dump_json()
+    await stage.sounds.close()
+
+
+async def test_a_safe_line_takes_the_place_of_a_sentence(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, rules("badword", outgoing="replace"))
+    answer, _, _ = await stage.run(["Hello there. ", "This is a badword. ", "Good night."])
+    assert answer.reply == "Hello there. Something else. Good night."
+    await stage.sounds.close()
+
+
+async def test_raw_deltas_are_for_the_operator_alone(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, rules("badword"))
+    _, _, events = await stage.run(["A badword here."])
+    assert any(isinstance(event, ChatDelta) and "badword" in event.text for event in events)
+    assert not any(
+        fnmatchcase(ChatDelta.model_fields["type"].default, glob) for glob in OVERLAY_TYPES
+    )
+    await stage.sounds.close()
+
+
+async def test_a_reply_cannot_ask_for_more_faces_than_the_limit(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, Compiled(Profile(name="off")))
+    fired: list[str] = []
+    stage.runner.player = Player(
+        stage.bus, NoSound(), lambda cue, turn_id, conversation_id: fired.append(cue.name)
+    )
+    await stage.run(["[joy] Yes. " * 100])
+    assert len(fired) == MOST_CUES["expression"]
+    await stage.sounds.close()
+
+
+async def test_what_is_thought_ahead_is_not_spoken_ahead_when_it_is_blocked(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, rules("badword"))
+    stage.llm.pieces = ["A bad", "word for you. And more of it."]
+    prepared = stage.runner.prepare(
+        "hi", "you", character=character(), history=[], conversation_id="stage", speak=True
+    )
+    assert prepared is not None
+    async for _ in prepared.stream():
+        pass
+    assert stage.voice.said == []
+    await prepared.close()
+    await stage.sounds.close()
+
+
+@pytest.mark.parametrize(
+    ("said", "fails", "leaves"),
+    [
+        ("YES", "open", "Fine words."),
+        ("No.", "open", "Something else."),
+        ("I would say yes, but", "open", "Fine words."),
+        ("I would say yes, but", "closed", "Something else."),
+    ],
+)
+async def test_a_language_model_may_judge_what_she_says(
+    tmp_path: Path, said: str, fails: str, leaves: str
+) -> None:
+    llm = WritesText([said])
+    options = JudgeOptions(asked="out", fails=fails)  # type: ignore[arg-type]  # one of the two words
+    moderator = Moderator(tmp_path, judge=Judge(lambda: llm, options))
+    moderator.put(rules("badword"))
+    released = await moderator.release().take("Fine words.")
+    assert released.text == leaves
+    assert "Fine words." in llm.prompts[0].messages[-1].text
+
+
+async def test_a_judge_that_hangs_is_not_waited_for(tmp_path: Path) -> None:
+    options = JudgeOptions(asked="both", timeout_s=0.01, fails="closed")
+    moderator = Moderator(tmp_path, judge=Judge(lambda: WritesText([60.0, "YES"]), options))
+    moderator.put(rules("badword"))
+    verdict = await moderator.consider("Hello")
+    assert (verdict.action, verdict.rule) == ("hold", "llm")
+    assert "0.01 s" in verdict.reason
