@@ -19,7 +19,7 @@ from fastapi import FastAPI
 from pydantic import SecretStr
 
 from backend import guard
-from backend.api import ROUTERS, errors, webui
+from backend.api import ROUTERS, errors, pages, webui
 from backend.api.client_door import Door
 from backend.api.client_ws.messages import twitch_chat
 from backend.api.state import Services
@@ -971,13 +971,24 @@ def create_app(loaded: LoadedSettings, *, trainer: Sequence[str] = PROGRAM) -> F
             autonomy=backend.autonomy,
             page_hosts=lambda: settings.allowed_hosts if settings.is_remote else (),
         )
+        making: asyncio.Task[None] | None = None
         try:
             await backend.start()
+            making = asyncio.create_task(run_in_thread(pages.make_routes, app), name="routes")
             yield
         finally:
+            if making is not None:
+                await asyncio.wait({making})
             await backend.stop()
 
-    app = FastAPI(title="Luma", version=VERSION, lifespan=lifespan, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="Luma",
+        version=VERSION,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,  # pages.py serves it: writing it takes a second, and not the loop's
+    )
     errors.install(app, debug=lambda: app.state.backend.engines.settings.debug)
     for router in ROUTERS:
         app.include_router(router)

@@ -7,13 +7,16 @@ Who may open which page is the guard's business.
 from __future__ import annotations
 
 import hashlib
+import json
 import stat
 from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Annotated
+from weakref import WeakKeyDictionary
 
-from fastapi import APIRouter, Header, Path, Response
+from fastapi import APIRouter, FastAPI, Header, Path, Request, Response
 from fastapi.responses import FileResponse, HTMLResponse
+from starlette.types import Scope
 
 from backend.contracts.errors import NotFoundError
 from backend.core.workers import run_in_thread
@@ -66,6 +69,12 @@ async def docs() -> HTMLResponse:
     return HTMLResponse(PAGE)
 
 
+@router.get("/openapi.json")
+async def openapi(request: Request) -> Response:
+    """Every route, for programs; written when somebody asks for it first."""
+    return Response(await run_in_thread(_described, request.app), media_type="application/json")
+
+
 @router.get("/docs/{name}", response_class=FileResponse)
 async def docs_file(name: Annotated[str, Path(max_length=64)]) -> FileResponse:
     """A script or style of the page."""
@@ -100,6 +109,30 @@ async def web_file(
     if FilePath(path).suffix.lower() == ".html":
         raise NotFoundError("A page is opened by its own address, like /overlay.")
     return await _answer(path, if_none_match)
+
+
+def make_routes(app: FastAPI) -> None:
+    """Have each route made now, in a worker thread: else it is done when somebody first asks for it, and everybody waits."""
+    nowhere: Scope = {
+        "type": "http",
+        "method": "GET",
+        "path": "/.nowhere",
+        "root_path": "",
+        "headers": [],
+        "query_string": b"",
+    }
+    for route in app.routes:
+        route.matches(nowhere)
+
+
+_documents: WeakKeyDictionary[FastAPI, bytes] = WeakKeyDictionary()
+
+
+def _described(app: FastAPI) -> bytes:
+    written = _documents.get(app)
+    if written is None:
+        written = _documents[app] = json.dumps(app.openapi(), separators=(",", ":")).encode()
+    return written
 
 
 async def page(name: str, if_none_match: str = "") -> Response:
