@@ -182,3 +182,10 @@ def test_overlays_are_told_who_goes_on_stage_and_when_that_one_is_edited(
         ("sumi", "Professor Sumi"),
         ("sumi", "Professor Sumi"),
     ]
+
+
+def test_the_description_of_all_routes_is_written_once(served: Served, api: httpx.Client) -> None:
+    first = api.get("/openapi.json")
+    assert first.headers["content-type"] == "application/json"
+    assert first.json() == served.app.openapi()
+    assert api.get("/openapi.json").content == first.content
