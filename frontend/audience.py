@@ -300,6 +300,10 @@ class Audience:
         """Answer it before all others."""
         self._act(message_id, "now")
 
+    def load_autonomy(self) -> None:
+        """Ask how she is, and what she may do next."""
+        self._get("autonomy", "/api/autonomy", self._took_autonomy)
+
     def load_channel(self) -> None:
         """Ask how the channel and the login are."""
         self._get("twitch", "/api/twitch", self._took_channel)

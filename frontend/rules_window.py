@@ -12,7 +12,12 @@ from frontend.widgets.toplevel import place_over
 
 SIZE = (860, 720)
 SMALLEST = (560, 380)
-PAGES = (("queue", "Queue"),)
+PAGES = (
+    ("queue", "Queue"),
+    ("moderation", "Moderation"),
+    ("commands", "Commands"),
+    ("triggers", "Triggers"),
+)
 
 
 class RulesWindow(tk.Toplevel):
@@ -91,6 +96,18 @@ class RulesWindow(tk.Toplevel):
 
     def _make(self, name: str) -> Page:
         # Imported here, so that a page costs nothing before it is looked at.
+        if name == "moderation":
+            from frontend.rules.moderation_page import ModerationPage
+
+            return ModerationPage(self._body, self._owner)
+        if name == "commands":
+            from frontend.rules.commands_page import CommandsPage
+
+            return CommandsPage(self._body, self._owner)
+        if name == "triggers":
+            from frontend.rules.triggers_page import TriggersPage
+
+            return TriggersPage(self._body, self._owner)
         from frontend.rules.queue_page import QueuePage
 
         return QueuePage(self._body, self._owner)

@@ -53,16 +53,11 @@ class Page(Protocol):
         """Whether something was entered and not saved."""
 
 
-def troubles_of(error: ValidationError, *, skip: int = 0) -> dict[str, str]:
-    """What is wrong by the name of its row.
-
-    Args:
-        error: What a contract says of the values.
-        skip: Names at the front that no row has.
-    """
+def troubles_of(error: ValidationError) -> dict[str, str]:
+    """What a contract says is wrong with values, by the name of the row it is about."""
     found: dict[str, str] = {}
     for one in error.errors():
-        names = [str(part) for part in one["loc"][skip:] if not isinstance(part, int)]
+        names = [str(part) for part in one["loc"] if not isinstance(part, int)]
         words = str(one["msg"]).removeprefix("Value error, ")
         found.setdefault(".".join(names), words[:1].upper() + words[1:] + ".")
     return found

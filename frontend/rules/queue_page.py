@@ -36,7 +36,7 @@ WHO = (
 )  # fmt: skip
 LIMITS = (
     Ask("max_wait_s", "Too old after", "number", "What waits alone may wait three times as long.", "s"),
-    Ask("max_wait_paid_s", "Cheers and rewards after", "number", unit="s"),
+    Ask("max_wait_paid_answers", "Cheers and rewards wait for", "whole", "Longer than that, if need be.", "answers"),
     Ask("max_held_s", "Held ones after", "number", unit="s"),
     Ask("most_waiting", "Wait at once", "whole", "Then the one with the fewest points goes.", "messages"),
     Ask("most_held", "Held at once", "whole", unit="messages"),

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, Literal
 
 from frontend.theme import Theme
-from frontend.widgets.controls import Chip, Dropdown, Switch, Words
+from frontend.widgets.controls import RING, Chip, Dropdown, Switch, Words
 from frontend.widgets.field import Field
 from frontend.widgets.popup import Choice
 from frontend.widgets.text_box import TextBox
@@ -52,6 +52,7 @@ class Form(tk.Frame):
         theme: The window's theme.
         asks: What is asked for, in order.
         changed: Called after each change by a person.
+        label: Width of the names.
     """
 
     def __init__(
@@ -62,13 +63,14 @@ class Form(tk.Frame):
         changed: Callable[[], object],
         *,
         surface: str = "surface",
+        label: float = LABEL,
     ) -> None:
         super().__init__(master, borderwidth=0)
         self.theme = theme
         self.rows: dict[str, Row] = {}
         theme.tint(self, background=surface)
         for ask in asks:
-            row = Row(self, theme, ask, changed, surface)
+            row = Row(self, theme, ask, changed, surface, label)
             row.pack(fill="x", pady=(0, theme.px(8)))
             self.rows[ask.name] = row
 
@@ -112,6 +114,7 @@ class Row(tk.Frame):
         ask: Ask,
         changed: Callable[[], object],
         surface: str,
+        label: float,
     ) -> None:
         super().__init__(master, borderwidth=0)
         self.ask = ask
@@ -123,18 +126,21 @@ class Row(tk.Frame):
         px = theme.px
         theme.tint(self, background=surface)
         self.columnconfigure(1, weight=1)
-        self.columnconfigure(0, minsize=px(LABEL))
+        self.columnconfigure(0, minsize=px(label))
         name = Words(self, theme, ask.title, "small", "text", surface)
         name.grid(row=0, column=0, sticky="nw", pady=(px(7), 0), padx=(0, px(12)))
         self.control = self._make()
         whole = ask.kind in ("text", "long", "lines", "flags")
-        self.control.grid(row=0, column=1, sticky="ew" if whole else "w")
+        # Drawn controls keep room for their ring; fields begin where those seem to.
+        ring = 0 if ask.kind in ("switch", "choice", "flags") else px(RING)
+        self.control.grid(row=0, column=1, sticky="ew" if whole else "w", padx=(ring, 0))
         if ask.unit:
-            self.control.grid(row=0, column=1, sticky="w")
             unit = Words(self, theme, ask.unit, "small", "text3", surface)
-            unit.grid(row=0, column=1, sticky="w", padx=(px(NUMBER + 10), 0))
+            unit.grid(row=0, column=1, sticky="w", padx=(px(NUMBER + 13), 0))
         if ask.about:
-            self._wrapped(ask.about, "cap", "text3").grid(row=1, column=1, sticky="ew")
+            self._wrapped(ask.about, "cap", "text3").grid(
+                row=1, column=1, sticky="ew", padx=(px(RING), 0)
+            )
         self.trouble = self._wrapped("", "small", "error")
 
     def show(self, value: Any) -> None:
@@ -196,11 +202,19 @@ class Row(tk.Frame):
             return int(number), ""
         return number, ""
 
+    def enable(self, enabled: bool) -> None:
+        """Let it be edited or not."""
+        control = self.control
+        if isinstance(control, Field | Switch | Dropdown):
+            control.enable(enabled)
+        elif isinstance(control, TextBox):
+            control.text.configure(state="normal" if enabled else "disabled")
+
     def mark(self, words: str) -> None:
         """Show what is wrong with it; empty = nothing."""
         self.trouble.configure(text=words)
         if words:
-            self.trouble.grid(row=2, column=1, sticky="ew")
+            self.trouble.grid(row=2, column=1, sticky="ew", padx=(self._theme.px(RING), 0))
         else:
             self.trouble.grid_remove()
         if isinstance(self.control, Field):
