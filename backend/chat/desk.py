@@ -181,7 +181,7 @@ class AudienceDesk:
         self._cannot_store = False
         self._wake = asyncio.Event()
         self._is_news = False
-        self._told_s = float("-inf")
+        self._told_s = self._ticked_s = float("-inf")
         self._floor_s: float | None = None
         self._turn_id = ""
         self._tasks: set[asyncio.Task[None]] = set()
@@ -504,15 +504,22 @@ class AudienceDesk:
                 await asyncio.sleep(TICK_S)
 
     def _step(self) -> None:
-        now_s = self._now_s()
-        self._settle(self.queue.tick(now_s))
-        if self.queue.answering is None and self._has_floor(now_s) and self._chat.is_free(STAGE):
+        now_s, told_s = self._now_s(), asyncio.get_running_loop().time()
+        is_next = (
+            len(self.queue) > 0
+            and not self.queue.is_answering
+            and self._has_floor(now_s)
+            and self._chat.is_free(STAGE)
+        )
+        if is_next or told_s - self._ticked_s >= TICK_S:
+            self._ticked_s = told_s
+            self._settle(self.queue.tick(now_s))
+        if is_next:
             taken = self.queue.take(now_s)
             if taken is not None:
                 self._is_news = True
                 self._spawn(self._answer(taken), "answering a viewer")
         # The clock of the loop: how often it is told has nothing to do with how old messages are.
-        told_s = asyncio.get_running_loop().time()
         if self._is_news and told_s - self._told_s >= TICK_S:
             self._told_s = told_s
             self._is_news = False

@@ -30,6 +30,10 @@ GONE_KEPT = 5_000
 VIEWERS_KEPT = 10_000
 MOST_MERGED = 200
 """Messages joined with one; what is still the same after that needs no place."""
+ANSWER_S = 8.0
+"""What an answer is thought to take before the first one was given."""
+LONGEST_ANSWER_S = 60.0
+"""An answer that took longer does not count for more."""
 ALONE = 3
 """What waits alone may wait this many times as long."""
 
@@ -129,6 +133,8 @@ class ChatQueue:
         self._gone: OrderedDict[str, None] = OrderedDict()
         self._order = 0
         self._stopped_s: float | None = None
+        self._began_s = 0.0
+        self._answer_s = ANSWER_S
 
     # --- coming in ---
 
@@ -364,8 +370,8 @@ class ChatQueue:
                 Fate(
                     entry.message.id,
                     "too-old",
-                    f"it waited {waited_s:.0f} s; {limit_s:g} s are allowed",
-                    rule="max_wait_paid_s" if entry.is_paid else "max_wait_s",
+                    f"it waited {waited_s:.0f} s; {limit_s:.0f} s are allowed",
+                    rule="max_wait_s",
                 )
             )
         for entry in list(self._held.values()):
@@ -392,6 +398,7 @@ class ChatQueue:
         # Whoever says the same from now on is joined with the one being answered.
         self._remove(best, keep_words=True)
         self._answering = best
+        self._began_s = now_s
         return Taken(best.message, best.text, len(best.merged), max(0.0, now_s - best.since_s))
 
     def end(
@@ -418,6 +425,8 @@ class ChatQueue:
             return [*fates, *self._make_room()]
         self._forget_merged(entry)
         if how == "answered":
+            took_s = min(LONGEST_ANSWER_S, max(0.0, now_s - self._began_s))
+            self._answer_s += 0.3 * (took_s - self._answer_s)
             for key in {_key(entry.message.viewer), *entry.merged.values()}:
                 self._count_answer(key, now_s)
             self._share_anew(now_s)
@@ -445,7 +454,7 @@ class ChatQueue:
 
     def skip(self, message_id: str) -> Removal | None:
         """Do not answer one; None when it neither waits nor is being answered."""
-        if self._answering is not None and self._answering.message.id == message_id:
+        if self.answering == message_id:
             return Removal((self._leave_answer("skipped", "by the streamer"),), True)
         entry = self._waiting.get(message_id) or self._held.get(message_id)
         if entry is None:
@@ -469,7 +478,7 @@ class ChatQueue:
 
     def delete(self, message_id: str) -> Removal:
         """A moderator deleted a message: it goes, and those that were joined with it."""
-        if self._answering is not None and self._answering.message.id == message_id:
+        if self._answering is not None and self.answering == message_id:
             return Removal(tuple(self._delete(self._answering)), True)
         entry = self._waiting.get(message_id) or self._held.get(message_id)
         if entry is not None:
@@ -541,6 +550,11 @@ class ChatQueue:
     def is_stopped(self) -> bool:
         """Whether nobody is answered until `go_on`."""
         return self._stopped_s is not None
+
+    @property
+    def is_answering(self) -> bool:
+        """Whether an answer has not ended yet, one that is being cut included."""
+        return self._answering is not None
 
     @property
     def answering(self) -> str | None:
@@ -641,7 +655,9 @@ class ChatQueue:
         )
 
     def _limit_s(self, entry: _Entry) -> float:
-        return self.rules.max_wait_paid_s if entry.is_paid else self.rules.max_wait_s
+        if not entry.is_paid:
+            return self.rules.max_wait_s
+        return max(self.rules.max_wait_s, self.rules.max_wait_paid_answers * self._answer_s)
 
     def _listed(self) -> Iterable[_Entry]:
         return self._waiting.values()

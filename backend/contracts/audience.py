@@ -250,7 +250,7 @@ class QueueRules(Wire):
         most_per_viewer: Messages of one viewer that wait at once; then their worst one goes.
         per_viewer, per_viewer_s: How many messages of one viewer are taken in how many seconds.
         max_wait_s: After this a message is too old; what waits alone may wait three times as long.
-        max_wait_paid_s: The same for cheers and rewards.
+        max_wait_paid_answers: Cheers and rewards may wait longer than that, for as many answers, however long those take.
         max_held_s: The same for what waits for approval.
         merges: Whether the same from several viewers is answered once.
         merge_likeness: Share of their words that two messages must have in common to count as the same.
@@ -273,8 +273,8 @@ class QueueRules(Wire):
     most_per_viewer: int = Field(2, ge=1, le=100)
     per_viewer: int = Field(6, ge=1, le=1000)
     per_viewer_s: float = Field(30, ge=1, le=3600)
-    max_wait_s: float = Field(20, ge=2, le=3600)
-    max_wait_paid_s: float = Field(120, ge=2, le=3600)
+    max_wait_s: float = Field(18, ge=2, le=3600)
+    max_wait_paid_answers: int = Field(9, ge=0, le=100)
     max_held_s: float = Field(300, ge=2, le=86_400)
     merges: bool = True
     merge_likeness: float = Field(0.8, ge=0.5, le=1)

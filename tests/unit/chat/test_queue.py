@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from backend.chat.queue import ALONE, ChatQueue, Fate, Removal
+from backend.chat.queue import ALONE, LONGEST_ANSWER_S, ChatQueue, Fate, Removal
 from backend.contracts.audience import FINAL, AudienceMessage, Emote, QueueRules, Verdict, Viewer
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -309,8 +309,20 @@ def test_what_waits_alone_may_wait_longer() -> None:
     assert len(queue.tick(20 * ALONE + 1)) == 1
 
 
+def test_a_cheer_waits_for_as_many_answers_however_long_they_take() -> None:
+    queue = ChatQueue(QueueRules(max_wait_s=20, max_wait_paid_answers=9))
+    for n in range(30):
+        put(queue, message(f"thought {n}", f"v{n}"), 20 * n)
+        queue.take(20 * n)
+        queue.end("answered", 20 * n + 2)
+    put(queue, message("paid words", "ann", bits=1), 1000)
+    put(queue, message("more paid words", "bob", bits=1), 1000)
+    assert queue.tick(1020) == []
+    assert len(queue.tick(1021)) == 1
+
+
 def test_a_cheer_waits_longer() -> None:
-    queue = ChatQueue(QueueRules(max_wait_s=20, max_wait_paid_s=120))
+    queue = ChatQueue(QueueRules(max_wait_s=20, max_wait_paid_answers=9))
     paid = message("paid words", "ann", bits=1)
     put(queue, paid, 0)
     put(queue, message("free words", "bob"), 0)
@@ -460,7 +472,7 @@ class QueueMachine(RuleBasedStateMachine):
         super().__init__()
         self.by = QueueRules(
             most_waiting=4, most_held=2, most_per_viewer=2, per_viewer=5, per_viewer_s=10, max_wait_s=6,
-            max_wait_paid_s=12, max_held_s=20,
+            max_wait_paid_answers=2, max_held_s=20,
         )  # fmt: skip
         self.queue = ChatQueue(self.by)
         self.now_s = 0.0
@@ -503,7 +515,7 @@ class QueueMachine(RuleBasedStateMachine):
             self.running_s += seconds
         self.settle(self.queue.tick(self.now_s))
 
-    @precondition(lambda self: self.queue.answering is None and not self.queue.is_stopped)
+    @precondition(lambda self: not self.queue.is_answering and not self.queue.is_stopped)
     @rule()
     def take(self) -> None:
         waiting = self.queue.state(self.now_s).waiting
@@ -569,7 +581,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.queue.go_on(self.now_s)
         self.settle(self.queue.end("answered", self.now_s))
         # Nobody starves: after the longest wait there is, nobody is left.
-        self.now_s += ALONE * self.by.max_wait_paid_s + self.by.max_held_s + 1
+        self.now_s += ALONE * 2 * LONGEST_ANSWER_S + self.by.max_held_s + 1
         self.settle(self.queue.tick(self.now_s))
         assert set(self.ends) == set(self.came_s)
         assert not self.queue.has_any
