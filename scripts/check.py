@@ -10,6 +10,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PROGRAMS = ("config.py", "config_secrets.py", "config_store.py", "main.py", "launch.py")
 
+PACKAGES = ("backend", "frontend", "voice_trainer", "simulator")
+
 
 def steps(*, fix: bool) -> list[tuple[str, list[str]]]:
     """What is run, with the name it is reported under."""
@@ -20,7 +22,7 @@ def steps(*, fix: bool) -> list[tuple[str, list[str]]]:
     return [
         ("format", [python, "-m", "ruff", "format", *check, "."]),
         ("lint", [python, "-m", "ruff", "check", *(["--fix"] if fix else []), "."]),
-        ("types", [python, "-m", "mypy", "-p", "backend", "-p", "frontend", "-p", "voice_trainer"]),
+        ("types", [python, "-m", "mypy", *(word for name in PACKAGES for word in ("-p", name))]),
         (
             "types of programs",  # explicit bases: a script may import another as scripts.name
             [python, "-m", "mypy", "--explicit-package-bases", *PROGRAMS, *_scripts()],
