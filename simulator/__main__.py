@@ -35,8 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     try:
         scenario = scenarios.load(wanted.scenario)
-        given = {"rate": wanted.rate, "seconds": wanted.seconds}
-        scenario = scenario.model_copy(update={k: v for k, v in given.items() if v is not None})
+        scenario = scenarios.changed(scenario, rate=wanted.rate, seconds=wanted.seconds)
         luma = None
         if wanted.url:
             if wanted.token_file is None:

@@ -12,6 +12,8 @@ from simulator.script import Line, Script
 OURS = frozenset({"simulator", "api"})
 """Who a panic of the simulator is said to be by."""
 
+DROPPED = "twitch.dropped"
+
 CHANGES = (
     "config.changed",
     "mode.changed",
@@ -107,6 +109,8 @@ class Ledger:
         self.said: list[str] = []
         self.changes: Counter[str] = Counter()
         self.errors: Counter[str] = Counter()
+        self.dropped: Counter[str] = Counter()
+        """Replies that Twitch did not show, by its reason; identical ones among them."""
         self.moderated: Counter[str] = Counter()
         self.events = 0
         self.unknown = 0
@@ -176,7 +180,8 @@ class Ledger:
             case "channel.changed":
                 self.channel = data["channel"]["state"]
             case "error.occurred":
-                self.errors[f"{data['code']}: {data['reason']}"[:200]] += 1
+                errors = self.dropped if data["code"] == DROPPED else self.errors
+                errors[f"{data['code']}: {data['reason']}"[:200]] += 1
             case "moderation.acted":
                 self.moderated[f"{data['direction']} {data['verdict']['action']}"] += 1
             case "panic.changed" if data["panic"]["by"] not in OURS:

@@ -402,6 +402,9 @@ def _never(ledger: Ledger, measured: Measured, owed: list[Record]) -> list[Level
     if ledger.moderated:
         listed = ", ".join(f"{what} {n:,}" for what, n in ledger.moderated.most_common())
         levels.append(Level("moderation acted", listed))
+    if ledger.dropped:
+        listed = "; ".join(f"{what} (x{n})" for what, n in ledger.dropped.most_common(3))
+        levels.append(Level("replies that Twitch dropped", listed))
     if ledger.errors:
         listed = "; ".join(f"{what} (x{n})" for what, n in ledger.errors.most_common(3))
         levels.append(Level("errors told", listed, "none", False, "named in the error"))

@@ -42,6 +42,8 @@ WATCHED_ROUTES = (
     "/api/triggers",
 )
 """What injection attempts would like to change; compared before and after."""
+OF_THE_MOMENT = ("uses", "since", "changes", "at", "profiles")
+"""Fields that count, tell the time, or list files that anybody may edit meanwhile."""
 
 Say = Callable[[str], None]
 
@@ -133,7 +135,6 @@ class _Run:
                 self._tempt(api),
             ):
                 await asyncio.gather(self._wrote_all.wait(), self._panic(api))
-                self._measured.loaded_s = time.monotonic() - self._began_s
                 probes.phase = "between"
                 self._say("waiting until everything has come to an end")
                 await self._settle()
@@ -182,6 +183,7 @@ class _Run:
                     self._began_s = what
                     self._began.set()
                 case "wrote_all":
+                    self._measured.loaded_s = what - self._began_s
                     self._wrote_all.set()
         self._news.ring()
 
@@ -327,16 +329,32 @@ async def _watched(api: Api) -> dict[str, Any]:
 
 def _differences(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     return [
-        f"{path} is another" for path in before if _lasting(before[path]) != _lasting(after[path])
+        f"{path} is another{where}"
+        for path in before
+        if (where := _where(_lasting(before[path]), _lasting(after[path]))) is not None
     ]
+
+
+def _where(before: Any, after: Any) -> str | None:
+    """The place of the first difference, as a path; None when there is none."""
+    if isinstance(before, dict) and isinstance(after, dict) and before.keys() == after.keys():
+        places = [(f".{name}", before[name], after[name]) for name in before]
+    elif isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
+        places = [
+            (f"[{n}]", one, other) for n, (one, other) in enumerate(zip(before, after, strict=True))
+        ]
+    else:
+        return None if before == after else f": {str(before)[:60]} -> {str(after)[:60]}"
+    for place, one, other in places:
+        if (inner := _where(one, other)) is not None:
+            return place + inner
+    return None
 
 
 def _lasting(value: Any) -> Any:
     """Without what counts or tells the time."""
     if isinstance(value, dict):
-        return {
-            k: _lasting(v) for k, v in value.items() if k not in ("uses", "since", "changes", "at")
-        }
+        return {k: _lasting(v) for k, v in value.items() if k not in OF_THE_MOMENT}
     return [_lasting(one) for one in value] if isinstance(value, list) else value
 
 

@@ -95,3 +95,21 @@ def load(name: str) -> Scenario:
             f"There is no scenario {name!r} ({error}). Choose {', '.join(names())}, or name a YAML file."
         ) from error
     return Scenario.model_validate({"name": path.stem, **(found or {})})
+
+
+def changed(scenario: Scenario, *, rate: float | None, seconds: float | None) -> Scenario:
+    """The same at another rate, or for another time; what would come after its end is left out."""
+    rate = scenario.rate if rate is None else rate
+    seconds = scenario.seconds if seconds is None else seconds
+    said = scenario.model_dump() | {
+        "rate": rate,
+        "seconds": seconds,
+        "waves": [
+            wave.model_dump() | {"seconds": min(wave.seconds, seconds - wave.at_s)}
+            for wave in scenario.waves
+            if wave.at_s < seconds
+        ],
+        "happenings": [one.model_dump() for one in scenario.happenings if one.at_s < seconds],
+        "panics_at_s": [at_s for at_s in scenario.panics_at_s if at_s < seconds],
+    }
+    return Scenario.model_validate(said)

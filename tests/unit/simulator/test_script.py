@@ -75,7 +75,7 @@ def test_askers_are_of_one_priority_class() -> None:
 def test_every_shipped_scenario_can_be_read(name: str) -> None:
     scenario = scenarios.load(name)
     assert scenario.name == name
-    short = scenario.model_copy(update={"seconds": 2.0, "waves": ()})
+    short = scenarios.changed(scenario, rate=None, seconds=2)
     assert all(line.at_s < 2 for line in write(short, 1, "kira").lines)
 
 
@@ -92,3 +92,11 @@ def test_a_mention_names_the_bot() -> None:
     lines = [line for line in write(EVENING, 9, "kira").lines if line.mentions_us]
     assert lines
     assert all(line.text.startswith("@kira ") for line in lines)
+
+
+def test_a_shorter_run_leaves_out_what_would_come_after_its_end() -> None:
+    flood = scenarios.changed(scenarios.load("long-flood"), rate=5, seconds=130)
+    assert flood.rate == 5
+    assert [one.at_s for one in flood.happenings] == [118]
+    assert flood.panics_at_s == (90,)
+    assert [(wave.at_s, wave.seconds) for wave in flood.waves] == [(120, 10)]
