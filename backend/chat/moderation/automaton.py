@@ -225,7 +225,7 @@ class Automaton:
         self._depth = [0]
         self._ends: list[list[Phrase]] = [[]]
         self._output = [0]
-        self._opens: list[bool] = [False]
+        self._through: list[list[Phrase]] = [[]]
         self.longest = 0
         """Letters of the longest phrase."""
         for phrase in phrases:
@@ -247,9 +247,9 @@ class Automaton:
                 self._depth.append(self._depth[node] + 1)
                 self._ends.append([])
                 self._output.append(0)
-                self._opens.append(False)
+                self._through.append([])
             node = child
-            self._opens[node] = self._opens[node] or phrase.opens
+            self._through[node].append(phrase)
         self._ends[node].append(phrase)
         self.longest = max(self.longest, len(phrase.letters))
 
@@ -380,20 +380,28 @@ class Automaton:
                 node = self._fail[node]
             node = self._next[node].get(step, 0)
         while node:
-            if self._next[node] or self._ends[node]:
-                begin = len(steps) - self._depth[node]
-                for k in range(first[begin], last[begin] + 1):
-                    if stream.starts_word(k, digits_end=True):
-                        if self._next[node] or self._has_longer(node, stream, k):
-                            return stream.at[k]
-                        break
+            begin = len(steps) - self._depth[node]
+            for k in range(first[begin], last[begin] + 1):
+                if stream.starts_word(k, digits_end=True) and self._goes_on(node, stream, k):
+                    return stream.at[k]
             node = self._fail[node]
         return length
 
-    def _has_longer(self, node: int, stream: Stream, start: int) -> bool:
-        """Whether a phrase that ends in this class needs more letters of it than there are ("as" of "ass")."""
-        given = len(stream.chars) - start
-        return any(len(phrase.letters) > given for phrase in self._ends[node])
+    def _goes_on(self, node: int, stream: Stream, start: int) -> bool:
+        """Whether the letters from ``start`` to the end begin a phrase that needs more of them."""
+        chars = stream.chars[start:]
+        if all(char in WEAK for char in chars):
+            return False  # a mark at the end of a sentence
+        for phrase in self._through[node]:
+            states, before = {0}, ""
+            for char in chars:
+                states = _stepped(states, phrase.letters, len(phrase.letters), char, before)
+                before = char
+                if not states:
+                    break
+            if any(read < len(phrase.letters) for read in states):
+                return True
+        return False
 
 
 def _starts(stream: Stream, phrase: Phrase, first: int, first_end: int) -> list[int]:
