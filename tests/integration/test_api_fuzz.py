@@ -80,6 +80,7 @@ def trained(target: Served, tmp_path_factory: pytest.TempPathFactory) -> dict[st
 def existing(target: Served, trained: dict[str, str]) -> dict[str, str]:
     """Ids that exist, so that what lies behind the 404 is reached too."""
     with target.client() as client:
+        client.post("/api/resume")  # somebody may have sent a panic
         copies = [c["id"] for c in client.get("/api/characters").json() if not c["builtin"]]
         if not copies:
             first = client.get("/api/characters").json()[0]["id"]
