@@ -96,6 +96,8 @@ class _Waiting:
     is_recital: bool = False
     is_withdrawn: bool = False
     """It is to be forgotten."""
+    is_followed: bool = False
+    """Whoever sent it tells what becomes of it."""
 
     @property
     def message(self) -> str:
@@ -248,6 +250,7 @@ class Chat:
         prepared: Prepared | None = None,
         may_command: bool = False,
         is_recital: bool = False,
+        is_followed: bool = False,
     ) -> TurnHandle:
         """Take a message; it is answered when its turn comes.
 
@@ -265,6 +268,7 @@ class Chat:
             prepared: What `prepare` began for this message; thrown away when it turns out to be for another one.
             may_command: The operator typed it: "!motion wave" is done, not answered.
             is_recital: It is no message: she says it word for word, and remembers that she did.
+            is_followed: Whoever sends it tells what becomes of it, under an id of its own.
 
         Raises:
             InvalidInputError: The text is empty or too long.
@@ -295,16 +299,16 @@ class Chat:
             if (notice := self._commands.run(text, character)) is not None:
                 return self._noticed(notice, text, author, origin, conversation, before)
         if len(lane.waiting) >= QUEUE_LIMIT:
-            turn_id = uuid4().hex
-            self._bus.publish(
-                ChatDisposition(
-                    message_id=turn_id,
-                    disposition="queue-full",
-                    reason=f"{QUEUE_LIMIT} messages wait already",
-                    conversation_id=conversation.id,
-                    severity="WARNING",
+            if not is_followed:
+                self._bus.publish(
+                    ChatDisposition(
+                        message_id=uuid4().hex,
+                        disposition="queue-full",
+                        reason=f"{QUEUE_LIMIT} messages wait already",
+                        conversation_id=conversation.id,
+                        severity="WARNING",
+                    )
                 )
-            )
             raise BusyError(
                 f"{QUEUE_LIMIT} messages wait already in this conversation. Wait for an answer, or interrupt it."
             )
@@ -331,6 +335,7 @@ class Chat:
             lead=lead,
             prepared=prepared,
             is_recital=is_recital,
+            is_followed=is_followed,
         )
         if before is not None:
             before(item.turn_id)
@@ -346,7 +351,7 @@ class Chat:
                 )
             )
         before_it = len(lane.waiting) + (lane.current is not None)
-        if before_it:
+        if before_it and not is_followed:
             self._bus.publish(
                 ChatDisposition(
                     message_id=item.turn_id,
@@ -881,15 +886,16 @@ class Chat:
         if item.prepared is not None:
             item.prepared.cancel()
         lane.number += 1
-        self._bus.publish(
-            ChatDisposition(
-                message_id=item.turn_id,
-                disposition="deleted",
-                reason="interrupted before it was answered",
-                turn_id=item.turn_id,
-                conversation_id=lane.conversation.id,
+        if not item.is_followed:
+            self._bus.publish(
+                ChatDisposition(
+                    message_id=item.turn_id,
+                    disposition="deleted",
+                    reason="interrupted before it was answered",
+                    turn_id=item.turn_id,
+                    conversation_id=lane.conversation.id,
+                )
             )
-        )
         trace = Trace(item.received_s)
         trace.mark("queue", "wait", "interrupted before it began")
         if not item.done.done():

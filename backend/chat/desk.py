@@ -549,6 +549,7 @@ class AudienceDesk:
                 origin=VIEWERS + message.platform,
                 conversation_id=STAGE,
                 is_recital=bool(recital),
+                is_followed=True,
             )
             self._turn_id = turn_id = handle.turn_id
             if self.queue.answering != message.id:

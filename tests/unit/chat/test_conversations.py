@@ -395,3 +395,44 @@ async def test_words_that_are_given_can_be_interrupted(house: House) -> None:
     assert turn.outcome == "interrupted"
     assert turn.message == ""
     assert turn.reply != "One sentence here. And one more there."
+
+
+async def test_whatever_a_person_says_goes_before_viewers_who_wait(house: House) -> None:
+    house.llm = WritesText(["a ", 0.02, "b."])
+    said = [("viewers:twitch", "v1"), ("viewers:twitch", "v2"), ("window", "me"), ("api", "too")]
+    handles = [
+        await house.chat.send(text, origin=origin, conversation_id=STAGE) for origin, text in said
+    ]
+    turns = await asyncio.gather(*(handle.result() for handle in handles))
+    order = [turn.message for turn in sorted(turns, key=lambda turn: turn.number)]
+    assert order == ["me", "too", "v1", "v2"]
+
+
+async def test_a_message_that_waits_can_be_taken_back(house: House) -> None:
+    house.llm = WritesText(["a ", 0.05, "b."])
+    first = await house.chat.send("one", conversation_id=STAGE)
+    other = await house.chat.send("bad words", conversation_id=STAGE, is_followed=True)
+    async with Watch(house.bus) as seen:
+        assert await house.chat.withdraw(other.turn_id)
+        assert not await house.chat.withdraw(other.turn_id)
+        assert (await other.result()).outcome == "skipped"
+        await first.result()
+    assert seen.of("chat.disposition") == []
+    assert len(house.llm.prompts) == 1
+
+
+async def test_it_is_told_when_the_stage_may_be_free(house: House) -> None:
+    free: list[bool] = []
+    house.chat.when_free(lambda where: free.append(house.chat.is_free(where)))
+    assert house.chat.is_free(STAGE)
+    handle = await house.chat.send("hi", conversation_id=STAGE)
+    assert not house.chat.is_free(STAGE)
+    await handle.result()
+    async with asyncio.timeout(5):
+        while not free:
+            await asyncio.sleep(0)
+    assert free == [True]
+    await house.chat.hold()
+    assert not house.chat.is_free(STAGE)
+    house.chat.let_go()
+    assert free == [True, True]
