@@ -166,7 +166,6 @@ class StreamTab(tk.Frame):
             self.plots.changed()
         is_plotted = bool(self.plots.winfo_manager())
         self.plot_button.set("Chat" if is_plotted else "Plots", "chat" if is_plotted else "status")
-        self.chat_card.title_words.show("Audience" if is_plotted else "Live chat")
 
     # --- building
 
@@ -200,6 +199,9 @@ class StreamTab(tk.Frame):
             surface="surface", label="Which lines", tip="Which lines are shown",
         )  # fmt: skip
         self._has_chips: bool | None = None
+        edge = tk.Frame(card.body, height=1)
+        theme.tint(edge, background="line")
+        edge.pack(side="top", fill="x")
         self._foot = tk.Frame(card.body, height=px(32))
         theme.tint(self._foot, background="surface")
         self._foot.pack_propagate(False)  # the list keeps its height when the button comes

@@ -20,6 +20,7 @@ ROW_HEIGHT = 29
 STILL_S = 3.0
 """How long the list stands still after the pointer has moved over it."""
 NARROW = 520
+FAR = 1e9  # further than any list is long: drawing takes it back to the end
 NAME_COLOURS = ("stt", "prompt", "llm", "tts", "warn", "accent")
 DIM = ("filtered", "deleted", "rate-limited", "too-old", "queue-full", "skipped", "not-addressed")
 ROLE_WORDS = {"broadcaster": "HOST", "moderator": "MOD", "vip": "VIP", "subscriber": "SUB"}
@@ -106,12 +107,13 @@ class LiveChat(RowList):
             self.rows = [line for line in lines if line.group == self.group]
         if self.is_following:
             self._seen = self._total()
-            self._offset = float("inf")
+            self._offset = FAR
             self.current = len(self.rows) - 1 if focused(self) is self else self.current
         else:
             places = {id(line): number for number, line in enumerate(self.rows)}
             rest = self._offset - top * self.row_height
-            self._offset = places.get(id(first), 0) * self.row_height + rest
+            if first is not None:
+                self._offset = places.get(id(first), 0) * self.row_height + rest
             self.current = places.get(id(chosen), self.current)
         self.changed()
 
