@@ -292,6 +292,10 @@ class AudienceDesk:
                 self.queue.offer(message, self._now_s(), text=text, verdict=verdict), message
             )
             return
+        if self.queue.is_stopped:
+            why = "everything is stopped by the panic, and commands do nothing"
+            self._settle([Fate(message.id, "skipped", why, "panic")], message)
+            return
         try:
             outcome = await commands.run(text, message)
         except Exception:

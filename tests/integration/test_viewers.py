@@ -203,6 +203,12 @@ def test_a_command_is_added_used_changed_and_deleted(api: httpx.Client) -> None:
     assert write(api, "!hug", "hugger")["disposition"] == "not-addressed"
 
 
+def test_commands_do_nothing_during_a_panic(api: httpx.Client) -> None:
+    api.post("/api/panic")
+    told = write(api, "!motion wave", "dancer")
+    assert (told["disposition"], "the panic" in told["reason"]) == ("skipped", True)
+
+
 async def test_a_viewer_changes_her_face(served: Served, api: httpx.Client) -> None:
     async with line(served, {"types": ["command.used", "avatar.changed"]}) as client:
         await client.next()
