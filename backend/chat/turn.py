@@ -544,8 +544,8 @@ class TurnRunner:
         return Cue("expression", expression) if expression is not None else None
 
     def _coming(self, request: Request, cues: list[Cue], sentence: int) -> tuple[Cue, ...]:
-        """Cues of a sentence that was made; whoever performs for himself shows them on an avatar of his own."""
-        if self.cues is None or (request.audience is not None and not request.on_stage):
+        """Cues of a sentence that was made; what is said in private moves nobody on stage."""
+        if self.cues is None or not request.on_stage:
             return tuple(cues)
         desk = self.cues
         return tuple(
@@ -623,9 +623,6 @@ class TurnRunner:
                         sentence.n, sentence.text, audio, url, sentence.cues, phonemes, mouth
                     ),
                 )
-            elif self.cues is not None:
-                for cue in sentence.cues:  # it is read, not heard: what comes with it happens now
-                    self.cues.fire(cue, request.turn_id, request.character.id)
 
     def _heard_first(
         self, request: Request, answer: Answer, made: Speech, prepared: Prepared | None

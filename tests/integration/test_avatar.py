@@ -284,18 +284,14 @@ def test_what_a_reply_does_is_scheduled_with_its_sentence_and_shown_when_it_play
     assert sentences["sad"] == 2
 
 
-def test_a_conversation_that_is_only_read_moves_its_character_at_once(
-    served: Served, api: httpx.Client
-) -> None:
-    served.app.state.backend.engines.llm = WritesText(["*bows* Good evening."])
+def test_a_private_conversation_moves_nobody_on_stage(served: Served, api: httpx.Client) -> None:
+    served.app.state.backend.engines.llm = WritesText(["*bows* [joy] Good evening."])
+    before = api.get("/api/avatar/state", params={"character_id": "sumi"}).json()
     body = {"message": "hi", "character_id": "sumi", "speak": False}
     told = api.post("/api/chat", json=body).json()
-    assert timeline(api, turn_id=told["turn_id"])[:2] == [
-        "motion bow scheduled",
-        "motion bow shown",
-    ]
-    shown = api.get("/api/avatar/state", params={"character_id": "sumi"}).json()
-    assert shown["motion"]["name"] == "bow"
+    assert told["emotion"] == "joy"
+    assert timeline(api, turn_id=told["turn_id"]) == []
+    assert api.get("/api/avatar/state", params={"character_id": "sumi"}).json() == before
 
 
 def test_a_command_is_a_notice_and_no_turn(served: Served, api: httpx.Client) -> None:
