@@ -17,9 +17,9 @@ from backend.engines.llm.base import Delta, Message, Prompt
 from backend.modes.base import InHouse, Part, SpokenPart
 from backend.modes.switch import Choice, Modes
 
-Mood = Literal["good", "down", "late", "empty", "buggy", "liar", "refuses"]
+Mood = Literal["good", "down", "late", "empty", "buggy", "liar", "refuses", "choosy"]
 """Answers · unreachable · fails after its first words · says nothing · raises what it must not · lists itself as good and
-fails every turn · finds each message wrong."""
+fails every turn · finds each message wrong · answers, and finds each probe wrong."""
 
 
 class Still:
@@ -117,6 +117,8 @@ class Moody(InHouse):
         self.probes += 1
         if self.mood in ("down", "empty", "buggy"):
             raise self.error("unreachable")
+        if self.mood == "choosy":
+            raise self.error("request")
         return "it answers"
 
     async def close(self) -> None:

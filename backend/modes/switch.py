@@ -147,6 +147,8 @@ class Modes:
         self._history: deque[ModeChange] = deque(maxlen=HISTORY)
         self._version = 0
         self._probes: dict[ModeName, asyncio.Task[None]] = {}
+        self._trouble: dict[ModeName, str] = {}
+        """Why a mode that rests is not taken back: what its last failure, or its last probe, said."""
         self._uses: Counter[int] = Counter()
         self._retired: dict[int, BackendAdapter] = {}
         self._closing: set[asyncio.Task[None]] = set()
@@ -380,6 +382,7 @@ class Modes:
             return
         if self._standing.failed(mode, error, self._now_s()):
             logger.warning("mode %s rests: %s", mode, error.message)
+            self._trouble[mode] = error.message
             self._probes[mode] = asyncio.create_task(self._bring_back(mode), name=f"probe {mode}")
             self._tell(error.message, is_automatic=True)
 
@@ -435,6 +438,7 @@ class Modes:
 
     def _forgive(self, mode: ModeName) -> None:
         self._standing.forget(mode)
+        self._trouble.pop(mode, None)
         if (task := self._probes.pop(mode, None)) is not None:
             task.cancel()
 
@@ -514,8 +518,16 @@ class Modes:
         if at_s is None:
             return health
         wait_s = round(max(0.0, at_s - self._now_s()), 1)
+        why = self._trouble.get(health.mode, "")
         return health.model_copy(
-            update={"is_resting": True, "is_available": False, "next_probe_s": wait_s}
+            update={
+                "is_resting": True,
+                "is_available": False,
+                "next_probe_s": wait_s,
+                "detail": f"{health.detail}: {why}"
+                if why and why not in health.detail
+                else health.detail,
+            }
         )
 
     async def _bring_back(self, mode: ModeName) -> None:
@@ -527,14 +539,21 @@ class Modes:
                 async with asyncio.timeout(PROBE_TIMEOUT_S):
                     words = await self._adapters[mode].probe()
                 is_good = True
-            except (AppError, TimeoutError) as error:
+            except AppError as error:
                 logger.debug("mode %s: probe failed: %s", mode, error)
+                # As in a turn: who refuses the request is there. A list without the model that is asked for is not
+                # to keep a server away that answers with it, as servers do that know names they do not list.
+                is_good = isinstance(error, ProviderError) and error.kind == "request"
+                self._trouble[mode] = words = error.message
+            except TimeoutError:
                 is_good = False
+                self._trouble[mode] = f"It did not answer within {PROBE_TIMEOUT_S:.0f} s."
             except Exception:  # a bug in one mode must not end the trying
                 logger.exception("mode %s: the probe failed", mode)
                 is_good = False
             if self._standing.probed(mode, is_good, self._now_s()):
                 del self._probes[mode]
+                self._trouble.pop(mode, None)
                 self._tell(f"{mode} works again: {words}", is_automatic=True)
                 return
 

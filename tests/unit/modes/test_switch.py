@@ -283,6 +283,34 @@ async def test_it_comes_back_when_it_is_healthy_again(house: House) -> None:
     assert change.change.reason == "orphiq works again: it answers"
 
 
+async def test_a_probe_whose_request_is_refused_shows_that_the_server_is_there(
+    house: House,
+) -> None:
+    await house.modes.set("orphiq")
+    house.orphiq.mood = "down"
+    await house.ask()
+    house.orphiq.mood = "choosy"
+    await house.hours.pass_by(60)
+    assert await house.ask("two") == "orphiq heard two."
+
+
+async def test_why_one_is_not_taken_back_is_what_it_said_last(house: House) -> None:
+    await house.modes.set("orphiq")
+    house.orphiq.mood = "down"
+    await house.ask()
+    (health,) = [each for each in (await house.modes.state()).modes if each.mode == "orphiq"]
+    assert health.detail.endswith(": orphiq: unreachable.")
+    house.orphiq.mood = "choosy"
+    await house.hours.pass_by(4)
+    (health,) = [each for each in (await house.modes.state()).modes if each.mode == "orphiq"]
+    assert health.detail.endswith(": orphiq: request.")
+    house.orphiq.mood = "good"
+    await house.hours.pass_by(60)
+    (health,) = [each for each in (await house.modes.state()).modes if each.mode == "orphiq"]
+    assert health.is_available
+    assert "request" not in health.detail
+
+
 async def test_a_server_that_probes_well_and_fails_every_turn_does_not_flap(house: House) -> None:
     await house.modes.set("orphiq")
     house.orphiq.mood = "liar"
