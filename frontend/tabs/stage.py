@@ -162,7 +162,6 @@ class StageTab(tk.Frame):
             height=26,
             tip="End what you asked for, here or on the control page; what replies and programs want stays",
         )
-        card.add(self.release_button)
         self.rest_button = Button(
             card.head,
             theme,
@@ -172,7 +171,8 @@ class StageTab(tk.Frame):
             height=26,
             tip="End every wish, whoever had it: the face at rest, and no motion",
         )
-        card.add(self.rest_button)
+        card.add(self.rest_button)  # each goes to the left of those before it
+        card.add(self.release_button)
         line = tk.Frame(card.body)
         theme.tint(line, background="surface")
         line.pack(fill="x")
