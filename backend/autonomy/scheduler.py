@@ -362,7 +362,10 @@ class Scheduler:
         self, now: Moment, against: Callable[[Trigger], str] = lambda trigger: ""
     ) -> list[TriggerState]:
         """Every trigger and what is against it; those that come first stand first."""
-        found = [self._state(armed, now, against(armed.trigger)) for armed in self._armed.values()]
+        quiet = times.quiet_until(self._quiet, now.wall, self.zone)
+        found = [
+            self._state(armed, now, against(armed.trigger), quiet) for armed in self._armed.values()
+        ]
         order: list[Readiness] = ["ready", "due", "coming", "resting", "quiet", "armed", "off"]
         found.sort(
             key=lambda one: (
@@ -448,7 +451,9 @@ class Scheduler:
         lasts = [now.mono_s + 30.0 if one.until_s is None else one.until_s for one in pending]
         return Chosen(armed.trigger, tuple(one.occasion for one in pending), why, max(lasts))
 
-    def _state(self, armed: _Armed, now: Moment, other: str) -> TriggerState:
+    def _state(
+        self, armed: _Armed, now: Moment, other: str, quiet: datetime | None
+    ) -> TriggerState:
         trigger = armed.trigger
         reasons: list[str] = []
         in_s, of_s = self._due_in(armed, now)
@@ -471,7 +476,10 @@ class Scheduler:
             reasons.append(f"rests after the last time (cooldown {duration(trigger.cooldown_s)})")
             readiness = "resting"
             in_s, of_s = max(cool_s, in_s or 0.0), max(of_s or 0.0, trigger.cooldown_s)
-        if (until := self._quiet_until(armed, now)) is not None:
+        until = times.quiet_until(trigger.quiet, now.wall, self.zone) if trigger.quiet else None
+        if quiet is not None:  # of all triggers: looked up once
+            until = quiet if until is None else max(until, quiet)
+        if until is not None:
             shown = times.local(until, self.zone)
             reasons.append(f"quiet hours until {shown:%H:%M}")
             readiness = "quiet"
@@ -504,7 +512,12 @@ class Scheduler:
                 quiet_s = now.mono_s - max(self._heard_s, armed.tried_s)
                 return max(0.0, when.seconds - quiet_s), when.seconds
             case AtTime() as when:
-                left = times.coming(when, now.wall, self.zone) - now.wall
+                between = armed.between
+                if between is None or not between[0] <= now.wall < between[1]:
+                    next_at = times.coming(when, now.wall, self.zone)
+                else:
+                    next_at = between[1]
+                left = next_at - now.wall
                 return left / timedelta(seconds=1), 86_400.0
             case _:
                 return None, None

@@ -321,12 +321,12 @@ class Promises(RuleBasedStateMachine):
     @initialize(rules=RULES, quiet=QUIET, seed=st.integers(0, 999), gap_s=st.sampled_from([0, 45]))
     def begin(self, rules: list[dict[str, Any]], quiet: list[Any], seed: int, gap_s: float) -> None:
         self.clocks = Clocks()
-        self.rules: TriggerRules = checked(
+        self.goes_by: TriggerRules = checked(
             {"triggers": [{"id": f"t{n}", **each} for n, each in enumerate(rules)], "quiet": quiet}
         )
         self.scheduler = Scheduler(Random(seed).random, ZONE)
         self.scheduler.gap_s = gap_s
-        self.scheduler.use(self.rules, self.clocks.now)
+        self.scheduler.use(self.goes_by, self.clocks.now)
         self.running: Chosen | None = None
         self.began: dict[str, float] = {}
         self.own_s = float("-inf")
@@ -353,7 +353,7 @@ class Promises(RuleBasedStateMachine):
         gap_s = self.scheduler.gap_s
         self.scheduler = Scheduler(Random(1).random, ZONE)
         self.scheduler.gap_s = gap_s
-        self.scheduler.use(self.rules, self.clocks.now)
+        self.scheduler.use(self.goes_by, self.clocks.now)
         self.scheduler.load(kept, self.clocks.now)
         self.running = None
 
@@ -386,7 +386,7 @@ class Promises(RuleBasedStateMachine):
         assert trigger.id in due
         last_s = self.began.get(trigger.id)
         assert last_s is None or now.mono_s - last_s >= trigger.cooldown_s, "cooldown"
-        hours = (*self.rules.quiet, *trigger.quiet)
+        hours = (*self.goes_by.quiet, *trigger.quiet)
         assert times.quiet_until(hours, now.wall, ZONE) is None, "quiet hours"
         if group_of(trigger.when) != "viewers":
             assert now.mono_s - self.own_s >= self.scheduler.gap_s, "distance"
