@@ -52,6 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
             reply_s=wanted.reply_seconds,
             idle_s=wanted.idle_seconds,
             luma=luma,
+            log_file=wanted.log,
         )
         levels = asyncio.run(run(plan, say))
     except (ValueError, LumaError) as error:
@@ -114,6 +115,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--url", help="a Luma that runs already, instead of one of its own")
     parser.add_argument("--token-file", type=Path, help="the api_token of that one")
+    parser.add_argument("--log", type=Path, help="file for the words of the Luma that is started")
     parser.add_argument("--json", action="store_true", help="print the levels as JSON")
     return parser
 

@@ -13,6 +13,8 @@ from simulator.scenarios import Scenario
 
 WAIT_P95_S = 20.0
 LOADED_AT_MOST = 2.0
+BARE = "a bare server"
+"""The reference of control commands: a process that does nothing but answer, asked at the same times."""
 FAIR = 0.9
 SILENT_WITHIN_MS = 100.0
 CUT_WITHIN_S = 0.5
@@ -53,6 +55,7 @@ class Measured:
         idle_late_ms, loaded_late_ms: By how much the machine woke the simulator itself too late.
         failed_commands: Control commands that were not answered well.
         memory: Seconds since the load began, and bytes Luma took then.
+        processor: Share of one core that Luma used during the flood.
         silences_ms: From each panic's request to silence; only of those that met her speaking.
         after_panic: Sounds that began while a panic was on.
         is_forbidden: Canaries are forbidden by a moderation rule of this run.
@@ -68,6 +71,7 @@ class Measured:
     worst_at_s: float = 0.0
     failed_commands: Counter[str] = field(default_factory=Counter)
     memory: list[tuple[float, int]] = field(default_factory=list)
+    processor: float | None = None
     silences_ms: list[float] = field(default_factory=list)
     panics: int = 0
     after_panic: int = 0
@@ -249,20 +253,22 @@ def _fairness(scenario: Scenario, owed: list[Record]) -> list[Level]:
 
 
 def _commands(measured: Measured) -> list[Level]:
+    bare = _ratio(measured, BARE)
     levels = []
     for name, loaded in measured.loaded_ms.items():
-        idle = measured.idle_ms.get(name, [])
-        idle_p99, loaded_p99 = percentile(idle, 0.99), percentile(loaded, 0.99)
-        ratio = loaded_p99 / idle_p99 if idle_p99 else math.nan
-        is_known = not math.isnan(ratio)
+        idle, ratio = measured.idle_ms.get(name, []), _ratio(measured, name)
+        is_ours = name != BARE
         levels.append(
             Level(
                 name,
-                f"loaded p50 {percentile(loaded, 0.5):.1f} p99 {loaded_p99:.1f} ms ({len(loaded)}),"
-                f" unloaded p50 {percentile(idle, 0.5):.1f} p99 {idle_p99:.1f} ms ({len(idle)}): p99 {ratio:.1f} x",
-                f"at most {LOADED_AT_MOST:g} x",
-                ratio <= LOADED_AT_MOST if is_known else None,
-                "work on the backend's loop (backend/chat/desk.py, moderation, storage)",
+                f"loaded p50 {percentile(loaded, 0.5):.1f} p99 {percentile(loaded, 0.99):.1f} ms ({len(loaded)}),"
+                f" unloaded p50 {percentile(idle, 0.5):.1f} p99 {percentile(idle, 0.99):.1f} ms ({len(idle)}):"
+                f" p99 {ratio:.1f} x",
+                f"at most {LOADED_AT_MOST:g} x" if is_ours else "",
+                ratio <= LOADED_AT_MOST if is_ours and not math.isnan(ratio) else None,
+                f"the machine first: a bare server beside it took {bare:.1f} x, too"
+                if bare > LOADED_AT_MOST
+                else "work on the backend's loop (backend/chat/desk.py, moderation, storage)",
             )
         )
     levels.append(
@@ -270,13 +276,24 @@ def _commands(measured: Measured) -> list[Level]:
             "the machine itself",
             f"wakes the simulator late by p99 {percentile(measured.loaded_late_ms, 0.99):.1f} ms loaded,"
             f" {percentile(measured.idle_late_ms, 0.99):.1f} ms unloaded;"
-            f" the slowest command under load was answered at {measured.worst_at_s:.1f} s",
+            + (
+                ""
+                if measured.processor is None
+                else f" Luma used {measured.processor:.0%} of a core;"
+            )
+            + f" the slowest command under load was answered at {measured.worst_at_s:.1f} s",
         )
     )
     if measured.failed_commands:
         listed = ", ".join(f"{what} {n}" for what, n in measured.failed_commands.most_common(5))
         levels.append(Level("control commands that failed", listed, "none", False, "backend/api"))
     return levels
+
+
+def _ratio(measured: Measured, name: str) -> float:
+    """How much longer the slowest hundredth of a command took under load; nan where it was not measured."""
+    idle_ms = percentile(measured.idle_ms.get(name, []), 0.99)
+    return percentile(measured.loaded_ms.get(name, []), 0.99) / idle_ms if idle_ms else math.nan
 
 
 def _memory(scenario: Scenario, measured: Measured) -> list[Level]:

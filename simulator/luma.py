@@ -55,20 +55,31 @@ class Luma:
         except psutil.NoSuchProcess:
             return None
 
+    def processor_s(self) -> float | None:
+        """Processor time it has used so far, its children not counted."""
+        if self.process is None:
+            return None
+        try:
+            used = self.process.cpu_times()
+        except psutil.NoSuchProcess:
+            return None
+        return float(used.user + used.system)
+
 
 @asynccontextmanager
-async def started(settings: Mapping[str, str]) -> AsyncIterator[Luma]:
+async def started(settings: Mapping[str, str], log_file: Path | None = None) -> AsyncIterator[Luma]:
     """A headless Luma of its own, until the end of the block.
 
     Args:
         settings: Settings by name ("TWITCH_CHANNEL"); a data folder, a port and quiet engines are added.
+        log_file: Where its words go; None = to a file that is thrown away.
 
     Raises:
         LumaError: It did not start.
     """
     with TemporaryDirectory(prefix="luma-simulator-", ignore_cleanup_errors=True) as folder:
         data = Path(folder) / "data"
-        log = Path(folder) / "luma.log"
+        log = log_file or Path(folder) / "luma.log"
         nothing = Path(folder) / "no.env"
         nothing.touch()
         keep = {

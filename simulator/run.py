@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from simulator.crowd import BOT, Way
@@ -57,6 +58,7 @@ class Plan:
         reply_s: How long an answer takes, its sound included.
         idle_s: How long control commands are measured without load, before and again after it.
         luma: One that runs already; None = one is started for this run.
+        log_file: Where the words of the one that is started go.
     """
 
     scenario: Scenario
@@ -65,6 +67,7 @@ class Plan:
     reply_s: float = 2.0
     idle_s: float = 10.0
     luma: Luma | None = None
+    log_file: Path | None = None
 
 
 async def run(plan: Plan, say: Say) -> list[Level]:
@@ -102,7 +105,9 @@ class _Run:
             luma = plan.luma
             if luma is None:
                 self._say("starting Luma")
-                luma = await stack.enter_async_context(started(_settings(ready, plan.way)))
+                luma = await stack.enter_async_context(
+                    started(_settings(ready, plan.way), plan.log_file)
+                )
             api = await stack.enter_async_context(Api(luma))
             watcher = Watcher(luma, self._ledger, self._news.ring)
             probes = Probes(luma)
@@ -211,9 +216,13 @@ class _Run:
         self._measured.is_forbidden = True
 
     async def _watch_memory(self, luma: Luma) -> None:
-        while (now := luma.memory_bytes()) is not None:
-            if not self._wrote_all.is_set():
-                self._measured.memory.append((time.monotonic() - self._began_s, now))
+        """Memory and processor, as long as the flood lasts."""
+        measured, before_s, begun_s = self._measured, luma.processor_s(), time.monotonic()
+        while not self._wrote_all.is_set() and (now := luma.memory_bytes()) is not None:
+            measured.memory.append((time.monotonic() - self._began_s, now))
+            used_s = luma.processor_s()
+            if before_s is not None and used_s is not None:
+                measured.processor = (used_s - before_s) / max(time.monotonic() - begun_s, 1e-9)
             await asyncio.sleep(MEMORY_EVERY_S)
 
     async def _delete_answered(self, line: CrowdLine) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from simulator.ledger import Ledger
-from simulator.levels import Level, Measured, jain, percentile, service_levels
+from simulator.levels import BARE, Level, Measured, jain, percentile, service_levels
 from simulator.personas import CANARY, Kind, Person
 from simulator.scenarios import Scenario
 from simulator.script import Line, Script
@@ -206,6 +206,16 @@ def test_commands_are_compared_with_themselves_without_load() -> None:
     missed = Measured(idle_ms={"GET /x": idle}, loaded_ms={"GET /x": thrice})
     assert level(ledger, "GET /x", met).is_met is True
     assert level(ledger, "GET /x", missed).is_met is False
+
+
+def test_a_busy_machine_is_named_before_luma_and_excuses_nothing() -> None:
+    slow = {"GET /x": [9.0] * 100, BARE: [9.0] * 100}
+    fast = {"GET /x": [1.0] * 100, BARE: [1.0] * 100}
+    ledger = ledger_of(line(1))
+    missed = level(ledger, "GET /x", Measured(idle_ms=fast, loaded_ms=slow))
+    assert missed.is_met is False
+    assert missed.blame.startswith("the machine first")
+    assert level(ledger, BARE, Measured(idle_ms=fast, loaded_ms=slow)).is_met is None
 
 
 def test_memory_that_goes_on_growing_is_a_miss_and_a_warm_up_is_not() -> None:
