@@ -211,9 +211,13 @@ def test_the_second_of_two_viewers_waits(api: httpx.Client) -> None:
     told = [
         api.post(
             "/api/ingest/chat",
-            json={"message": "word " * 400, "author": "Ada", "conversation_id": conversation},
+            json={
+                "message": f"What about {n}? " + " ".join(f"thing{n}x{i}" for i in range(40)),
+                "author": "Ada",
+                "conversation_id": conversation,
+            },
         ).json()["disposition"]
-        for _ in range(3)
+        for n in range(3)
     ]
     assert told[0] == "answering"
     assert told[2] == "queued"
