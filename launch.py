@@ -440,7 +440,10 @@ def _workers(rest: List[str]) -> List[str]:
     """Options that spread the whole default suite over the cores; a choice of tests, or the slow ones, run one by one."""
     if any(word in ("-m", "-n", "-k", "--pdb") or not word.startswith("-") for word in rest):
         return []
-    count = min(os.cpu_count() or 1, 4)
+    cores = os.cpu_count() or 1
+    count = (
+        min(cores + 1, 4) if cores > 1 else 1
+    )  # one more than cores: many tests wait more than they compute
     # By file, so that what a file starts once is started once; in order, or the few long tests are all left for the end.
     return ["-n", str(count), "--dist", "loadfile", "--no-loadscope-reorder"] if count > 1 else []
 

@@ -292,6 +292,7 @@ def test_deeply_nested_json_does_not_end_a_socket(impatient: Served, key: str) -
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such modes")
+@pytest.mark.slow
 def test_nothing_that_is_kept_can_be_read_by_other_users(tmp_path: Path) -> None:
     data = tmp_path / "data"
     environment = {"TTS_CHAIN": "tone", "LLM_PROVIDER": "echo", "LUMA_ENV_FILE": ""}

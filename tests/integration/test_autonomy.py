@@ -164,6 +164,7 @@ def test_the_event_stream_takes_the_same_commands(served: Served) -> None:
         assert ask("autonomy_act", trigger="raid")["autonomy"]["acting"] == "raid"
 
 
+@pytest.mark.slow
 def test_rules_and_counts_are_there_after_a_restart(tmp_path: Path) -> None:
     for served in serve(tmp_path):
         with served.client() as api:

@@ -161,6 +161,7 @@ async def save(client: Client, volume: float) -> httpx.Response:
     return await client.http.post("/api/config", json={"values": {"OUTPUT_VOLUME": volume}})
 
 
+@pytest.mark.slow
 async def test_on_a_full_disk_the_talk_goes_on_and_is_kept_when_there_is_room(disk: Disk) -> None:
     data_dir = place(disk)
     promises = Promises()
@@ -210,6 +211,7 @@ async def test_on_a_full_disk_the_talk_goes_on_and_is_kept_when_there_is_room(di
         assert program.stop()[0] == 0
 
 
+@pytest.mark.slow
 async def test_a_start_on_a_full_disk_says_so_and_works_later(disk: Disk) -> None:
     if isinstance(disk, SmallFiles):
         pytest.skip("the limit is for a program that runs")

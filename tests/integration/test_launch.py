@@ -80,6 +80,7 @@ class Project:
         )
 
 
+@pytest.mark.slow
 def test_from_nothing_to_running_and_again(tmp_path: Path) -> None:
     project = Project(tmp_path)
     # The first installation fails half-way: a package is missing.

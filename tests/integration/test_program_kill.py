@@ -252,6 +252,7 @@ async def kills(folder: Path, talking: int, starting: int, migrating: int) -> No
     assert promises.key.acknowledged > talking
 
 
+@pytest.mark.slow
 async def test_killed_at_any_moment_it_keeps_what_it_acknowledged(tmp_path: Path) -> None:
     await kills(tmp_path, talking=2, starting=1, migrating=1)
 

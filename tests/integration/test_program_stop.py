@@ -60,6 +60,7 @@ async def say(client: Client, conversation_id: str) -> dict[str, object] | None:
     return None
 
 
+@pytest.mark.slow
 async def test_stopped_while_five_turns_run_it_ends_in_time_and_keeps_them(tmp_path: Path) -> None:
     model = LlmServer(reply=REPLY)
     model.token_s = FAST_ENOUGH_S

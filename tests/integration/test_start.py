@@ -99,6 +99,7 @@ def test_it_ends_cleanly_when_asked(tmp_path: Path, number: int) -> None:
         assert "Traceback" not in program.said
 
 
+@pytest.mark.slow
 def test_asked_while_it_starts_it_ends_as_well(tmp_path: Path) -> None:
     with Program(tmp_path / "data", "--headless", "--port", "0") as program:
         lock = tmp_path / "data" / "luma.lock"
@@ -186,6 +187,7 @@ def test_an_open_address_starts_with_permission_and_a_warning(tmp_path: Path) ->
         assert program.get("/api/status")[0] == 200
 
 
+@pytest.mark.slow
 def test_the_log_is_json_lines_without_the_token(tmp_path: Path) -> None:
     arguments = ("--headless", "--port", "0", "--log-level", "DEBUG")
     with Program(tmp_path / "data", *arguments) as program:
@@ -211,6 +213,7 @@ def test_settings_saved_through_the_api_are_there_after_a_restart(tmp_path: Path
         assert b'"Ada"' in program.get("/api/config")[1]
 
 
+@pytest.mark.slow
 def test_it_runs_from_a_folder_with_spaces_and_umlauts(tmp_path: Path) -> None:
     copy = tmp_path / "lüma tëst 日本"
     ignore = shutil.ignore_patterns(".venv", ".git", "__pycache__", ".*_cache", "tests", "data")
@@ -262,6 +265,7 @@ def test_the_window_closes_when_asked(tmp_path: Path) -> None:
 
 @pytest.mark.gui
 @pytest.mark.skipif("DISPLAY" not in os.environ, reason="needs a display")
+@pytest.mark.slow
 def test_a_first_start_with_a_window_has_nothing_to_complain_about(tmp_path: Path) -> None:
     environment = {"DISPLAY": os.environ["DISPLAY"]}
     with Program(tmp_path / "data", "--port", "0", environment=environment) as program:

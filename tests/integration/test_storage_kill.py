@@ -155,11 +155,13 @@ async def kill_while_migrating(tmp_path: Path, times: int) -> None:
     assert hit
 
 
+@pytest.mark.slow
 async def test_killed_while_writing_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
     """Five real programs are started and killed: 4 s."""
     await kill_while_writing(tmp_path / "data", 5)
 
 
+@pytest.mark.slow
 async def test_killed_while_migrating_the_next_start_opens(tmp_path: Path) -> None:
     """Three real programs are started and killed: 3 s."""
     await kill_while_migrating(tmp_path, 3)

@@ -219,6 +219,7 @@ def check_voice(at: Scene, job_id: str, name: str) -> None:
     assert len(completed) <= 1  # an app killed between the row and the event has told only the row
 
 
+@pytest.mark.slow
 def test_a_killed_trainer_and_a_killed_app_lose_nothing(tmp_path: Path) -> None:
     with scene(tmp_path) as at:
         train_through(at, "steady", kills=2, longest_s=0.3)

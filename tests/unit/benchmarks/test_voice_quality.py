@@ -24,6 +24,7 @@ def test_words_are_counted_without_marks_and_case():
     assert voice_scores.edits("kitten", "sitting") == 3
 
 
+@pytest.mark.slow
 def test_the_distance_is_that_of_the_voice_not_of_loudness_or_speed():
     here = said("Nobody minds the rain.")
     quiet = voice_scores.Sound(here.samples * np.float32(0.3), here.rate_hz)

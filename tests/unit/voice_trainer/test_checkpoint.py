@@ -35,6 +35,7 @@ def one_step(model: nn.Linear, optimizer: torch.optim.Optimizer) -> float:
     return loss.item()
 
 
+@pytest.mark.slow
 def test_training_goes_on_from_a_checkpoint_as_if_it_had_not_stopped(tmp_path: Path) -> None:
     torch.manual_seed(5)
     model = nn.Linear(3, 2)

@@ -89,6 +89,7 @@ def run(tmp_path: Path, shared: tuple[Path, Dataset], reporting: Reporting) -> R
     return Run(tmp_path / "job", shared, reporting)
 
 
+@pytest.mark.slow
 def test_it_learns_eight_clips_by_heart(run: Run) -> None:
     config = replace(
         CONFIG, steps=130, warmup_steps=5, average_decay=0.9, learning_rate=6e-3, sample_every=1000,
@@ -198,6 +199,7 @@ def test_pictures_show_target_and_made_in_grey(run: Run) -> None:
     assert widths[1] == pytest.approx(widths[0], abs=2)
 
 
+@pytest.mark.slow
 def test_a_batch_that_does_not_fit_into_memory_is_halved_and_learned_all_the_same(
     run: Run, monkeypatch
 ) -> None:
@@ -255,6 +257,7 @@ def test_a_batch_in_pieces_gives_the_gradient_of_the_whole(run: Run) -> None:
     assert torch.allclose(gradients[0], gradients[1], rtol=1e-3, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_broken_last_checkpoint_is_passed_over_with_a_warning(run: Run) -> None:
     run.train(replace(CONFIG, steps=4))
     path = Checkpoints(run.folder).folder / "step-0000004.safetensors"

@@ -87,6 +87,7 @@ def test_every_measurable_fault_is_found_and_nothing_is_blamed_for_it(tmp_path):
     assert alarms / sum(count.clean for count in results.counts.values()) < 0.05
 
 
+@pytest.mark.slow
 def test_swapped_and_half_transcripts_are_found(tmp_path):
     results = bench.Results()
     bench.transcripts("es+pedro", bench.Examiner(tmp_path, results), results, 14, seed=2)
@@ -97,6 +98,7 @@ def test_swapped_and_half_transcripts_are_found(tmp_path):
     assert results.at("transcript: nothing seeded").alarms == 0
 
 
+@pytest.mark.slow
 def test_a_foreign_voice_among_the_clips_is_found(tmp_path):
     results = bench.Results()
     pairs = bench.voices(("en-us+m1", "en-us+f2"), bench.Examiner(tmp_path, results), results, 20, 1)  # fmt: skip

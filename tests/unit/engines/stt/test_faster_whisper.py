@@ -59,6 +59,7 @@ def engine(host: EngineHost, folder: Path, models: Path, **given: object) -> STT
     return RECOGNISERS.create("faster_whisper", made)
 
 
+@pytest.mark.slow
 async def test_both_whispers_read_the_same_from_the_same_file(
     host: EngineHost, source: Path, spoken: Audio, tmp_path: Path
 ) -> None:

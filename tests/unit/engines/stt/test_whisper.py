@@ -47,6 +47,7 @@ def test_a_segment_is_kept_when_it_was_said(
     assert bool(kept([{**SURE, **change}], speech_s)) is is_kept
 
 
+@pytest.mark.slow
 def test_a_doubtful_reading_is_tried_again_without_encoding_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

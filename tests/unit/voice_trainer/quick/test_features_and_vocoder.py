@@ -62,6 +62,7 @@ def test_a_tone_of_220_hz_is_measured_and_spoken_at_220_hz(rate):
 
 
 @pytest.mark.parametrize("rate", RATES)
+@pytest.mark.slow
 def test_the_vocoder_is_as_loud_as_worlds_own_synthesis(rate):
     import pyworld
 

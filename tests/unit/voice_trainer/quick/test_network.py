@@ -139,6 +139,7 @@ def test_a_config_survives_json():
         network.NetworkConfig.from_dict({"rates_hz": [8000]})
 
 
+@pytest.mark.slow
 def test_it_overfits_eight_clips():
     torch.manual_seed(0)
     config = network.NetworkConfig(

@@ -70,6 +70,7 @@ def test_the_watch_sees_a_read_of_another_process(watch: FolderWatch, tmp_path: 
     assert watch.touched() == {"secret"}
 
 
+@pytest.mark.slow
 def test_checkpoints_are_refused_in_words_and_nothing_in_them_runs(
     files: list[Hostile], watch: FolderWatch, tmp_path: Path
 ) -> None:
@@ -158,6 +159,7 @@ def test_none_of_them_runs_or_loads_as_a_model_of_the_recogniser(
     assert watch.touched() == set()
 
 
+@pytest.mark.slow
 def test_voices_are_refused_in_words_and_reach_nothing_outside(
     files: list[Hostile], watch: FolderWatch
 ) -> None:

@@ -127,6 +127,7 @@ def test_a_training_tells_everything_and_refuses_a_voice_that_is_no_good(tmp_pat
     assert (manifest["trainer"], manifest["clips"], len(manifest["held_back"])) == ("vits", 5, 1)
 
 
+@pytest.mark.slow
 def test_a_resumed_training_equals_one_that_was_never_interrupted(tmp_path: Path) -> None:
     for name in ("whole", "broken"):
         job(
@@ -199,6 +200,7 @@ def test_without_any_clip_that_fits_the_job_says_why(tmp_path: Path) -> None:
     assert error.value.code == "data.none"
 
 
+@pytest.mark.slow
 def test_a_full_memory_halves_the_batch_and_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
