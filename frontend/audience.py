@@ -692,10 +692,15 @@ def why(line: Line, audience: Audience) -> str:
     if line.rule:
         words += f" by the rule {line.rule}"
     if line.reason:
-        words += f": {line.reason}"
+        words += f": {reason_of(line.rule, line.reason)}"
     if line.waited_s is not None:
         words += f". It waited {seconds(line.waited_s)}"
     return words.rstrip(".") + "."
+
+
+def reason_of(rule: str, reason: str) -> str:
+    """A reason of moderation without the name of its rule in front: that is said already."""
+    return reason.removeprefix(f"{rule}: ") if rule else reason
 
 
 def reasons_of(item: QueuedMessage) -> str:

@@ -231,16 +231,24 @@ class TwitchWindow(tk.Toplevel):
         else:
             self.leave_button.pack_forget()
         is_in = self._login.state == "in"
-        self.connect_button.set("Connect again" if is_on else "Connect")
-        self.connect_button.set(
-            kind="ghost" if is_on or self._login.state == "waiting" else "accent"
-        )
-        self.connect_button.enable(state is not None and not self._is_asking)
-        self.ways["login"].enable(is_in)
         if not self._is_chosen or not is_in:
             for way, radio in self.ways.items():
                 radio.set((way == "login") == is_in)
+        self._show_connect()
+        self.connect_button.enable(state is not None and not self._is_asking)
+        self.ways["login"].enable(is_in)
         self._show_login()
+
+    def _show_connect(self) -> None:
+        """The next step is to connect, also when the channel is joined in the other way."""
+        state = self._audience.channel
+        is_on = state is not None and state.state in ("joined", "connecting", "reconnecting")
+        way = "anonymous" if self.ways["anonymous"].on else "login"
+        is_other = state is not None and state.state == "joined" and state.mode != way
+        words = "Connect" if not is_on else "Use the login" if way == "login" else "Read only"
+        self.connect_button.set(words if not is_on or is_other else "Connect again")
+        is_next = (not is_on or is_other) and self._login.state != "waiting"
+        self.connect_button.set(kind="accent" if is_next else "ghost")
 
     @property
     def _login(self) -> TwitchLogin:
@@ -313,11 +321,11 @@ class TwitchWindow(tk.Toplevel):
         Words(
             line, theme, f"Logged in as {plain(login.user, 40)}", "smallb", "text", "surface"
         ).pack(side="left")
-        words = login.detail
+        words = "" if login.detail.startswith("Logged in as") else login.detail
         if login.expires_at is not None:
             when = f"{login.expires_at.astimezone():%A %H:%M}"
             words = words or (
-                "It is renewed by itself."
+                f"It is good until {when}, and renewed by itself before."
                 if login.is_renewable
                 else f"It ends on {when}; then log in again."
             )
@@ -425,6 +433,7 @@ class TwitchWindow(tk.Toplevel):
         self._is_chosen = True
         for name, radio in self.ways.items():
             radio.set(name == way)
+        self._show_connect()
 
     def _say_channel(self, words: str, color: str) -> None:
         self.channel_trouble.configure(text=words)

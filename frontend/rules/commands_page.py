@@ -68,6 +68,7 @@ class CommandsPage(ListPage):
         super().__init__(master, owner)
         self.known: dict[str, KnownCommand] = {}
         self._wanted = ""
+        self._note = ""
         Button(
             self.bar, self.theme, "Add a command", self.add, icon="plus", kind="plain",
             surface="surface", height=28,
@@ -181,30 +182,34 @@ class CommandsPage(ListPage):
         else:
             self.clear()
         self.list.show(self._items(), wanted)
+        if self._note:
+            self.words.show(self._note, "ok")
+            self._note = ""
 
     def _saved(self, value: Any) -> None:
         if self.winfo_exists():
             saved = read_models(KnownCommand, [value])
             self._wanted = saved[0].command.name if saved else ""
             self.know(False)
+            self._note = "Saved."
             self.load()
-            self.words.show("Saved.", "ok")
 
     def _not_saved(self, failure: Failure) -> None:
         if not self.winfo_exists():
             return
-        place = "name" if failure.code == "conflict" else "value"
+        if failure.status == 409 and self.current == NEW:
+            words = failure.message.partition(";")[0].rstrip(".")
+            self.mark({"name": f"{words}."})
+            return
+        place = "name" if failure.status == 409 else "value"
         self.mark(
             {place: failure.message} if failure.status in (400, 409, 422) else {"": failure.message}
         )
 
     def _gone(self, name: str) -> None:
         if self.winfo_exists():
+            known = self.known.get(name)
+            is_builtin = known is not None and known.is_builtin
             self.know(False)
+            self._note = f"!{name} is as it came." if is_builtin else f"!{name} is deleted."
             self.load()
-            self.words.show(
-                f"!{name} is deleted."
-                if name not in self.known or not self.known[name].is_builtin
-                else f"!{name} is as it came.",
-                "ok",
-            )

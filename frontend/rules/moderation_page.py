@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from backend.contracts.audience import ROLES
+from frontend.audience import reason_of
 from frontend.client import Failure
 from frontend.rules import Owner
 from frontend.rules.commands_page import ROLE_WORDS
@@ -349,9 +350,9 @@ class ModerationPage(ListPage):
             match = _PLACE.match(part)
             general = _GENERAL.match(part)
             if match is not None and int(match[1]) < len(profile.get("rules", [])):
-                troubles[match[2]] = match[3]
+                troubles[match[2]] = match[3][:1].upper() + match[3][1:]
             elif general is not None:
-                troubles[general[1]] = general[2]
+                troubles[general[1]] = general[2][:1].upper() + general[2][1:]
         self.know(True)
         self.mark(troubles or {"": failure.message})
 
@@ -394,7 +395,8 @@ class ModerationPage(ListPage):
         words, color = VERDICTS.get(str(verdict.get("action")), ("", "text2"))
         line = f"It {words}"
         if verdict.get("rule"):
-            line += f" by the rule {verdict['rule']}: {verdict.get('reason', '')}".rstrip(": ")
+            reason = reason_of(str(verdict["rule"]), str(verdict.get("reason", "")))
+            line += f" by the rule {verdict['rule']}: {reason}".rstrip(": ")
         if verdict.get("action") in ("mask", "replace"):
             line += f".  \u201c{str(verdict.get('text', ''))[:160]}\u201d"
         self.verdict.show(line, color)

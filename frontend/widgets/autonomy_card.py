@@ -146,7 +146,9 @@ class AutonomyCard(Panel):
         since = self._audience.clock() - self._audience.autonomy_s
         left = max(0.0, one.in_s - since) if one.in_s is not None else None
         word, color = READINESS.get(one.readiness, (one.readiness, "text3"))
-        if left is not None and one.readiness in ("coming", "resting") and is_on:
+        if not is_on:
+            word, color = "\u2013", "text3"
+        elif left is not None and one.readiness in ("coming", "resting"):
             word, color = clock_words(left), "accent" if one.readiness == "coming" else "text3"
         middle = y + 12
         p.text(p.width - 16, middle, word, "mono", color, "e")
