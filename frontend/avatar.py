@@ -54,7 +54,7 @@ class Avatar:
         self._failed = failed
         self._rigs: dict[str, Rig] = {}
         self._listeners: list[tuple[frozenset[AvatarTopic], Callable[[], None]]] = []
-        self._loaded_for = ""
+        self._loaded_for = self._loaded_rig = ""
         self._skew_s = 0.0
         stage.listen(("character", "characters"), self._character_changed)
 
@@ -91,7 +91,7 @@ class Avatar:
         whose = self._stage.character_id
         if not whose:
             return
-        self._loaded_for = whose
+        self._loaded_for, self._loaded_rig = whose, self._rig_setting
         query: dict[str, str | int | float] = {"character_id": whose}
         self._client.get("/api/avatar/state", self._took_state, self._not_loaded, params=query)
         self._client.get("/api/rigs", self._took_rigs, self._quiet)
@@ -172,6 +172,13 @@ class Avatar:
             self._tell("shown")
             self._tell("timeline")
             self.load()
+        elif self._loaded_for and self._rig_setting != self._loaded_rig:
+            self.load()  # somebody gave the character another avatar
+
+    @property
+    def _rig_setting(self) -> str:
+        character = self._stage.character
+        return character.rig if character is not None else ""
 
     def _note_clock(self, at: datetime) -> None:
         skew = at.timestamp() - datetime.now(UTC).timestamp()

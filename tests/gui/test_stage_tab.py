@@ -15,6 +15,7 @@ from backend.contracts.entities import ServiceInfo
 from backend.contracts.events import (
     AvatarChanged,
     AvatarCue,
+    CharacterChanged,
     CharacterSwitched,
     PlaybackStarted,
     ServiceChanged,
@@ -120,6 +121,16 @@ def test_another_character_has_other_faces(s: Scene) -> None:
     assert stage(s).faces.names == ("neutral", "stern")
     assert stage(s).moves.names == ()
     assert "it has no motions" in stage(s).rig_words._whole
+
+
+def test_a_character_with_another_rig_has_that_rigs_faces(s: Scene) -> None:
+    broken = Rig(id="mine", kind="vrm", title="Mine", problem="a.vrm is no VRM file")
+    s.backend.answers["GET /api/rigs"] = wire([RIG, broken])
+    s.backend.answers["GET /api/avatar/state"] = wire(shown(rig="mine"))
+    characters: Any = s.backend.answers["GET /api/characters"]
+    s.backend.answers["GET /api/characters"] = [{**one, "rig": "mine"} for one in characters]
+    s.say(CharacterChanged(character_id="hoshi", name="Hoshi Kitsune", change="updated"))
+    s.settle(lambda: stage(s).rig_words._whole == "a.vrm is no VRM file")
 
 
 def test_an_old_backend_says_so_in_words(tmp_path: Path) -> None:

@@ -128,7 +128,7 @@ export class Stage {
     layer.style.opacity = "0";
     try {
       // A rig that is missing is stood in for by the character's pictures, and says so.
-      if (rig.problem && rig.kind !== "picture") throw new Error(rig.problem);
+      if (rig.problem && (rig.kind !== "picture" || !rig.url)) throw new Error(rig.problem);
       if (rig.problem) console.warn(`luma: ${rig.problem}`);
       const renderer = await rendererFor(rig.kind);
       renderer.calm = this.#calm;

@@ -164,7 +164,7 @@ class Vrm {
     canvas.setAttribute("aria-hidden", "true");
     Object.assign(canvas.style, { display: "block", width: "100%", height: "100%" });
     // three.js itself makes everything anew when the context comes back; until then nothing is drawn.
-    canvas.addEventListener("webglcontextlost", () => console.warn("avatar: the graphics card has dropped the picture; it comes back by itself"));
+    canvas.addEventListener("webglcontextlost", () => this.#renderer && console.warn("avatar: the graphics card has dropped the picture; it comes back by itself"));
     this.#scene.add(this.#gaze);
     const sun = new THREE.DirectionalLight(0xffffff, Math.PI * 0.85);
     sun.position.set(0.6, 1.2, 1.6);
@@ -386,11 +386,12 @@ class Vrm {
       this.#vrm = null;
     }
     if (this.#renderer) {
-      this.#renderer.domElement.remove();
-      this.#renderer.dispose();
+      const renderer = this.#renderer;
+      this.#renderer = null; // before the context is lost: that it is, is no news then
+      renderer.domElement.remove();
+      renderer.dispose();
       // A page may hold sixteen contexts; one that is let go at once leaves room for the next rig.
-      this.#renderer.forceContextLoss();
-      this.#renderer = null;
+      renderer.forceContextLoss();
     }
   }
 }
