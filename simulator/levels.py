@@ -56,6 +56,7 @@ class Measured:
         failed_commands: Control commands that were not answered well.
         memory: Seconds since the load began, and bytes Luma took then.
         processor: Share of one core that Luma used during the flood.
+        starved: Share of the time that its threads were ready and had no processor.
         silences_ms: From each panic's request to silence; only of those that met her speaking.
         after_panic: Sounds that began while a panic was on.
         is_forbidden: Canaries are forbidden by a moderation rule of this run.
@@ -72,6 +73,7 @@ class Measured:
     failed_commands: Counter[str] = field(default_factory=Counter)
     memory: list[tuple[float, int]] = field(default_factory=list)
     processor: float | None = None
+    starved: float | None = None
     silences_ms: list[float] = field(default_factory=list)
     panics: int = 0
     after_panic: int = 0
@@ -280,6 +282,11 @@ def _commands(measured: Measured) -> list[Level]:
                 ""
                 if measured.processor is None
                 else f" Luma used {measured.processor:.0%} of a core;"
+            )
+            + (
+                ""
+                if measured.starved is None
+                else f" it was ready and had none for {measured.starved:.0%} of the time;"
             )
             + f" the slowest command under load was answered at {measured.worst_at_s:.1f} s",
         )

@@ -65,6 +65,18 @@ class Luma:
             return None
         return float(used.user + used.system)
 
+    def starved_s(self) -> float | None:
+        """How long its threads were ready to run and had no processor, so far; None where the system does not tell."""
+        if self.process is None:
+            return None
+        waited_ns = 0
+        try:
+            for thread in Path(f"/proc/{self.process.pid}/task").iterdir():
+                waited_ns += int((thread / "schedstat").read_text().split()[1])
+        except (OSError, ValueError, IndexError):
+            return None
+        return waited_ns / 1e9
+
 
 @asynccontextmanager
 async def started(settings: Mapping[str, str], log_file: Path | None = None) -> AsyncIterator[Luma]:

@@ -218,11 +218,15 @@ class _Run:
     async def _watch_memory(self, luma: Luma) -> None:
         """Memory and processor, as long as the flood lasts."""
         measured, before_s, begun_s = self._measured, luma.processor_s(), time.monotonic()
+        starved_before_s = luma.starved_s()
         while not self._wrote_all.is_set() and (now := luma.memory_bytes()) is not None:
             measured.memory.append((time.monotonic() - self._began_s, now))
-            used_s = luma.processor_s()
+            used_s, starved_s = luma.processor_s(), luma.starved_s()
+            past_s = max(time.monotonic() - begun_s, 1e-9)
             if before_s is not None and used_s is not None:
-                measured.processor = (used_s - before_s) / max(time.monotonic() - begun_s, 1e-9)
+                measured.processor = (used_s - before_s) / past_s
+            if starved_before_s is not None and starved_s is not None:
+                measured.starved = (starved_s - starved_before_s) / past_s
             await asyncio.sleep(MEMORY_EVERY_S)
 
     async def _delete_answered(self, line: CrowdLine) -> None:
