@@ -132,7 +132,7 @@ def streams(folded: Folded) -> Iterator[Stream]:
         yield _stream(text, frozenset(strong | {sign}))
     if len(weak) > 1:
         yield _stream(text, frozenset({*strong, *weak}))
-    if weak:
+    if "!" in present:
         # "mu! m!x": at the end of a word it is the mark it is everywhere else.
         yield _stream(text, frozenset({*strong, *weak}), marks_end=True)
     if present & {"\\", "|", "(", "[", ">"}:
@@ -151,7 +151,7 @@ def _stream(
         char = text[index]
         width = 1
         is_last = marks_end and (index + 1 == end or text[index + 1].isspace())
-        if char.isalnum() or (char in signs and not (is_last and char in WEAK)):
+        if char.isalnum() or (char in signs and not (is_last and char == "!")):
             pass
         elif draws and (drawn := _drawn(text, index)) is not None:
             char, width = drawn

@@ -36,12 +36,13 @@ MOST_TEXTS = 2_000
 KEPT_OF_ONE = 100
 """Of the messages of one viewer, and of the viewers of one text; the rule's own limits are not above it by much."""
 
-CONTEXT_CHARS = 400
+CONTEXT_CHARS = 240
 """How much of what left already is looked at again with the next sentence."""
 
 HELD_CHARS = 200
-HELD_OFFERS = 3
-"""An end waits no longer than this: what follows by then has been looked at together with it."""
+HELD_OFFERS = 64
+"""An end waits no longer than this, and only while it still could go on to a blocked phrase: letters that are spelled, each as
+a sentence of its own, are not let out one by one."""
 
 PIECE_CHARS = 1_000
 """A longer sentence is looked at in pieces of this length."""

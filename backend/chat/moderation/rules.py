@@ -38,6 +38,9 @@ Direction = Literal["in", "out"]
 LONGEST_CHARS = 2_000
 """Longer messages are not read at all: no platform sends them, and reading them would take the others' time."""
 
+END_CHARS = 240
+"""How much of a text's end is looked at for what it could begin; more is never held back."""
+
 STRENGTH: dict[ModerationAction, int] = {
     "allow": 0,
     "mask": 1,
@@ -165,9 +168,11 @@ class Compiled:
 
     def open_from(self, text: str) -> int:
         """Where the end of an outgoing text that could begin a blocked phrase starts; its length when none could."""
-        folded = fold(text)
+        # A cut inside a word makes a word begin there, which at worst holds back a little too much.
+        cut = max(0, len(text) - END_CHARS)
+        folded = fold(text[cut:])
         start = self._ways["out"].automaton.open_from(folded)
-        return folded.at[start] if start < len(folded.text) else len(text)
+        return cut + folded.at[start] if start < len(folded.text) else len(text)
 
     def hits(
         self,
@@ -184,6 +189,10 @@ class Compiled:
             return []
         if direction == "in" and len(text) > LONGEST_CHARS:
             return [Hit("length", "ignore", f"{len(text):,} characters; {LONGEST_CHARS:,} at most")]
+        for rule in rules:
+            # What is not taken for its length need not be read: a flood of long texts costs nothing.
+            if isinstance(rule, LengthRule) and len(text) > rule.most and rule.incoming == "ignore":
+                return self._others(rule, "ignore", text, fold(""), ())
         folded = fold(text)
         found: list[Hit] = []
         words = self._words(folded, way)

@@ -127,6 +127,23 @@ async def test_none_of_500_blocked_phrases_gets_through(tmp_path: Path, run: int
     assert await leaks(tmp_path, 500, seed) == []
 
 
+@pytest.mark.parametrize(
+    ("phrase", "said"),
+    [
+        ("stuflirt", "5+! ufl!r+ then."),
+        ("kedum", "K . e . D . U . M then."),
+        ("mumix blofeg", "mu! m!x 810f39 then."),
+    ],
+)
+async def test_disguises_that_got_through_once_do_not_again(
+    tmp_path: Path, phrase: str, said: str
+) -> None:
+    stage = Stage(tmp_path, rules(phrase))
+    _, public, _ = await stage.run([f"You know, {said} Nice to see you."])
+    assert squeezed(said.removesuffix(" then.")) not in squeezed(public)
+    await stage.sounds.close()
+
+
 async def test_what_leaks_without_moderation_is_seen_by_this_test(tmp_path: Path) -> None:
     stage = Stage(tmp_path, Compiled(Profile(name="off")))
     _, public, _ = await stage.run(["You are a bad", "word, my friend."])
