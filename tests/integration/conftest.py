@@ -53,6 +53,11 @@ def settings_for(folder: Path, **changes: object) -> Settings:
         "tts_chain": ("tone",),
         "stt_chain": ("script",),
         "audio_sink": "none",
+        # Nobody listens there: no test reaches Twitch by mistake.
+        "twitch_helix_url": "http://127.0.0.1:9/helix/",
+        "twitch_oauth_url": "http://127.0.0.1:9/",
+        "twitch_eventsub_url": "ws://127.0.0.1:9/ws",
+        "twitch_irc_url": "ws://127.0.0.1:9/irc",
         **changes,
     }
     return Settings(**values)  # type: ignore[arg-type]

@@ -831,7 +831,9 @@ HOSTILE = [
     '{"type": "text-generation-request", "prompt": "x", "options": {"max_length": 0}}',
     '{"type": "text-generation-request", "prompt": "x", "options": {"temperature": NaN}}',
     '{"type": "set-backend-mode", "mode": "nobody"}',
-    '{"type": "twitch-connect", "channel": "x"}',
+    '{"type": "twitch-connect", "channel": 5}',
+    '{"type": "twitch-connect", "channel": "a b"}',
+    '{"type": "twitch-connect", "token": []}',
     "[" * 5000 + "]" * 5000,
     '{"type": "\\ud800"}',
 ]

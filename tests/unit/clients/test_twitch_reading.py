@@ -78,7 +78,7 @@ def test_a_message_arrives_letter_for_letter(text: str, name: str) -> None:
 
 
 def test_places_of_emotes_are_counted_in_letters_also_behind_emoji() -> None:
-    parts = [
+    parts: list[dict[str, Any]] = [
         {"type": "text", "text": "👋🏽 hé "},
         {"type": "emote", "text": "Kappa", "emote": {"id": "25"}},
         {"type": "text", "text": " !"},
