@@ -36,11 +36,26 @@ from frontend.client import BackendClient
 from frontend.gui import MainWindow
 from frontend.mode_window import ModeWindow
 from frontend.on_demand_window import OnDemandWindow
+from frontend.rules_window import RulesWindow
 from frontend.sound_window import SoundWindow
 from frontend.theme import DARK, LIGHT, rgb
+from frontend.twitch_window import TwitchWindow
 from frontend.window_state import write_state
 
-TABS = ("chat", "voice", "voices", "stage", "logs", "status", "sound", "modes", "text")
+TABS = (
+    "chat",
+    "voice",
+    "voices",
+    "stage",
+    "stream",
+    "logs",
+    "status",
+    "sound",
+    "modes",
+    "text",
+    "twitch",
+    "rules",
+)
 PAGES = {"voice": "train", "voices": "voices"}
 """Pictures that are pages of the Voice tab."""
 READ_ALOUD = (
@@ -66,6 +81,36 @@ CONVERSATION = (
 )
 
 LAST_WORDS = "Tell me a story about the lighthouse."
+CHANNEL = "mika_live"
+TWITCH_SETTINGS = 8  # lines that the local Twitch prints when it is ready
+VIEWERS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("pixelpanda", {}),
+    ("nori_roll", {"badges": ["subscriber/6"]}),
+    ("Modgrave", {"badges": ["moderator/1"]}),
+    ("moss", {"badges": ["subscriber/12"]}),
+    ("Kaede", {"is_first": True}),
+    ("ossi", {"bits": 500}),
+    ("lumen", {}),
+    ("Yuzu", {}),
+    ("bitrot", {"badges": ["vip/1"]}),
+    ("lars", {}),
+)
+LINES = (
+    "how do foxes even type?",
+    "is the kettle okay after Tuesday?",
+    "!expression joy",
+    "first time here, hi! love the voice \U0001f98a",
+    "tell us the lantern story again?",
+    "cheap followers at example.com/followers",
+    "\u30db\u30b7\u3061\u3083\u3093\u3001\u304a\u306f\u3088\u3046\uff01",
+    "SAY MY NAME SAY MY NAME SAY MY NAME",
+    "my number is +1 202 555 0123, call me",
+    "the lip sync is so good now",
+    "what game is next?",
+    "greetings from the north",
+    "does she dream of lighthouses?",
+)
+"""Thirteen lines and ten viewers: nobody writes the same twice while the pictures are made."""
 
 
 @contextmanager
@@ -97,8 +142,46 @@ def heard(url: str, token: str, *, sound: bool) -> Iterator[None]:
     reader.join(5)
 
 
+class Audience:
+    """Twitch on this machine, and people who write there."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.servers.twitch", "--port", "0", "--channel", CHANNEL],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self._process.stdout is not None
+        lines = [self._process.stdout.readline().strip() for _ in range(TWITCH_SETTINGS)]
+        self.settings = dict(line.split("=", 1) for line in lines)
+        """For the backend's environment."""
+        self._written = 0
+
+    def write(self, count: int) -> None:
+        """So many messages."""
+        url = f"{self.settings['TWITCH_OAUTH_URL']}control/chat"
+        for _ in range(count):
+            number = self._written
+            self._written += 1
+            login, more = VIEWERS[number % len(VIEWERS)]
+            body = {
+                "login": login.lower(),
+                "name": login,
+                "text": LINES[number % len(LINES)],
+                "channel": CHANNEL,
+                **more,
+            }
+            httpx.post(url, json=body, trust_env=False).raise_for_status()
+
+    def close(self) -> None:
+        """End it."""
+        self._process.terminate()
+        self._process.wait(10)
+
+
 @contextmanager
-def backend(folder: Path) -> Iterator[tuple[str, str]]:
+def backend(folder: Path, settings: dict[str, str]) -> Iterator[tuple[str, str]]:
     """A backend in a child process: its address and token."""
     process = subprocess.Popen(
         [sys.executable, "main.py", "--headless", "--port", "0", "--data-dir", str(folder)],
@@ -107,6 +190,7 @@ def backend(folder: Path) -> Iterator[tuple[str, str]]:
             **os.environ,  # noqa: TID251  for the child
             "LOGS_DIR": str(folder / "logs"),
             "MODELS_DIR": str(folder / "models"),
+            **settings,
         },
         stdout=subprocess.DEVNULL,
     )
@@ -166,7 +250,8 @@ def prepare_clips(url: str, token: str, folder: Path) -> None:
 class Photographer:
     """One window at one theme and scale."""
 
-    def __init__(self, url: str, token: str, state: Path) -> None:
+    def __init__(self, url: str, token: str, state: Path, audience: Audience) -> None:
+        self.audience = audience
         self.client = BackendClient(url, token)
         self.window = MainWindow(self.client, state)
 
@@ -211,6 +296,10 @@ class Photographer:
             return self.window_picture(modes, file)
         if tab == "text":
             return self.text_picture(file)
+        if tab == "twitch":
+            return self.window_picture(TwitchWindow.open(self.window), file)
+        if tab == "rules":
+            return self.window_picture(RulesWindow.open(self.window, "moderation"), file)
         page = PAGES.get(tab)
         self.window.show_tab("voice" if page else tab)
         if page:
@@ -225,11 +314,26 @@ class Photographer:
             self.perform(sound=sound)
         if tab == "logs":
             self.window.root.focus_set()
+        if tab == "stream":
+            self.stream()
         self.run(2.5)
         image = grab(self.window.root, size)
         if sound and tab in ("chat", "stage"):
             self.stop()
         return save(image, file)
+
+    def stream(self) -> None:
+        """Let people write, and her act unasked."""
+        known = self.window.audience
+        if known.channel is None or known.channel.state != "joined":
+            known.connect(CHANNEL, anonymous=False, then=lambda: None, failed=self.window.fail)
+            known.switch_autonomy(True)
+            self.run(10, lambda: known.channel is not None and known.channel.state == "joined")
+        for _ in range(9):
+            self.audience.write(2)
+            self.run(0.9)
+        stream: Any = self.window.tabs["stream"]
+        stream.autonomy.dry_run()
 
     def perform(self, *, sound: bool) -> None:
         """Let several want something of the avatar at once, so that the timeline has something to tell."""
@@ -257,7 +361,11 @@ class Photographer:
         self.run(10, lambda: not window.is_writing)
         return self.window_picture(window, file)
 
-    def window_picture(self, window: SoundWindow | ModeWindow | OnDemandWindow, file: Path) -> int:
+    def window_picture(
+        self,
+        window: SoundWindow | ModeWindow | OnDemandWindow | TwitchWindow | RulesWindow,
+        file: Path,
+    ) -> int:
         """A window of its own; the file's size in bytes."""
         self.run(2.5)
         image = grab(window, (window.winfo_width(), window.winfo_height()))
@@ -296,34 +404,43 @@ def main() -> int:
     parser.add_argument("--sound", action="store_true", help="speak for real")
     words = parser.parse_args()
     tabs = [name for name in words.tabs.split(",") if name in TABS]
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        data = Path(folder)
-        with backend(data) as (url, token), heard(url, token, sound=words.sound):
-            talked = False
-            if "voice" in tabs:
-                prepare_clips(url, token, data)
-            for theme in ("dark", "light"):
-                for scale in (1.0, 2.0):
-                    size = (round(SIZE[0] * scale), round(SIZE[1] * scale))
-                    state = data / f"window-{theme}-{scale:g}.json"
-                    write_state(
-                        state,
-                        {"theme": theme, "scale": scale, "size": list(size), "place": [0, 0]},
-                    )
-                    photographer = Photographer(url, token, state)
-                    try:
-                        photographer.run(10, photographer.ready)
-                        if not talked:
-                            for sentence in CONVERSATION:
-                                photographer.say(sentence)
-                            talked = True
-                        photographer.run(1.5)
-                        for tab in tabs:
-                            file = words.out / f"{tab}-{theme}-{round(scale * 100)}.png"
-                            size_bytes = photographer.picture(tab, file, size, sound=words.sound)
-                            print(f"{file.name:24} {size_bytes / 1000:6.0f} kB")
-                    finally:
-                        photographer.window.close()
+    audience = Audience()
+    try:
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+            data = Path(folder)
+            with (
+                backend(data, audience.settings) as (url, token),
+                heard(url, token, sound=words.sound),
+            ):
+                talked = False
+                if "voice" in tabs:
+                    prepare_clips(url, token, data)
+                for theme in ("dark", "light"):
+                    for scale in (1.0, 2.0):
+                        size = (round(SIZE[0] * scale), round(SIZE[1] * scale))
+                        state = data / f"window-{theme}-{scale:g}.json"
+                        write_state(
+                            state,
+                            {"theme": theme, "scale": scale, "size": list(size), "place": [0, 0]},
+                        )
+                        photographer = Photographer(url, token, state, audience)
+                        try:
+                            photographer.run(10, photographer.ready)
+                            if not talked:
+                                for sentence in CONVERSATION:
+                                    photographer.say(sentence)
+                                talked = True
+                            photographer.run(1.5)
+                            for tab in tabs:
+                                file = words.out / f"{tab}-{theme}-{round(scale * 100)}.png"
+                                size_bytes = photographer.picture(
+                                    tab, file, size, sound=words.sound
+                                )
+                                print(f"{file.name:24} {size_bytes / 1000:6.0f} kB")
+                        finally:
+                            photographer.window.close()
+    finally:
+        audience.close()
     return 0
 
 

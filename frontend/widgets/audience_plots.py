@@ -75,7 +75,7 @@ class AudiencePlots(Panel):
         top = max(waits, default=0.0)
         x, y = (8 + half + 24, 8.0) if two else (8.0, 8 + PLOT + 16)
         self._plot(
-            x, y, half, "Time until an answer, median", f"{seconds(top)} at most" if top else "",
+            x, y, half, "Median wait", f"{seconds(top)} at most" if top else "",
             [w / top for w in waits] if top else [], "llm",
             "the last hour", "No message has been answered since this window is open.",
         )  # fmt: skip
@@ -122,7 +122,7 @@ class AudiencePlots(Panel):
     def _paint_waits(self, x: float, y: float, wide: float) -> float:
         """How many answers let wait how long; returns where it ends."""
         p, waits = self.painter, self._audience.figures().waits_s
-        p.text(x, y + 12, "How long answers let wait", "smallb")
+        p.text(x, y + 12, "Waits until an answer", "smallb")
         if waits:
             words = f"p50 {seconds(percentile(waits, 0.5))}, p95 {seconds(percentile(waits, 0.95))}"
             p.text(x + wide, y + 12, words, "cap", "text2", "e")
