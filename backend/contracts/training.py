@@ -217,6 +217,7 @@ class Job(Wire):
         losses: Every part of the loss at the last step.
         result: Of a finished job: voice name, files refused, clips made …
         can_resume: Resume continues it.
+        export_of: The training of whose checkpoint a voice is made here; nothing is trained. Empty = a job of its own.
     """
 
     id: str
@@ -240,6 +241,7 @@ class Job(Wire):
     verdict: str = ""
     warnings: tuple[str, ...] = ()
     can_resume: bool = False
+    export_of: str = ""
     target_picture_url: str = ""
     made_picture_url: str = ""
     result: dict[str, object] = Field(default_factory=dict)

@@ -636,6 +636,7 @@ class Jobs:
             state="queued",
             steps=spec.budget.steps,
             message=self._waits_for(lane or kind),
+            export_of=str((memory or {}).get("export_of") or ""),
             created_at=moment,
         )
         stored = StoredJob(job, {**(memory or {}), "_lane": lane or kind})

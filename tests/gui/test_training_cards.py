@@ -372,3 +372,13 @@ def test_minutes_that_do_for_a_clone_are_too_little_from_scratch() -> None:
     assert "Quick clone" in words
     plenty = speaker.model_copy(update={"minutes": {"A": 90.0}})
     assert material_in_words(plenty, from_scratch=True)[1] == "text2"
+
+
+def test_a_voice_made_of_a_checkpoint_leaves_its_training_in_sight(stand: WireStand) -> None:
+    training, world = stand.world.jobs[0], stand.world
+    made = world.made_training("export", id="job-13", name="mika-v1-10", export_of=training.id)
+    world.jobs = [made, training]
+    found = page(stand)
+    found.cockpit.load_jobs()
+    stand.settle(lambda: len(found.cockpit.jobs) == 2)
+    assert found.cockpit.training.id == training.id

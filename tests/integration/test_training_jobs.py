@@ -228,6 +228,7 @@ def test_a_checkpoint_becomes_a_voice_of_its_own(
     where = f"/api/voice/checkpoints/{trained['job_id']}:step-000010/export"
     job = studio.ended(api.post(where).json()["job_id"])
     assert (job.state, job.result["voice"]) == ("done", "mika-v1-10")
+    assert job.export_of == trained["job_id"]
     card = api.get("/api/voice/cards/mika-v1-10").json()
     assert (card["steps"], card["clips"]) == (10, 4)
     assert api.post(where, json={"name": "mika-v1"}).status_code == 409

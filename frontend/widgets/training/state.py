@@ -196,9 +196,13 @@ class Cockpit:
 
     @property
     def training(self) -> Job | None:
-        """The training that is looked at: the chosen one, else the speaker's newest."""
+        """The training that is looked at: the chosen one, else the speaker's newest.
+
+        A voice that is made of a checkpoint is no training: it would push the training it comes from out of sight.
+        """
         jobs = self.jobs_of("train")
-        return next((job for job in jobs if job.id == self.shown_job), jobs[0] if jobs else None)
+        own = [job for job in jobs if not job.export_of]
+        return next((job for job in jobs if job.id == self.shown_job), own[0] if own else None)
 
     def job(self, job_id: str) -> Job | None:
         """A job by its id."""
