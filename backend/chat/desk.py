@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, Protocol
@@ -23,6 +23,7 @@ from backend.contracts.audience import (
     AudienceMessage,
     Disposition,
     DispositionName,
+    Emote,
     MessageRecord,
     QueueRules,
     QueueState,
@@ -83,8 +84,10 @@ Writer = Callable[[AudienceMessage, str], Awaitable[None]]
 class Moderates(Protocol):
     """What moderation is asked."""
 
-    def check_in(self, text: str, viewer: Viewer) -> Verdict | Awaitable[Verdict]:
-        """What becomes of what a viewer wrote."""
+    def check_in(
+        self, text: str, viewer: Viewer, emotes: Sequence[Emote] = ()
+    ) -> Verdict | Awaitable[Verdict]:
+        """What becomes of what a viewer wrote; ``emotes`` are the pictures in it."""
         ...
 
 
@@ -264,7 +267,7 @@ class AudienceDesk:
         if self.moderator is None:
             return Verdict(text=message.text)
         try:
-            found = self.moderator.check_in(message.text, message.viewer)
+            found = self.moderator.check_in(message.text, message.viewer, message.emotes)
             verdict = found if isinstance(found, Verdict) else await found
         except Exception:
             logger.exception("moderation failed on a message of %s", message.platform)

@@ -386,12 +386,14 @@ class Incoming:
     def __init__(self, moderator: Moderator) -> None:
         self._moderator = moderator
 
-    def check_in(self, text: str, viewer: Viewer) -> Verdict | Awaitable[Verdict]:
+    def check_in(
+        self, text: str, viewer: Viewer, emotes: Sequence[Emote] = ()
+    ) -> Verdict | Awaitable[Verdict]:
         """What becomes of what a viewer wrote."""
         judge = self._moderator.judge
         if judge is not None and judge.is_asked("in"):
-            return self._moderator.consider(text, viewer)
-        return self._moderator.check_in(text, viewer)
+            return self._moderator.consider(text, viewer, emotes=emotes)
+        return self._moderator.check_in(text, viewer, emotes=emotes)
 
 
 class Release:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import count
@@ -16,6 +16,7 @@ from backend.chat.desk import AudienceDesk
 from backend.contracts.audience import (
     FINAL,
     AudienceMessage,
+    Emote,
     QueueRules,
     Verdict,
     Viewer,
@@ -189,7 +190,9 @@ async def test_a_message_deleted_while_moderation_thinks_goes_nowhere(room: Room
             await thinks.wait()
             return Verdict()
 
-        def check_in(self, text: str, viewer: Viewer) -> Awaitable[Verdict]:
+        def check_in(
+            self, text: str, viewer: Viewer, emotes: Sequence[Emote] = ()
+        ) -> Awaitable[Verdict]:
             return self._later()
 
     room.desk.moderator = Slow()
@@ -207,7 +210,7 @@ class Says:
     def __init__(self, verdict: Verdict | Exception) -> None:
         self.verdict = verdict
 
-    def check_in(self, text: str, viewer: Viewer) -> Verdict:
+    def check_in(self, text: str, viewer: Viewer, emotes: Sequence[Emote] = ()) -> Verdict:
         if isinstance(self.verdict, Exception):
             raise self.verdict
         return self.verdict
