@@ -25,6 +25,8 @@ from backend.contracts.audience import (
     QueueRules,
     QueueState,
     Viewer,
+    ViewerEvent,
+    ViewerEventKind,
 )
 from backend.contracts.autonomy import AutonomyState, DryRun
 from backend.contracts.entities import STAGE
@@ -71,6 +73,15 @@ Group = Literal["all", "answered", "waiting", "not-answered", "held"]
 ANSWERED: frozenset[DispositionName] = frozenset({"answered", "merged", "command", "answering"})
 WAITING: frozenset[DispositionName] = frozenset({"queued", "held"})
 
+DID: dict[ViewerEventKind, str] = {
+    "follow": "follows now",
+    "subscribe": "has subscribed",
+    "gift": "gives {amount} subscriptions",
+    "raid": "raids with {amount} viewers",
+    "cheer": "cheers {amount} bits",
+    "redeem": "redeems a reward",
+}
+
 _FILLERS = frozenset(
     # Words that say nothing about what is talked of, in the languages most chats are written in.
     "about after again also another back been before being both came come could does doing dont down even from gets give going "
@@ -94,10 +105,14 @@ class Line:
     turn_id: str = ""
     waited_s: float | None = None
     """Until it began to be answered."""
+    did: ViewerEventKind | None = None
+    """Not a message, but something a viewer did: its text says what."""
 
     @property
     def group(self) -> Group:
         """Which of the filters of the live chat shows it."""
+        if self.did is not None:
+            return "all"
         if self.disposition == "held":
             return "held"
         if self.disposition is None or self.disposition == "queued":
@@ -181,7 +196,6 @@ class Audience:
         """When the state of autonomy came, by `clock`."""
         self.acted = ""
         """What she did last unasked, in words."""
-        self.happened: deque[AudienceDid] = deque(maxlen=100)
         self.missing: dict[Part, str] = {}
         """Parts this backend does not have, or does not tell of, and why."""
         self.answering = ""
@@ -263,7 +277,7 @@ class Audience:
         """What the newest messages are about: words, and how many people wrote them."""
         writers: dict[str, set[str]] = {}
         for line in list(self.lines)[-TOPIC_LINES:]:
-            if line.disposition in ("filtered", "deleted"):
+            if line.did is not None or line.disposition in ("filtered", "deleted"):
                 continue
             for word in words_in(line.message.text):
                 writers.setdefault(word, set()).add(line.message.viewer.id)
@@ -393,8 +407,7 @@ class Audience:
                 self.acted = event.detail or event.action
                 self._tell("autonomy")
             case AudienceDid():
-                self.happened.append(event)
-                self._tell("lines")
+                self._did(event.what)
             case TurnStarted() if event.turn_id:
                 self._number(event.turn_id, event.number)
                 if event.conversation_id == STAGE:
@@ -452,6 +465,22 @@ class Audience:
         self._viewers.move_to_end(key)
         if len(self._viewers) > MOST_VIEWERS:
             self._viewers.popitem(last=False)
+
+    def _did(self, what: ViewerEvent) -> None:
+        """A line for what a viewer did; a cheer is a message already."""
+        one = f"did:{what.id}"
+        if what.kind == "cheer" or one in self._known:
+            return
+        words = DID[what.kind].format(amount=f"{what.amount:,}" if what.amount else "some")
+        message = AudienceMessage(
+            id=one,
+            platform=what.platform,
+            channel=what.channel,
+            viewer=what.viewer,
+            text=f"{words}: {what.text}" if what.text else words,
+            at=what.at,
+        )
+        self._add(Line(message, did=what.kind))
 
     def _add(self, line: Line) -> None:
         self.lines.append(line)
@@ -620,6 +649,8 @@ def plain(text: str, most: int = 400) -> str:
 
 def look_of(line: Line, audience: Audience) -> Look:
     """The chip of a line."""
+    if line.did is not None:
+        return Look(line.did, "heart" if line.did == "follow" else "star", "tts")
     match line.disposition:
         case None:
             return Look("just in", "clock", "text3")
@@ -681,6 +712,8 @@ MEANINGS: dict[DispositionName, str] = {
 
 def why(line: Line, audience: Audience) -> str:
     """What became of a line and why, as a sentence."""
+    if line.did is not None:
+        return "Something a viewer did: her triggers may act on it."
     if line.disposition is None:
         return "It has just come in."
     words = MEANINGS[line.disposition]

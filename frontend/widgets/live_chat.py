@@ -187,7 +187,8 @@ class LiveChat(RowList):
         x += min(room, p.text_width(name, "smallb")) + 8
         text = "message removed" if line.disposition == "deleted" else plain(message.text)
         if right - x > 24:
-            p.text(x, middle, text, "small", "text3" if is_dim else "text", clip=right - x - 10)
+            color = "text3" if is_dim else "tts" if line.did is not None else "text"
+            p.text(x, middle, text, "small", color, clip=right - x - 10)
 
     def paint(self) -> None:
         super().paint()

@@ -96,9 +96,7 @@ class QueueList(RowList):
         most = min(room * 0.45, 140.0)
         p.text(32, y + 13, name, "smallb", "text", clip=most)
         at = 32 + min(most, p.text_width(name, "smallb")) + 8
-        p.text(
-            at, y + 13, plain(item.message.text), "small", "text2", clip=max(8.0, right - at - 8)
-        )
+        p.text(at, y + 13, words_of(item), "small", "text2", clip=max(8.0, right - at - 8))
         words = f"{seconds(item.waited_s)}: {reasons_of(item)}"
         p.text(32, y + 30, words, "cap", "text3", clip=room)
 
@@ -121,3 +119,9 @@ class QueueList(RowList):
     def _left(self) -> None:
         self._hot_row = -1
         self.changed()
+
+
+def words_of(item: QueuedMessage) -> str:
+    """What she is told of a message: covered where moderation covers it."""
+    is_covered = item.verdict.action in ("mask", "replace") and item.verdict.text
+    return plain(item.verdict.text if is_covered else item.message.text)

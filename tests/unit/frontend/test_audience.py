@@ -7,12 +7,19 @@ from typing import Any
 
 import pytest
 
-from backend.contracts.audience import AudienceMessage, QueuedMessage, Viewer
-from backend.contracts.events import AudienceWrote, ChatDisposition, QueueChanged
+from backend.contracts.audience import (
+    AudienceMessage,
+    QueuedMessage,
+    Verdict,
+    Viewer,
+    ViewerEvent,
+)
+from backend.contracts.events import AudienceDid, AudienceWrote, ChatDisposition, QueueChanged
 from frontend.audience import MOST_LINES, Audience, look_of, plain, why
 from frontend.rules.triggers_page import quiet_lines, quiet_of
 from frontend.twitch_window import channel_of
 from frontend.widgets.figure_row import figures_of
+from frontend.widgets.queue_list import words_of
 from tests.gui.stand import TableBackend
 
 AT = datetime(2026, 3, 14, 20, 15, tzinfo=UTC)
@@ -88,6 +95,23 @@ def test_a_deletion_after_the_end_is_not_counted_twice(audience: Audience) -> No
     audience.on_event(became(0, "deleted"))
     assert audience.figures().decided == 1
     assert look_of(audience.lines[0], audience).words == "deleted"
+
+
+def test_a_raid_is_a_line_and_no_message(audience: Audience) -> None:
+    viewer = Viewer(platform="twitch", id="o", name="otter")
+    raid = ViewerEvent(id="e1", platform="twitch", kind="raid", viewer=viewer, amount=40, at=AT)
+    audience.on_event(AudienceDid(what=raid))
+    audience.on_event(AudienceDid(what=raid))
+    (line,) = audience.lines
+    assert (line.message.text, look_of(line, audience).words) == ("raids with 40 viewers", "raid")
+    assert line.group == "all"
+    assert audience.figures().per_minute == 0
+
+
+def test_the_queue_shows_what_she_is_told() -> None:
+    covered = Verdict(action="mask", rule="private", text="my number is ****")
+    item = QueuedMessage(message=message(0, text="my number is 555"), score=1, verdict=covered)
+    assert words_of(item) == "my number is ****"
 
 
 def test_a_flood_keeps_the_newest_lines_only(audience: Audience) -> None:
