@@ -65,10 +65,32 @@ MODES: dict[str, dict[str, str]] = {
     },
 }
 """The group "Modes", likewise."""
+AUDIENCE: dict[str, dict[str, str]] = {
+    "Twitch": {
+        "TWITCH_CHANNEL": "Channel",
+        "TWITCH_CLIENT_ID": "Client id of your application",
+        "TWITCH_CLIENT_SECRET": "Client secret (not needed)",
+        "TWITCH_OAUTH_TOKEN": "Token",
+        "TWITCH_REFRESH_TOKEN": "Refresh token",
+        "TWITCH_BOT_NICK": "Another name of hers",
+        "TWITCH_HELIX_URL": "Address: API",
+        "TWITCH_OAUTH_URL": "Address: login",
+        "TWITCH_EVENTSUB_URL": "Address: events",
+        "TWITCH_IRC_URL": "Address: chat",
+    },
+    "Moderation": {
+        "MODERATION_PROFILE": "Profile",
+        "MODERATION_FAMILY": "Family-friendly",
+        "MODERATION_LLM": "Ask a language model too",
+        "MODERATION_LLM_TIMEOUT_S": "Longest wait for it (s)",
+        "MODERATION_LLM_FAILS": "Without its answer",
+    },
+}
+"""What the settings of a live audience are called; their groups have these headings already."""
 INSIDE = "Inside"
 TITLES = {
     name: title
-    for group in (HEARING, MODES)
+    for group in (HEARING, MODES, AUDIENCE)
     for names in group.values()
     for name, title in names.items()
 }
@@ -85,6 +107,13 @@ CHOICES = {
         "external-api": "External API",
         "autonomous": "Autonomous",
     },
+    "MODERATION_LLM": {
+        "off": "No",
+        "in": "About what viewers write",
+        "out": "About what she says",
+        "both": "About both",
+    },
+    "MODERATION_LLM_FAILS": {"open": "A text passes", "closed": "A text is stopped"},
     "EXTERNAL_API_PROVIDER": {"": "as LLM_PROVIDER says", "custom": "A server of your own"},
     "ASR_VAD": {"silero": "Silero (learned)", "energy": "Energy (loudness only)"},
 }
