@@ -194,6 +194,10 @@ class Picker(tk.Frame):
             if all(word in f"{choice.title} {choice.detail}".casefold() for word in words)
             and not (words and choice.heading)
         ]
+        if words:
+            # Enter takes the first: what begins with the words is meant, not a Panic that mentions them.
+            start = " ".join(words)
+            self.shown.sort(key=lambda choice: not choice.title.casefold().startswith(start))
         chosen = [number for number, choice in enumerate(self.shown) if choice.value == self._value]
         usable = [number for number, choice in enumerate(self.shown) if not choice.heading]
         self.row = chosen[0] if chosen and not words else usable[0] if usable else -1

@@ -383,6 +383,17 @@ def test_the_palette_finds_and_runs_a_command(s: Scene) -> None:
     assert s.window.current == "status"
 
 
+def test_the_palette_puts_first_what_begins_with_the_words(s: Scene) -> None:
+    s.press("<Control-k>")
+    search = s.window.root.focus_get()
+    assert isinstance(search, tk.Entry)
+    search.insert(0, "microphone")
+    s.settle()
+    titles = [choice.title for choice in picker(s).shown]
+    assert titles[0] == "Microphone and sound"
+    assert any(title.startswith("Panic") for title in titles[1:])
+
+
 def test_the_palette_offers_characters_and_sizes(s: Scene) -> None:
     s.window.open_palette()
     titles = [choice.title for choice in picker(s).choices]
