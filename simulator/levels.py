@@ -352,6 +352,19 @@ def spoken_after_deletion(ledger: Ledger, owed: Iterable[Record]) -> list[Record
     return found
 
 
+def _story(ledger: Ledger, record: Record) -> str:
+    """What became of a deleted message that was heard, in seconds from its deletion."""
+    zero_s = record.deleted_s or 0.0
+    steps = [f"{step.name} {step.at_s - zero_s:+.2f}" for step in record.steps]
+    sounds = [ledger.sounds[turn] for turn in record.turns() if turn in ledger.sounds]
+    heard = [
+        f"heard {min(sound.started_s, default=zero_s) - zero_s:+.2f}"
+        f" to {'…' if sound.ended_s is None else f'{sound.ended_s - zero_s:+.2f}'}"
+        for sound in sounds
+    ]
+    return ", ".join([*steps, *heard])
+
+
 def _never(ledger: Ledger, measured: Measured, owed: list[Record]) -> list[Level]:
     twice = doubled(owed)
     deleted = [record for record in owed if record.deleted_s is not None]
@@ -377,7 +390,8 @@ def _never(ledger: Ledger, measured: Measured, owed: list[Record]) -> list[Level
         ),
         Level(
             "deleted messages spoken",
-            f"{len(heard)} of {len(deleted):,} deleted, {len(cut):,} of them while they were answered",
+            f"{len(heard)} of {len(deleted):,} deleted, {len(cut):,} of them while they were answered"
+            + "".join(f"; {_story(ledger, record)}" for record in heard[:2]),
             "0",
             not heard if deleted else None,
             "backend/chat/desk.py, backend/chat/conversations.py",
