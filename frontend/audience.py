@@ -572,12 +572,19 @@ class Audience:
             self.flush()
 
     def _took_records(self, value: Any) -> None:
-        """What was written before the window was there; lines that came meanwhile stay behind them."""
+        """What was written before the window was there, or while it was not connected."""
         self.missing.pop("dispositions", None)
-        records = sorted(records_in(value), key=lambda record: record.seq)
-        newer = list(self.lines)
-        fresh = [line_of(one) for one in records if one.message_id not in self._known]
-        self.lines = deque([*fresh, *newer][-MOST_LINES:])
+        lines = list(self.lines)
+        for record in sorted(records_in(value), key=lambda record: record.seq):
+            made, known = line_of(record), self._known.get(record.message_id)
+            if known is None:
+                lines.append(made)
+                continue
+            known.disposition, known.reason, known.rule = made.disposition, made.reason, made.rule
+            known.into, known.turn_id = made.into, made.turn_id or known.turn_id
+        lines.sort(key=lambda line: line.message.at)
+        self.dropped += max(0, len(lines) - MOST_LINES)
+        self.lines = deque(lines[-MOST_LINES:])
         self._known = {line.message.id: line for line in self.lines}
         self._tell("lines")
         self.flush()

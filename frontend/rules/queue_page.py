@@ -146,11 +146,14 @@ class QueuePage(tk.Frame):
                 QueueRules.model_validate(values)
             except ValidationError as error:
                 troubles = troubles_of(error)
-        rest = [word for form in self.forms for word in form.mark(troubles) if len(self.forms) == 1]
+        for form in reversed(self.forms):  # the keyboard ends at the first of them
+            form.mark({name: words for name, words in troubles.items() if name in form.rows})
         if troubles:
+            known = {name for form in self.forms for name in form.rows}
+            rest = [words for name, words in troubles.items() if name not in known]
             count = len(troubles)
             words = "One value cannot be used" if count == 1 else f"{count} values cannot be used"
-            self.words.show(" ".join([f"{words}; the reason stands below it.", *rest]), "error")
+            self.words.show(rest[0] if rest else f"{words}; the reason stands below it.", "error")
             return
         self.words.show("Saving...", "text2")
         self._owner.backend.put(PATH, values, self._saved, self._failed)

@@ -94,14 +94,13 @@ class Form(tk.Frame):
                 put_at(values, name, value)
         return values, troubles
 
-    def mark(self, troubles: Mapping[str, str]) -> list[str]:
-        """Show what is wrong at its rows; returns what belongs to none of them."""
+    def mark(self, troubles: Mapping[str, str]) -> None:
+        """Show what is wrong at its rows, and put the keyboard into the first."""
         for name, row in self.rows.items():
             row.mark(troubles.get(name, ""))
         first = next((row for name, row in self.rows.items() if name in troubles), None)
         if first is not None:
             first.focus_in()
-        return [words for name, words in troubles.items() if name not in self.rows]
 
 
 class Row(tk.Frame):

@@ -9,6 +9,7 @@ import pytest
 
 from backend.contracts.audience import (
     AudienceMessage,
+    MessageRecord,
     QueuedMessage,
     Verdict,
     Viewer,
@@ -35,9 +36,8 @@ class Clock:
 
 def message(number: int, name: str = "moss", text: str = "hello", **more: Any) -> AudienceMessage:
     viewer = Viewer(platform="twitch", id=name, name=name)
-    return AudienceMessage(
-        id=f"m{number}", platform="twitch", viewer=viewer, text=text, at=AT, **more
-    )
+    given: dict[str, Any] = {"at": AT, **more}
+    return AudienceMessage(id=f"m{number}", platform="twitch", viewer=viewer, text=text, **given)
 
 
 def became(number: int, name: Any, after_s: float = 0, **more: Any) -> ChatDisposition:
@@ -112,6 +112,26 @@ def test_the_queue_shows_what_she_is_told() -> None:
     covered = Verdict(action="mask", rule="private", text="my number is ****")
     item = QueuedMessage(message=message(0, text="my number is 555"), score=1, verdict=covered)
     assert words_of(item) == "my number is ****"
+
+
+def test_what_was_missed_comes_in_its_place_when_the_backend_is_back(audience: Audience) -> None:
+    audience.on_event(AudienceWrote(said=message(0)))
+    audience.on_event(AudienceWrote(said=message(9, at=AT + timedelta(seconds=9))))
+    stored = [
+        MessageRecord(
+            seq=n, message_id=f"m{n}", platform="twitch", channel="mika", viewer_id="moss",
+            author="moss", role="viewer", text="hello", bits=0, at=AT + timedelta(seconds=n),
+            disposition=what, reason="", rule="", into="", turn_id=None, decided_at=AT,
+        )
+        for n, what in ((5, "skipped"), (0, "answered"))
+    ]  # fmt: skip
+    backend = audience._client
+    assert isinstance(backend, TableBackend)
+    backend.answers["GET /api/dispositions"] = [one.model_dump(mode="json") for one in stored]
+    audience.load()
+    backend.deliver()
+    assert [line.message.id for line in audience.lines] == ["m0", "m5", "m9"]
+    assert [line.disposition for line in audience.lines] == ["answered", "skipped", None]
 
 
 def test_a_flood_keeps_the_newest_lines_only(audience: Audience) -> None:
