@@ -250,7 +250,7 @@ def prepare_clips(url: str, token: str, folder: Path) -> None:
 class Photographer:
     """One window at one theme and scale."""
 
-    def __init__(self, url: str, token: str, state: Path, audience: Audience) -> None:
+    def __init__(self, url: str, token: str, state: Path, audience: Audience | None = None) -> None:
         self.audience = audience
         self.client = BackendClient(url, token)
         self.window = MainWindow(self.client, state)
@@ -330,6 +330,7 @@ class Photographer:
             known.switch_autonomy(True)
             self.run(10, lambda: known.channel is not None and known.channel.state == "joined")
         for _ in range(9):
+            assert self.audience is not None
             self.audience.write(2)
             self.run(0.9)
         stream: Any = self.window.tabs["stream"]

@@ -205,7 +205,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         data = Path(folder)
         files = make_recordings(data / "recordings", words.sentences)
-        with backend(data / "data", sound=False) as (url, token):
+        with backend(data / "data", {"AUDIO_SINK": "none"}) as (url, token):
             state = data / "window.json"
             write_state(
                 state, {"theme": words.theme, "scale": 1.0, "size": [*SIZE], "place": [0, 0]}

@@ -388,7 +388,9 @@ async def test_a_sound_that_takes_longer_than_it_is_had_gaps(
     assert "gaps of 0.8 s" in outcome.detail
 
 
-async def test_sound_for_overlay_pages_is_not_played_by_a_check_but_somebody_must_be_there() -> None:
+async def test_sound_for_overlay_pages_is_not_played_by_a_check_but_somebody_must_be_there() -> (
+    None
+):
     pages = Plays()
     pages.name = "overlay"
     assert (await played(pages, pages=2)).state == "green"
