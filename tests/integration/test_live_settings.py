@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from backend.chat.moderation.judge import JudgeOptions
 from backend.contracts.events import SystemStatus
 from backend.listening.endpointing import Rules
 from backend.outputs.none import NoSound
@@ -218,8 +219,56 @@ def test_texts_on_demand_are_as_many_a_minute_as_is_set(api: httpx.Client, serve
     assert api.post("/api/text-generation", json=asked).status_code == 200
 
 
+def test_moderation_is_as_it_was_saved(api: httpx.Client, served: Served) -> None:
+    moderator = served.app.state.backend.moderator
+    asked = {"text": "come to example.com/now", "direction": "in"}
+    change(api, served, moderation_profile="off")
+    until(lambda: moderator.profile.name == "off")
+    assert api.post("/api/moderation/try", json=asked).json()["verdict"]["action"] == "allow"
+    change(api, served, moderation_profile="family", moderation_family=True)
+    until(lambda: moderator.profile.name == "family" and moderator.is_family)
+    assert api.post("/api/moderation/try", json=asked).json()["verdict"]["action"] != "allow"
+    judged: dict[str, object] = {
+        "moderation_llm": "both",
+        "moderation_llm_timeout_s": 2.5,
+        "moderation_llm_fails": "closed",
+    }
+    before = {name: getattr(served.app.state.backend.engines.settings, name) for name in judged}
+    change(api, served, **judged)
+    assert moderator.judge.options == JudgeOptions(asked="both", timeout_s=2.5, fails="closed")
+    change(api, served, **before, moderation_profile="standard", moderation_family=False)
+
+
+def test_autonomy_is_as_it_was_saved(api: httpx.Client, served: Served) -> None:
+    backend = served.app.state.backend
+    wanted: dict[str, object] = {
+        "autonomy_gap_s": 45,
+        "autonomy_share": 0.5,
+        "autonomy_timezone": "Asia/Tokyo",
+        "autonomy_texts_per_minute": 1,
+    }
+    before = {name: getattr(backend.engines.settings, name) for name in wanted}
+    change(api, served, **wanted)
+    now = backend.autonomy._options
+    assert (now.gap_s, now.share, str(now.zone)) == (45, 0.5, "Asia/Tokyo")
+    assert backend.own_texts._per_minute == 1
+    change(api, served, **before)
+
+
+def test_twitch_is_as_it_was_saved(api: httpx.Client, served: Served) -> None:
+    backend = served.app.state.backend
+    dead = {"twitch_irc_url": "ws://127.0.0.1:9/", "twitch_eventsub_url": "ws://127.0.0.1:9/ws"}
+    before = {name: getattr(backend.engines.settings, name) for name in dead}
+    change(api, served, **dead, twitch_bot_nick="Hoshi", twitch_client_id="an-application")
+    now = backend.twitch._settings
+    assert (now.nick, now.given.application.client_id) == ("Hoshi", "an-application")
+    assert now.addresses.irc == dead["twitch_irc_url"]
+    assert now.addresses.eventsub == dead["twitch_eventsub_url"]
+    change(api, served, **before, twitch_bot_nick="", twitch_client_id="")
+
+
 def test_every_live_setting_has_somebody_who_reads_it() -> None:
-    """Those that are built into engines and modes, those of the tests above, of test_listening, test_modes and test_client_ws."""
+    """Those that are built into engines and modes, those of the tests above, of test_listening, test_modes, test_twitch and test_client_ws."""
     from backend.wiring import ENGINE_SETTINGS, MODE_SETTINGS
 
     begins = (*ENGINE_SETTINGS, *(each for found in MODE_SETTINGS.values() for each in found))
@@ -241,6 +290,10 @@ def test_every_live_setting_has_somebody_who_reads_it() -> None:
         "asr_vad",
         "asr_vad_threshold",
         "audio_sink",
+        "autonomy_gap_s",
+        "autonomy_share",
+        "autonomy_texts_per_minute",
+        "autonomy_timezone",
         "backend_mode",
         "barge_in",
         "barge_in_ms",
@@ -251,6 +304,11 @@ def test_every_live_setting_has_somebody_who_reads_it() -> None:
         "gpu_metrics_interval_s",
         "log_level",
         "metrics_interval_s",
+        "moderation_family",
+        "moderation_llm",
+        "moderation_llm_fails",
+        "moderation_llm_timeout_s",
+        "moderation_profile",
         "output_device",
         "output_muted",
         "output_volume",
@@ -260,6 +318,16 @@ def test_every_live_setting_has_somebody_who_reads_it() -> None:
         "training_minutes",
         "training_on_close",
         "training_threads",
+        "twitch_bot_nick",
+        "twitch_channel",
+        "twitch_client_id",
+        "twitch_client_secret",
+        "twitch_eventsub_url",
+        "twitch_helix_url",
+        "twitch_irc_url",
+        "twitch_oauth_token",
+        "twitch_oauth_url",
+        "twitch_refresh_token",
         "user_name",
     }
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 
@@ -40,8 +41,9 @@ async def until(path: Path) -> None:
 async def gone(pid: int) -> None:
     """Wait for the end of a process."""
     async with asyncio.timeout(10):
-        while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
-            await asyncio.sleep(0.01)
+        with suppress(psutil.NoSuchProcess):  # between the two questions
+            while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+                await asyncio.sleep(0.01)
 
 
 # --- values ---

@@ -284,4 +284,4 @@ def test_settings_have_names_that_can_be_read(
 
 def test_every_key_of_the_keys_page_says_what_it_does() -> None:
     assert all(group and key and what for group, key, what in OTHER_KEYS)
-    assert GROUPS == ("File", "Edit", "View", "Stage", "Microphone", "Help")
+    assert GROUPS == ("File", "Edit", "View", "Stage", "Stream", "Microphone", "Help")
