@@ -33,9 +33,12 @@ from tests.integration.virtual_sound import RATE_HZ, Recorder, VirtualSound, mis
 
 logger = logging.getLogger(__name__)
 
-pytestmark = pytest.mark.skipif(
-    bool(missing()), reason=f"needs a sound server of its own (not installed: {missing()})"
-)
+pytestmark = [
+    pytest.mark.slow,  # it plays in real time
+    pytest.mark.skipif(
+        bool(missing()), reason=f"needs a sound server of its own (not installed: {missing()})"
+    ),
+]
 
 WORDS = "one two three four five six seven eight nine ten"
 

@@ -27,6 +27,8 @@ from backend.sources.twitch import channel_of, parts_of
 from config_secrets import SecretStore
 from tests.servers.twitch import CLIENT_SECRET, PUBLIC_CLIENT, SECRET_CLIENT, TwitchServer
 
+pytestmark = pytest.mark.slow  # many connections, each with its waits
+
 QUICK = (0.01, 0.02, 0.05)
 
 

@@ -32,7 +32,10 @@ from voice_trainer.protocol import (
     write_control,
 )
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+pytestmark = [
+    pytest.mark.slow,  # it trains
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+]
 
 CONFIG = TrainConfig(steps=8, seed=7, validate_every=2, checkpoint_every=4, sample_every=8)
 

@@ -21,9 +21,12 @@ from backend.engines.stt import RECOGNISERS, options, whisper_convert
 from backend.engines.stt.base import STT
 from tests import tiny_models
 
-pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec("faster_whisper") is None, reason="faster-whisper is not installed"
-)
+pytestmark = [
+    pytest.mark.slow,  # it loads models
+    pytest.mark.skipif(
+        importlib.util.find_spec("faster_whisper") is None, reason="faster-whisper is not installed"
+    ),
+]
 
 SAID = "Guten Tag, Zoë! Wie geht's?"
 

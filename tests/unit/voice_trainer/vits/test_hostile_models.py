@@ -20,7 +20,10 @@ from voice_trainer import checkpoint
 from voice_trainer.loop import TrainerError
 from voice_trainer.vits.base import Base, read_base
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the folder is watched by inotify")
+pytestmark = [
+    pytest.mark.slow,  # each file in a process of its own
+    pytest.mark.skipif(sys.platform != "linux", reason="the folder is watched by inotify"),
+]
 
 ROOT = Path(__file__).resolve().parents[4]
 

@@ -36,6 +36,8 @@ from voice_trainer.vits import step as stepping
 from voice_trainer.vits.batches import Clip
 from voice_trainer.vits.network import QUALITIES, build
 
+pytestmark = pytest.mark.slow  # it trains
+
 
 def job(
     folder: Path, *, clips: int = 5, steps: int = 4, name: str = "hoshi", **options: Any
