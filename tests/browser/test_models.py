@@ -669,6 +669,10 @@ def test_without_the_core_the_overlay_shows_her_pictures_until_it_is_there(
         wears("mimi")
         page = tab.open("/overlay")
         page.locator("html[data-avatar=pictures]").wait_for(state="attached")
+        for _ in range(100):
+            if any("Cubism SDK" in line for line in tab.lines):
+                break
+            page.wait_for_timeout(100)
         assert any("Cubism SDK" in line for line in tab.lines)
         assert page.evaluate("document.body.innerText.trim()") == ""
         other = new_tab()

@@ -121,8 +121,13 @@ class VirtualSound:
             stdin=subprocess.PIPE,
         )
         assert process.stdin is not None
-        process.stdin.write(pcm)
-        process.stdin.close()
+        try:
+            process.stdin.write(pcm)
+            process.stdin.close()
+        except OSError:  # the device was taken away in the middle of it
+            process.kill()
+            process.wait()
+            raise
         return process
 
     def recorder(self, device: str = "stage") -> Recorder:

@@ -134,6 +134,7 @@ def test_a_clip_shorter_than_a_segment_is_learnt_from(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow  # 120 steps
+@pytest.mark.timeout(900)
 def test_a_tiny_voice_overfits_eight_clips(tmp_path: Path) -> None:
     clips, audio = sounds(tmp_path, 8)
     network = tiny()
