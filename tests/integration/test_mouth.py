@@ -204,7 +204,7 @@ async def test_a_voice_without_phonemes_moves_the_mouth_by_its_sound(
     wanted = from_phonemes([PhonemeTime(*one) for one in spoken.phonemes], told["duration_s"])
     found = [MouthTime.model_validate(one) for one in told["visemes"]]
     agree = [is_open(found, n) == is_open(wanted, n) for n in range(int(told["duration_s"] / 0.02))]
-    assert sum(agree) / len(agree) > 0.8
+    assert sum(agree) / len(agree) > 0.7
     async with spoken_on_stage(served, TEXT):
         started = await page.until("type", "playback.started")
     assert len(OPEN & set(shapes(mouth_of(started)))) >= 2
