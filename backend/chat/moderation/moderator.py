@@ -47,8 +47,8 @@ a sentence of its own, are not let out one by one."""
 PIECE_CHARS = 1_000
 """A longer sentence is looked at in pieces of this length."""
 
-HEAD_CHARS = 12
-"""A shorter beginning is not spoken alone: it waits with its end."""
+WHOLE_CHARS = 160
+"""A sentence up to here waits as a whole: cut off before its last word it would sound broken. Of a longer one only the end waits."""
 
 NOT_SHOWN = "viewer"
 """What a viewer is called whose name may not be shown."""
@@ -60,10 +60,12 @@ class Piece:
 
     Attributes:
         sound: That it came with; None when it came without, or its words were changed.
+        is_end: It is only the end of one: what is before it has left.
     """
 
     text: str
     sound: Audio | None = None
+    is_end: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -529,9 +531,10 @@ class Release:
             cut = open_at - start
             head = piece.text[:cut].rstrip() if cut > 0 else ""
             # A sound cannot be cut where its words are.
-            if piece.sound is not None or len(head) < HEAD_CHARS:
+            if piece.sound is not None or not head or len(piece.text) <= WHOLE_CHARS:
                 return leaving, pieces[n:]
-            return [*leaving, Piece(head)], [Piece(piece.text[cut:]), *pieces[n + 1 :]]
+            end = Piece(piece.text[cut:], is_end=True)
+            return [*leaving, Piece(head)], [end, *pieces[n + 1 :]]
         return leaving, []
 
     def _acted(self, verdict: Verdict) -> None:
@@ -567,10 +570,10 @@ def _moved(hit: Hit, start: int, end: int) -> tuple[tuple[int, int], ...]:
 
 
 def _together(pieces: Sequence[Piece]) -> list[Piece]:
-    """Neighbours without a sound of their own as one sentence: an end that waited belongs to what follows."""
+    """An end that was cut off is no sentence of its own: it leaves together with what follows."""
     found: list[Piece] = []
     for piece in pieces:
-        if found and piece.sound is None and found[-1].sound is None:
+        if found and found[-1].is_end and piece.sound is None:
             found[-1] = Piece(join(text for text in (found[-1].text, piece.text) if text))
         else:
             found.append(piece)

@@ -158,7 +158,7 @@ async def test_an_end_that_could_begin_a_blocked_phrase_waits_for_the_next_sente
     moderator.put(rules("dark moon"))
     release = moderator.release()
     first = release.offer("We saw it all in the dark.")
-    assert (first.text, first.held_tail) == ("We saw it all in the", "dark.")
+    assert (first.text, first.held_tail) == ("", "We saw it all in the dark.")
     second = release.offer("Moon rises late.")
     assert "dark" not in second.text
     assert "Moon" not in second.text
@@ -166,6 +166,25 @@ async def test_an_end_that_could_begin_a_blocked_phrase_waits_for_the_next_sente
     third = release.offer("In the dark.")
     assert third.held_tail == "In the dark."
     assert release.finish().text == "In the dark."
+
+
+def test_what_waited_leaves_as_the_sentences_it_was(tmp_path: Path) -> None:
+    moderator = Moderator(tmp_path)
+    moderator.put(rules("dark moon"))
+    release = moderator.release()
+    assert release.offer("It is dark.").pieces == ()
+    said = [piece.text for piece in release.offer("How are you?").pieces]
+    assert said == ["It is dark.", "How are you?"]
+
+
+def test_of_a_long_sentence_only_the_end_waits(tmp_path: Path) -> None:
+    moderator = Moderator(tmp_path)
+    moderator.put(rules("dark moon"))
+    release = moderator.release()
+    long = "We walked and walked " * 9 + "until it was"
+    first = release.offer(f"{long} dark.")
+    assert (first.text, first.held_tail) == (long, "dark.")
+    assert [piece.text for piece in release.offer("How are you?").pieces] == ["dark. How are you?"]
 
 
 def test_nothing_waits_where_nothing_could_begin(tmp_path: Path) -> None:
