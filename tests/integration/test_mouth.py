@@ -200,11 +200,17 @@ async def test_a_voice_without_phonemes_moves_the_mouth_by_its_sound(
             break
         await asyncio.sleep(0.1)
     assert (told["engine"], told["phonemes"]) == ("openai_compatible", [])
-    spoken = espeak.synthesize(TEXT, "en-us+m1")
-    wanted = from_phonemes([PhonemeTime(*one) for one in spoken.phonemes], told["duration_s"])
-    found = [MouthTime.model_validate(one) for one in told["visemes"]]
-    agree = [is_open(found, n) == is_open(wanted, n) for n in range(int(told["duration_s"] / 0.02))]
-    assert sum(agree) / len(agree) > 0.7
+    agree: list[bool] = []
+    for marks in ("", "!", "!!", "...", "?!", "!?", "??", "!!!"):
+        # Each rendering has noise of its own, and the cache keeps one for each text: the mean of several says more.
+        text = TEXT + marks
+        told = await ask(served, "POST", "/api/tts", text=text, voice=voice)
+        spoken = espeak.synthesize(text, "en-us+m1")
+        wanted = from_phonemes([PhonemeTime(*one) for one in spoken.phonemes], told["duration_s"])
+        found = [MouthTime.model_validate(one) for one in told["visemes"]]
+        count = int(told["duration_s"] / 0.02)
+        agree += [is_open(found, n) == is_open(wanted, n) for n in range(count)]
+    assert sum(agree) / len(agree) > 0.8
     async with spoken_on_stage(served, TEXT):
         started = await page.until("type", "playback.started")
     assert len(OPEN & set(shapes(mouth_of(started)))) >= 2

@@ -42,12 +42,13 @@ TEXT = {
 
 @pytest.mark.parametrize("voice", VOICES)
 def test_an_unknown_voice_is_read_like_its_phonemes(voice: str) -> None:
-    told, heard = both_ways(voice, TEXT[voice[:2]])
-    pairs = list(zip(told, heard, strict=True))
+    # Each rendering has noise of its own: what the reader can do shows in their mean.
+    renderings = [both_ways(voice, TEXT[voice[:2]]) for _ in range(16)]
+    pairs = [pair for told, heard in renderings for pair in zip(told, heard, strict=True)]
     agree = sum((a in OPEN) == (b in OPEN) for a, b in pairs) / len(pairs)
     vowels = [(a, b) for a, b in pairs if a in OPEN and b in OPEN]
-    assert agree > 0.75, agree
-    assert sum(a == b for a, b in vowels) / len(vowels) > 0.4  # of five: chance is 0.2
+    assert agree > 0.8, agree
+    assert sum(a == b for a, b in vowels) / len(vowels) > 0.5  # of five: chance is 0.2
     lips = [b for a, b in pairs if a == "PP"]
     assert sum(b not in OPEN for b in lips) / len(lips) > 0.55
 
