@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -434,17 +434,19 @@ class TurnRunner:
                     await give(text)
 
         async def give(text: str, audio: Audio | None = None) -> None:
+            nonlocal cues
+            mine, cues = cues, []
             if release is None or not text:
-                await public(text, audio)
+                await public(text, audio, mine)
             else:
-                await let_go(await release.take(text, audio))
+                await let_go(await release.take(text, audio, tuple(mine)))
 
         async def let_go(released: Released) -> None:
             for piece in released.pieces:
-                await public(piece.text, piece.sound)
+                await public(piece.text, piece.sound, piece.cues)
 
-        async def public(text: str, audio: Audio | None) -> None:
-            nonlocal count, cues
+        async def public(text: str, audio: Audio | None, mine: Sequence[Cue]) -> None:
+            nonlocal count
             count += 1
             if count == 1:
                 self._mark_llm(request, answer, "first_sentence", mind.words(by), prepared)
@@ -460,8 +462,7 @@ class TurnRunner:
                         character_id=request.character.id,
                     )
                 )
-            await out.put(_Sentence(count, text, self._coming(request, cues, count), audio, by))
-            cues = []
+            await out.put(_Sentence(count, text, self._coming(request, mine, count), audio, by))
 
         async def take_spoken(part: SpokenPart) -> None:
             """A sentence with its sound, whole as it came; what was written before it is complete."""
@@ -543,7 +544,7 @@ class TurnRunner:
         expression = _known(cue.name, character)
         return Cue("expression", expression) if expression is not None else None
 
-    def _coming(self, request: Request, cues: list[Cue], sentence: int) -> tuple[Cue, ...]:
+    def _coming(self, request: Request, cues: Sequence[Cue], sentence: int) -> tuple[Cue, ...]:
         """Cues of a sentence that was made; what is said in private moves nobody on stage."""
         if self.cues is None or not request.on_stage:
             return tuple(cues)

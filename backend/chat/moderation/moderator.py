@@ -20,7 +20,7 @@ from backend.chat.moderation.normal import fold
 from backend.chat.moderation.profile import Listed, Profile, Profiles
 from backend.chat.moderation.rules import STRENGTH, Compiled, Direction, Hit
 from backend.contracts.audience import Emote, Verdict, Viewer
-from backend.contracts.entities import Audio
+from backend.contracts.entities import Audio, Cue
 from backend.contracts.errors import AppError
 from backend.contracts.events import ModerationActed
 from backend.core.bus import EventBus
@@ -60,11 +60,13 @@ class Piece:
 
     Attributes:
         sound: That it came with; None when it came without, or its words were changed.
+        cues: What the avatar does with it; they leave with it, and go with it when it is left out.
         is_end: It is only the end of one: what is before it has left.
     """
 
     text: str
     sound: Audio | None = None
+    cues: tuple[Cue, ...] = ()
     is_end: bool = False
 
 
@@ -428,14 +430,17 @@ class Release:
         self.has_acted = False
         """Whether anything was covered, replaced or left out."""
 
-    def offer(self, sentence: str, sound: Audio | None = None) -> Released:
+    def offer(
+        self, sentence: str, sound: Audio | None = None, cues: tuple[Cue, ...] = ()
+    ) -> Released:
         """What may leave now that the reply goes on with this sentence."""
         if not self._compiled.looks("out"):
-            return Released((Piece(sentence, sound),))
+            return Released((Piece(sentence, sound, cues),))
         if len(sentence) <= PIECE_CHARS:
-            return self._take([Piece(sentence, sound)], is_end=False)
+            return self._take([Piece(sentence, sound, cues)], is_end=False)
         parts = [
-            self._take([Piece(piece)], is_end=False) for piece in _in_pieces(sentence, PIECE_CHARS)
+            self._take([Piece(piece, cues=() if n else cues)], is_end=False)
+            for n, piece in enumerate(_in_pieces(sentence, PIECE_CHARS))
         ]
         pieces = tuple(piece for part in parts for piece in part.pieces)
         verdict = max((part.verdict for part in parts), key=lambda one: STRENGTH[one.action])
@@ -445,9 +450,11 @@ class Release:
         """What is left when the reply has ended."""
         return self._take([], is_end=True)
 
-    async def take(self, sentence: str, sound: Audio | None = None) -> Released:
+    async def take(
+        self, sentence: str, sound: Audio | None = None, cues: tuple[Cue, ...] = ()
+    ) -> Released:
         """As `offer`, and then what the language model says, where the settings ask for it."""
-        return await self._judged(self.offer(sentence, sound))
+        return await self._judged(self.offer(sentence, sound, cues))
 
     async def end(self) -> Released:
         """As `finish`, and then what the language model says."""
@@ -510,7 +517,7 @@ class Release:
                 told.append(piece)
             elif worst.action == "mask":
                 here = [replace(hit, ranges=_moved(hit, start, end)) for hit in mine]
-                told.append(Piece(self._compiled.covered(piece.text, here)))
+                told.append(Piece(self._compiled.covered(piece.text, here), cues=piece.cues))
             elif worst.action == "replace" and not line:
                 line = self._moderator.safe_line(self._compiled)
                 told.append(Piece(line))
@@ -534,7 +541,7 @@ class Release:
             if piece.sound is not None or not head or len(piece.text) <= WHOLE_CHARS:
                 return leaving, pieces[n:]
             end = Piece(piece.text[cut:], is_end=True)
-            return [*leaving, Piece(head)], [end, *pieces[n + 1 :]]
+            return [*leaving, Piece(head, cues=piece.cues)], [end, *pieces[n + 1 :]]
         return leaving, []
 
     def _acted(self, verdict: Verdict) -> None:
@@ -574,7 +581,8 @@ def _together(pieces: Sequence[Piece]) -> list[Piece]:
     found: list[Piece] = []
     for piece in pieces:
         if found and found[-1].is_end and piece.sound is None:
-            found[-1] = Piece(join(text for text in (found[-1].text, piece.text) if text))
+            text = join(text for text in (found[-1].text, piece.text) if text)
+            found[-1] = Piece(text, cues=(*found[-1].cues, *piece.cues))
         else:
             found.append(piece)
     return found

@@ -16,7 +16,7 @@ from backend.chat.moderation.profile import Profile
 from backend.chat.moderation.rules import Compiled
 from backend.chat.trace import Trace
 from backend.chat.turn import MOST_CUES, Answer, Request, TurnRunner
-from backend.contracts.entities import Audio
+from backend.contracts.entities import Audio, Cue
 from backend.contracts.events import ChatDelta, ChatSentence, ModerationActed
 from backend.core.bus import EventBus
 from backend.core.clock import monotonic_s
@@ -175,6 +175,18 @@ def test_what_waited_leaves_as_the_sentences_it_was(tmp_path: Path) -> None:
     assert release.offer("It is dark.").pieces == ()
     said = [piece.text for piece in release.offer("How are you?").pieces]
     assert said == ["It is dark.", "How are you?"]
+
+
+def test_a_sentence_that_waited_leaves_with_its_own_cues(tmp_path: Path) -> None:
+    moderator = Moderator(tmp_path)
+    moderator.put(rules("dark moon", "badword"))
+    release = moderator.release()
+    joy, sad, wave = Cue("expression", "joy"), Cue("expression", "sad"), Cue("motion", "wave")
+    assert release.offer("It is dark.", cues=(joy,)).pieces == ()
+    said = release.offer("How are you?", cues=(sad, wave)).pieces
+    assert [piece.cues for piece in said] == [(joy,), (sad, wave)]
+    covered = release.offer("You badword.", cues=(sad,)).pieces
+    assert [piece.cues for piece in covered] == [(sad,)]
 
 
 def test_of_a_long_sentence_only_the_end_waits(tmp_path: Path) -> None:
