@@ -26,8 +26,9 @@ LOWEST_HZ, HIGHEST_HZ = 120.0, 7200.0
 FLOOR_DB = 40.0
 """What lies further below the loud part of a sentence is its silence, noise of its recording included."""
 ACTIVE_DB = 25.0
-SWITCH = 2.0
-"""How much likelier another shape must be before the mouth changes to it."""
+SWITCH = 1.0
+"""How much likelier another shape must be before the mouth changes to it. Tried from 0.3 to 4 on six voices that neither the table nor a
+test knows: here the open and closed frames agree best with the phonemes (89.7 %), and shapes change as often as theirs (1.05 x)."""
 OPEN = frozenset(("aa", "E", "ih", "oh", "ou"))
 QUIET_DB, LOUD_DB = -30.0, -6.0
 SILENCE = 1e-4
