@@ -22,7 +22,7 @@ PAGE = 1000
 MOST_TYPES = 64
 
 
-def wanted_events(
+async def wanted_events(
     types: Annotated[
         list[Annotated[str, Query(min_length=1, max_length=64)]] | None,
         Query(alias="type", max_length=MOST_TYPES, description='"chat.message", or "chat.*".'),

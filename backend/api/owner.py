@@ -29,5 +29,10 @@ def owner_of(connection: HTTPConnection) -> str:
     return WINDOW if connection.headers.getlist(CLIENT_HEADER) == [WINDOW] else API
 
 
-Owner = Annotated[str, Depends(owner_of)]
+async def _owner(connection: HTTPConnection) -> str:
+    """Async, or every request would go through a worker thread for it."""
+    return owner_of(connection)
+
+
+Owner = Annotated[str, Depends(_owner)]
 """The owner, for a route."""

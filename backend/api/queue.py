@@ -117,7 +117,7 @@ def delete(running: Services, body: DeleteMessagesBody) -> int:
 # --- what became of messages ---
 
 
-def wanted_messages(
+async def wanted_messages(
     since: Annotated[datetime | None, Query(description="Written at or after it.")] = None,
     author: Annotated[
         str, Query(max_length=200, description="In the author's name, or the whole id.")
