@@ -10,10 +10,9 @@ import asyncio
 import logging
 import shutil
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 from fastapi import FastAPI
 from pydantic import SecretStr
@@ -68,6 +67,7 @@ from backend.contracts.events import ConfigChanged, ErrorOccurred, ServiceChange
 from backend.contracts.modes import MODES, ModeName
 from backend.core import logs
 from backend.core.auth_token import load_or_create_token, rotate_token
+from backend.core.background import Background
 from backend.core.bus import EventBus
 from backend.core.clock import monotonic_s
 from backend.core.http import HttpClient
@@ -345,7 +345,8 @@ class Backend:
         )
         self.clients = Door(settings.data_dir / "backgrounds", self._tell_service)
         self.config = SettingsStore(loaded, on_saved=self._settings_saved)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Background(logger)
+        self._telling: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._detach_log: Callable[[], None] = lambda: None
 
@@ -356,7 +357,7 @@ class Backend:
         loop = self._loop = asyncio.get_running_loop()
         await self.database.open()
         self.bus.bind(loop, seq=await self.events.last_seq(), persist=self.events.persist)
-        self._keep(self.bus.run(), "events to disk and sockets")
+        self._telling = self._tasks.spawn(self.bus.run(), "events to disk and sockets")
         self._detach_log = logs.attach(self.bus)
         for notice in self.database.notices:
             self.bus.publish(
@@ -386,12 +387,12 @@ class Backend:
         await self.chat.start()
         await self.viewer_commands.open()
         await self.audience.open()
-        self._keep(self.monitor.run(), "system monitor")
-        self._keep(
+        self._tasks.spawn(self.monitor.run(), "system monitor")
+        self._tasks.spawn(
             tell_of_stage(self.bus, self.chat.active_character), "telling overlays who is on stage"
         )
-        self._keep(self._warm(), "warming engines")
-        self._keep(self._housekeeping(), "housekeeping")
+        self._tasks.spawn(self._warm(), "warming engines")
+        self._tasks.spawn(self._housekeeping(), "housekeeping")
         await self.training.open()
 
     async def stop(self) -> None:
@@ -406,9 +407,7 @@ class Backend:
         await self.trainings.close()
         await self.modules.stop()
         await self.downloads.stop()
-        for task in self._tasks:
-            if task.get_name() != "events to disk and sockets":
-                task.cancel()
+        self._tasks.cancel(but=self._telling)
         await self.sounds.close()
         await self.voice_data.close()
         await self.modes.close()
@@ -419,20 +418,8 @@ class Backend:
         await self.http.close()
         self._detach_log()
         await self.bus.flush()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.close()
         await self.database.close()
-
-    def _keep(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        task = asyncio.get_running_loop().create_task(work, name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            logger.error("%s stopped", task.get_name(), exc_info=error)
 
     async def _warm(self) -> None:
         """Load what the first turn needs, in the background: a warm engine answers at once."""
@@ -496,11 +483,11 @@ class Backend:
             self.engines.rebuild(settings)
             self._autonomy_llm = None
             self.hearing.recogniser_changed()
-            self._keep(self._warm(), "warming engines")
+            self._tasks.spawn(self._warm(), "warming engines")
         self.engines.settings = settings
         self._apply(settings)
         if {"moderation_profile", "moderation_family"} & {*changed}:
-            self._keep(self._moderate(settings), "other moderation rules")
+            self._tasks.spawn(self._moderate(settings), "other moderation rules")
         renewed: dict[ModeName, BackendAdapter | None] = {
             mode: self.engines.adapter(mode, self.cues)
             for mode, begins in MODE_SETTINGS.items()
@@ -548,15 +535,15 @@ class Backend:
         self.trainings.options = _training_options(settings)
         self.player.duck_volume = settings.duck_volume
         self.chat.thinks_ahead = settings.think_ahead
-        self._keep(self.hearing.use(_listening_options(settings)), "listening as it is set")
+        self._tasks.spawn(self.hearing.use(_listening_options(settings)), "listening as it is set")
         self.player.set_volume(settings.output_volume, muted=settings.output_muted)
         if not settings.compatible_clients:
             self.clients.dismiss_untrusted()
         wanted = settings.audio_sink
         if self.player.sink.name != wanted:
-            self._keep(self._change_sink(wanted), "changing the sound output")
+            self._tasks.spawn(self._change_sink(wanted), "changing the sound output")
         if self.player.device != settings.output_device:
-            self._keep(self.player.set_device(settings.output_device), "changing the device")
+            self._tasks.spawn(self.player.set_device(settings.output_device), "changing the device")
 
     async def _moderate(self, settings: Settings) -> None:
         """Put the rules in force that are set; what is wrong with them is told, and rules stay in force."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import tzinfo
 from random import SystemRandom
@@ -63,6 +63,7 @@ from backend.contracts.events import (
     UtteranceTranscribed,
 )
 from backend.core import clock
+from backend.core.background import Background
 from backend.core.bus import EventBus
 from backend.storage import facts
 from backend.storage.database import Database
@@ -216,7 +217,7 @@ class Autonomy:
         self._silent_s = moment().mono_s
         self._is_open = False
         self._acting: asyncio.Task[None] | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Background(logger)
         self._wake = asyncio.Event()
         self._is_dirty = False
         self._stored_s = 0.0
@@ -247,8 +248,8 @@ class Autonomy:
         now = self._moment()
         self._scheduler.heard(now)
         self._temper.become((await self._character()).personality, now.mono_s)
-        self._spawn(self._follow(), "what autonomy hears of")
-        self._spawn(self._run(), "acting unasked")
+        self._tasks.spawn(self._follow(), "what autonomy hears of")
+        self._tasks.spawn(self._run(), "acting unasked")
 
     async def stop(self) -> None:
         """Be off: what she says unasked is cut, and how she is, is stored."""
@@ -256,9 +257,7 @@ class Autonomy:
         if self._acting is not None:
             await self._actions.cut()
             self._acting.cancel()
-        for task in [*self._tasks]:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.close()
         if was_on:
             await self._keep_state()
 
@@ -419,16 +418,12 @@ class Autonomy:
             self._wake.clear()
 
     def _begin(self, chosen: Chosen) -> None:
-        self._acting = asyncio.create_task(self._act(chosen), name=f"acting: {chosen.trigger.id}")
-        self._tasks.add(self._acting)
+        self._acting = self._tasks.spawn(self._act(chosen), f"acting unasked: {chosen.trigger.id}")
         self._acting.add_done_callback(self._acted)
 
-    def _acted(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
+    def _acted(self, _: asyncio.Task[None]) -> None:
         self._acting = None
         self._wake.set()
-        if not task.cancelled() and (error := task.exception()) is not None:
-            logger.error("acting unasked failed", exc_info=error)
 
     async def _act(self, chosen: Chosen) -> None:
         """Write it, wait for the stage, do it, and say what came of it."""
@@ -538,7 +533,7 @@ class Autonomy:
                 self.floor.viewers_wait(event.total)
             case UtteranceStarted() if event.conversation_id == STAGE:
                 self.floor.speaks(event.utterance_id, now.mono_s)
-                self._spawn(self._actions.give_way(), "giving way")
+                self._tasks.spawn(self._actions.give_way(), "giving way")
                 self._talk(now)
             case UtteranceDropped() | UtteranceTranscribed():
                 self.floor.spoke(event.utterance_id, now.mono_s)
@@ -550,7 +545,7 @@ class Autonomy:
                 if event.turn_id == self._actions.turn_id and self.floor.somebody_speaks(
                     now.mono_s
                 ):
-                    self._spawn(self._actions.give_way(), "giving way")
+                    self._tasks.spawn(self._actions.give_way(), "giving way")
             case TurnFinished() if event.conversation_id == STAGE:
                 self.floor.turn_ended(now.mono_s)
                 self._talk(now)
@@ -560,9 +555,9 @@ class Autonomy:
             case PanicChanged():
                 self._wake.set()
             case CharacterChanged():
-                self._spawn(self._become(), "becoming somebody else")
+                self._tasks.spawn(self._become(), "becoming somebody else")
             case CharacterSwitched() if event.conversation_id == STAGE:
-                self._spawn(self._become(), "becoming somebody else")
+                self._tasks.spawn(self._become(), "becoming somebody else")
 
     def _talk(self, now: Moment) -> None:
         self._silent_s = now.mono_s
@@ -721,16 +716,6 @@ class Autonomy:
             self._said.load(value["said"])
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             logger.warning("how she was could not be read, she begins anew: %s", error)
-
-    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        task = asyncio.get_running_loop().create_task(work, name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            logger.error("%s stopped", task.get_name(), exc_info=error)
 
 
 def _in_words(deed: Deed, text: str) -> str:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any, Protocol
+from typing import Protocol
 
 from backend.chat.alike import names_one_of
 from backend.chat.conversations import LONGEST_MESSAGE_CHARS, VIEWERS, Chat
@@ -44,6 +44,7 @@ from backend.contracts.events import (
     Severity,
 )
 from backend.core import clock
+from backend.core.background import Background
 from backend.core.bus import EventBus
 from backend.core.clock import monotonic_s
 from backend.storage import audience as rows
@@ -187,7 +188,7 @@ class AudienceDesk:
         self._told_s = self._ticked_s = float("-inf")
         self._floor_s: float | None = None
         self._turn_id = ""
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Background(logger)
         self._is_closing = False
 
     # --- start and end ---
@@ -203,16 +204,14 @@ class AudienceDesk:
         for message_id, name, reason in closed:
             self._publish(Fate(message_id, name, reason))
         self._chat.when_free(self._may_be_free)
-        self._spawn(self._run(), "answering viewers")
-        self._spawn(self._store_all_along(), "keeping what viewers write")
+        self._tasks.spawn(self._run(), "answering viewers")
+        self._tasks.spawn(self._store_all_along(), "keeping what viewers write")
 
     async def close(self) -> None:
         """Skip what waits and store everything."""
         self._is_closing = True
         self._settle(self.queue.empty("Luma was stopped"))
-        for task in [*self._tasks]:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.close()
         await self.stored()
 
     # --- coming in ---
@@ -459,7 +458,7 @@ class AudienceDesk:
         if write is None or self._writing >= WRITES_WAITING:
             return False
         self._writing += 1
-        self._spawn(self._write(write, message, text), "writing into a chat")
+        self._tasks.spawn(self._write(write, message, text), "writing into a chat")
         return True
 
     async def _write(self, write: Writer, message: AudienceMessage, text: str) -> None:
@@ -525,7 +524,7 @@ class AudienceDesk:
             taken = self.queue.take(now_s)
             if taken is not None:
                 self._is_news = True
-                self._spawn(self._answer(taken), "answering a viewer")
+                self._tasks.spawn(self._answer(taken), "answering a viewer")
         # The clock of the loop: how often it is told has nothing to do with how old messages are.
         if self._is_news and told_s - self._told_s >= TICK_S:
             self._told_s = told_s
@@ -582,7 +581,7 @@ class AudienceDesk:
     def _removed(self, removal: Removal, *, forget: bool) -> None:
         self._settle(list(removal.fates))
         if removal.is_answering and self._turn_id:
-            self._spawn(self._cut(self._turn_id, forget=forget), "cutting an answer")
+            self._tasks.spawn(self._cut(self._turn_id, forget=forget), "cutting an answer")
 
     async def _cut(self, turn_id: str, *, forget: bool) -> None:
         if not forget and self._chat.running_turn(STAGE) == turn_id:
@@ -689,16 +688,6 @@ class AudienceDesk:
             self._cannot_store = False
             logger.warning("what viewers write is stored again")
         return True
-
-    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        task = asyncio.get_running_loop().create_task(work, name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            logger.error("%s stopped", task.get_name(), exc_info=error)
 
 
 def _author(taken: Taken) -> str:

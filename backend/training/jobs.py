@@ -17,7 +17,7 @@ import math
 import os
 import re
 import shutil
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -37,6 +37,7 @@ from backend.contracts.events import (
     TurnStarted,
 )
 from backend.contracts.training import Job, JobKind, JobState
+from backend.core.background import Background
 from backend.core.bus import EventBus
 from backend.core.clock import monotonic_s, now
 from backend.storage import training_jobs as rows
@@ -534,7 +535,7 @@ class Jobs:
         self._works: dict[JobKind, Work] = {}
         self._runs: dict[str, Run] = {}
         self._lanes = {lane: asyncio.Semaphore() for lane in LANES}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Background(logger)
         self._deleting: set[str] = set()
         self._unkept: dict[str, StoredJob] = {}
         self._keeper: asyncio.Task[None] | None = None
@@ -559,7 +560,7 @@ class Jobs:
 
     async def open(self) -> None:
         """Take up what was under way when the program ended: follow what still runs, queue what waited."""
-        self._keep(self._watch_turns(), "turns, for the trainer's sake")
+        self._tasks.spawn(self._watch_turns(), "turns, for the trainer's sake")
         open_states = sorted(STATES - ENDED)
         left = await self._database.read(lambda c: rows.in_states(c, open_states))
         for stored in sorted(left, key=lambda one: one.job.state == "queued"):
@@ -580,9 +581,7 @@ class Jobs:
                 await run.steer(order="stop")
         elif runs:
             await asyncio.gather(*(run.steer(threads=0) for run, _ in runs if run.control.threads))
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.close()
         for run, process in runs:
             process.let_go()
             await run.save(durable=True)
@@ -827,7 +826,9 @@ class Jobs:
                 logger.error("job %s: its state could not be kept: %s", job_id, error.message)
             self._unkept[job_id] = stored
             if self._keeper is None or self._keeper.done():
-                self._keeper = self._keep(self._keep_later(), "keeping jobs when there is room")
+                self._keeper = self._tasks.spawn(
+                    self._keep_later(), "keeping jobs when there is room"
+                )
         else:
             self._unkept.pop(job_id, None)
 
@@ -841,7 +842,7 @@ class Jobs:
 
     def _drive_soon(self, run: Run) -> None:
         self._runs[run.job.id] = run
-        run.task = self._keep(self._drive(run), f"job {run.job.id}")
+        run.task = self._tasks.spawn(self._drive(run), f"job {run.job.id}")
 
     async def _drive(self, run: Run) -> None:
         """A job from the queue to its end."""
@@ -962,17 +963,6 @@ class Jobs:
                 await run.steer(threads=threads)
             else:
                 run.control = replace(run.control, threads=threads)
-
-    def _keep(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        task = asyncio.get_running_loop().create_task(work, name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
-        return task
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            logger.error("%s stopped", task.get_name(), exc_info=error)
 
 
 def _make(folder: Path, spec: JobSpec, prepare: Callable[[Path], None]) -> None:
