@@ -35,6 +35,7 @@ from backend.contracts.errors import (
 from backend.contracts.events import ChannelChanged, ErrorOccurred, TwitchLoginChanged
 from backend.contracts.twitch import TwitchLogin, TwitchState, Written
 from backend.core import clock
+from backend.core.background import Background
 from backend.core.workers import run_in_thread
 from backend.sources.base import TwitchOptions, TwitchSettings
 
@@ -122,7 +123,7 @@ class TwitchChat:
         self._joining = 0
         """Of those who asked to join, how many wait: nothing is joined anew behind their backs."""
         self._watcher: asyncio.Task[None] | None = None
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks = Background(logger)
         self._taking: set[asyncio.Task[Any]] = set()
         self._us = Us()
         self._owner = Account("", "", "")
@@ -171,9 +172,9 @@ class TwitchChat:
         """End everything."""
         await self.stop()
         await self._login.close()
-        for task in [*self._tasks, *self._taking]:
+        for task in self._taking:
             task.cancel()
-        await asyncio.gather(*self._tasks, *self._taking, return_exceptions=True)
+        await asyncio.gather(self._tasks.close(), *self._taking, return_exceptions=True)
         api, self._api_made = self._api_made, None
         if api is not None:
             await api.close()
@@ -214,9 +215,9 @@ class TwitchChat:
         is_another = is_another or before.given.application != settings.given.application
         is_another_login = self._login.use(settings.given)
         if is_another or is_another_login:
-            self._spawn(self._renew_connection(is_another), "twitch as it is set")
+            self._tasks.spawn(self._renew_connection(is_another), "twitch as it is set")
         elif self._is_on and before.channel != settings.channel != self._wish.channel:
-            self._spawn(self._rejoin_set(), "twitch joins another channel")
+            self._tasks.spawn(self._rejoin_set(), "twitch joins another channel")
 
     async def look(self) -> TwitchState:
         """The same, once it is known whether somebody has logged in."""
@@ -280,8 +281,7 @@ class TwitchChat:
         self._wish, self._joined = wish, joined
         self._drop = ""
         self._tell("connecting", channel=wish.channel, detail="joining")
-        self._keeper = asyncio.create_task(self._keep_joined(wish, joined), name="twitch")
-        self._keeper.add_done_callback(self._ended)
+        self._keeper = self._tasks.spawn(self._keep_joined(wish, joined), "twitch")
         return joined
 
     async def _leave(self) -> None:
@@ -378,10 +378,6 @@ class TwitchChat:
         finally:
             if not joined.done():
                 joined.cancel()
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and (error := task.exception()) is not None:
-            logger.error("twitch stopped", exc_info=error)
 
     # --- with a login ---
 
@@ -765,15 +761,15 @@ class TwitchChat:
         if login.state == "in" and login.user and channel.state == "joined":
             if channel.mode == "anonymous":
                 # Somebody has logged in: from now on as them.
-                self._spawn(self._join_as_user(), "twitch with the login")
+                self._tasks.spawn(self._join_as_user(), "twitch with the login")
             else:
                 self._change(
                     detail=self._with_warnings(self._base_detail), expires_at=login.expires_at
                 )
         elif login.state == "in" and login.user and channel.state == "failed" and self._is_on:
-            self._spawn(self._join_as_user(), "twitch with the login")
+            self._tasks.spawn(self._join_as_user(), "twitch with the login")
         elif login.state == "over" and channel.mode == "login":
-            self._spawn(self._give_up(self._wish, login.detail), "twitch without the login")
+            self._tasks.spawn(self._give_up(self._wish, login.detail), "twitch without the login")
         if login.state in ("over", "failed"):
             self._warn("twitch.login", login.detail)
         elif (
@@ -846,16 +842,6 @@ class TwitchChat:
         self._bus.publish(
             ErrorOccurred(source="twitch", severity="WARNING", code=code, reason=reason)
         )
-
-    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        task = asyncio.create_task(work, name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._finished)
-
-    def _finished(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            logger.error("%s failed", task.get_name(), exc_info=error)
 
 
 def channel_of(written: str) -> str:
