@@ -382,6 +382,15 @@ class TwitchConnectBody(Body):
     )
 
 
+class TwitchSayBody(Body):
+    """Words for the chat of Twitch."""
+
+    text: Annotated[Text, StringConstraints(min_length=1, max_length=2000)] = Field(
+        description="Written by the account that is logged in; long texts are several messages.",
+        examples=["Back in five!"],
+    )
+
+
 class TwitchDisconnectBody(Body):
     """Leave the channel."""
 

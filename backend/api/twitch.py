@@ -6,10 +6,11 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends
 
-from backend.api.bodies import TwitchConnectBody
+from backend.api.bodies import TwitchConnectBody, TwitchSayBody
 from backend.api.errors import FAILURES
 from backend.api.state import Services, services
-from backend.contracts.twitch import TwitchLogin, TwitchState
+from backend.contracts.errors import ConflictError, InvalidInputError
+from backend.contracts.twitch import TwitchLogin, TwitchState, Written
 
 router = APIRouter(prefix="/api/twitch", tags=["twitch"], responses=FAILURES)
 
@@ -38,6 +39,16 @@ async def connect_twitch(running: Running, body: TwitchConnectBody | None = None
 async def disconnect_twitch(running: Running) -> TwitchState:
     """Leave the chat; the module stays on."""
     return await running.twitch.disconnect()
+
+
+@router.post("/say", responses=UNREACHABLE)
+async def say_in_twitch(body: TwitchSayBody, running: Running) -> Written:
+    """Write into the chat as the account that is logged in, word for word; answers when it is there, or says why it is not.
+
+    Moderated like everything that goes out: what a rule covers is covered, what it would stop or replace is refused. It waits while
+    Twitch's limit is reached. Refused during a panic.
+    """
+    return await say(running, body)
 
 
 @router.get("/login")
@@ -74,3 +85,27 @@ async def connect(running: Services, body: TwitchConnectBody) -> TwitchState:
         await running.modules.set_enabled("twitch", True)
     token = body.token.get_secret_value() if body.token is not None else ""
     return await running.twitch.connect(body.channel, token, is_anonymous=body.anonymous)
+
+
+async def say(running: Services, body: TwitchSayBody) -> Written:
+    """Write into the chat of Twitch what moderation lets out.
+
+    Raises:
+        InvalidInputError: A rule stops it.
+        AppError: As `ChatSource.write`.
+    """
+    if running.panic.state.is_on:
+        raise ConflictError(
+            "Everything is stopped by the panic, and nothing is written. Press Resume, and send it again."
+        )
+    text = body.text.strip()
+    if not text:
+        raise InvalidInputError("There is nothing to write.")
+    verdict = running.moderator.check_out(text)
+    why = await running.moderator.refusal(text, "out")
+    if why or verdict.action not in ("allow", "mask"):
+        rule = f"the rule {verdict.rule}: {verdict.reason}" if not why else why
+        raise InvalidInputError(
+            f"Moderation keeps it out of the chat ({rule}). Say it in other words, or change the rule."
+        )
+    return await running.twitch.write(verdict.text)

@@ -312,6 +312,25 @@ class ChannelChanged(Event):
         return f"{state.platform} {state.state}" + (f": {state.detail}" if state.detail else "")
 
 
+class ChannelWrote(Event):
+    """One of us has written into a chat: a command's answer, or the streamer as the bot. It does not come back as a viewer's message."""
+
+    type: Literal["channel.wrote"] = "channel.wrote"
+    source: str = "channel"
+    platform: str
+    channel: str
+    author: str
+    """Login name it was written under."""
+    text: str
+    message_id: str = ""
+    """The platform's; empty where it gives none."""
+    reply_to: str = ""
+    """Id of the message it answers."""
+
+    def sentence(self) -> str:
+        return f"{self.author}: {self.text}"
+
+
 class TwitchLoginChanged(LiveEvent):
     """The login at Twitch is another one, waits for its code, or nears its end; no token is ever in it."""
 
@@ -1256,6 +1275,7 @@ AnyEvent = Annotated[
     | CommandScene
     | CommandsChanged
     | ChannelChanged
+    | ChannelWrote
     | TwitchLoginChanged
     | ModerationActed
     | AutonomyActed

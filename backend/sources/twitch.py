@@ -32,7 +32,7 @@ from backend.contracts.errors import (
     NotFoundError,
     ProviderError,
 )
-from backend.contracts.events import ChannelChanged, ErrorOccurred, TwitchLoginChanged
+from backend.contracts.events import ChannelChanged, ChannelWrote, ErrorOccurred, TwitchLoginChanged
 from backend.contracts.twitch import TwitchLogin, TwitchState, Written
 from backend.core import clock
 from backend.core.background import Background
@@ -657,6 +657,16 @@ class TwitchChat:
                                 detail=done.reason,
                             )
                         sent.append(done.message_id)
+                        self._bus.publish(
+                            ChannelWrote(
+                                platform=PLATFORM,
+                                channel=self._channel.channel,
+                                author=self._us.login,
+                                text=part,
+                                message_id=done.message_id,
+                                reply_to=reply_to if len(sent) == 1 else "",
+                            )
+                        )
         except TimeoutError:
             raise BusyError(
                 f"The reply was not written within {LONGEST_WAIT_S:g} s: Twitch takes {PER_WINDOW} messages in {WINDOW_S:g} s."

@@ -101,6 +101,31 @@ def test_channels_and_tokens_that_are_wrong_are_answers_without_the_token(
     assert secret not in api.get("/api/events", params={"limit": 200}).text
 
 
+def test_the_streamer_writes_into_the_chat_what_moderation_lets_out(
+    api: httpx.Client, twitch: Twitch
+) -> None:
+    answer = api.post("/api/twitch/say", json={"text": "hello"})
+    assert answer.status_code == 409  # nobody has connected
+    log_in(api, twitch)
+    api.post("/api/twitch/connect", json={"channel": "kira"})
+    before = len(twitch.server.sent)
+    answer = api.post("/api/twitch/say", json={"text": " Back in five! "})
+    assert answer.json()["is_sent"]
+    assert [sent["message"] for sent in twitch.server.sent[before:]] == ["Back in five!"]
+    (wrote,) = api.get("/api/events", params={"type": "channel.wrote"}).json()
+    assert (wrote["data"]["author"], wrote["data"]["text"]) == ("kira", "Back in five!")
+    assert all("Back in five" not in one["text"] for one in api.get("/api/dispositions").json())
+    refused = api.post("/api/twitch/say", json={"text": "You are all whores, kill yourself."})
+    assert refused.status_code == 422
+    assert "Moderation keeps it out of the chat" in refused.json()["message"]
+    api.post("/api/panic")
+    held = api.post("/api/twitch/say", json={"text": "hello"})
+    api.post("/api/resume")
+    assert held.status_code == 409
+    assert "panic" in held.json()["message"]
+    assert len(twitch.server.sent) == before + 1
+
+
 def test_the_chat_can_be_read_without_the_login_where_there_is_one(
     api: httpx.Client, twitch: Twitch
 ) -> None:

@@ -19,7 +19,7 @@ from backend.contracts.errors import (
     NotFoundError,
     ProviderError,
 )
-from backend.contracts.events import AnyEvent, ChannelChanged, ErrorOccurred
+from backend.contracts.events import AnyEvent, ChannelChanged, ChannelWrote, ErrorOccurred
 from backend.core.bus import EventBus
 from backend.sources import CHAT_SOURCES
 from backend.sources.base import ChatSource, TwitchOptions, TwitchSettings
@@ -626,6 +626,11 @@ async def test_a_reply_is_written_and_does_not_come_back_as_a_message(room: Room
     assert room.desk.texts == ["hello?", "typed by the streamer", "thanks"]
     assert room.desk.messages[-1].replies_to_us
     assert not room.desk.messages[-2].replies_to_us
+    wrote = [one for one in room.events if isinstance(one, ChannelWrote)]
+    assert [(one.author, one.text, one.reply_to) for one in wrote] == [
+        ("kira", "Hello, Mia!", message_id),
+        ("kira", "And good evening.", ""),
+    ]
 
 
 async def test_why_a_reply_was_dropped_is_shown(room: Room) -> None:
