@@ -11,12 +11,13 @@ import contextlib
 import logging
 import re
 from bisect import bisect_right
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 
 from backend.contracts.avatar import MouthTime, WordTime
 from backend.contracts.entities import STAGE, Audio, Cue, PhonemeTime
-from backend.contracts.errors import AppError, ConflictError, EngineFailedError
+from backend.contracts.errors import AppError, BusyError, ConflictError, EngineFailedError
 from backend.contracts.events import (
     ErrorOccurred,
     PlaybackDucked,
@@ -43,6 +44,12 @@ ENDS_S = 0.25
 """How long a stopped sink has to say what was heard; the silence itself does not wait for it."""
 
 SILENT_DBFS = -120.0
+
+MOST_EFFECTS = 5
+"""Sounds that may wait for her to be silent; a chat that hammers a command is no jukebox."""
+
+LET_END_S = 3.0
+"""A sound that ends this soon is heard to its end before a sentence begins; a longer one fades for her."""
 
 RETRY_DEVICE_S = 10.0
 """After a device failed, sentences go unheard this long before it is tried again; text goes on meanwhile."""
@@ -88,6 +95,8 @@ class Performance:
         default_factory=lambda: asyncio.Queue(maxsize=AHEAD)
     )
     task: asyncio.Task[None] | None = None
+    is_effect: bool = False
+    """It is a sound of the stage and nothing she says."""
     is_sounding: bool = False
     is_stopping: bool = False
     has_begun: asyncio.Event = field(default_factory=asyncio.Event)
@@ -148,6 +157,8 @@ class Player:
         self._live: Performance | None = None
         self._again: Performance | None = None
         self._again_feeder: asyncio.Task[None] | None = None
+        self._effects: deque[tuple[str, SpokenPiece]] = deque()
+        self._about_to_speak = False
 
     @property
     def volume(self) -> float:
@@ -252,12 +263,14 @@ class Player:
 
     def begin(self, turn_id: str, conversation_id: str) -> Performance:
         """Open a performance; `enqueue` its sentences, then `finish` or `stop` it."""
-        self.stop_playing_again()
+        # A sound may go on while she thinks: her first sentence ends it.
+        if self._again is None or not self._again.is_effect:
+            self._stop_again()
         self._live = self._open(turn_id, conversation_id)
         return self._live
 
-    def _open(self, turn_id: str, conversation_id: str) -> Performance:
-        performance = Performance(turn_id, conversation_id)
+    def _open(self, turn_id: str, conversation_id: str, *, is_effect: bool = False) -> Performance:
+        performance = Performance(turn_id, conversation_id, is_effect=is_effect)
         performance.task = asyncio.create_task(self._run(performance), name=f"playback {turn_id}")
         return performance
 
@@ -302,13 +315,18 @@ class Player:
             raise ConflictError(
                 "The character is speaking. Stop the turn first, or wait for its end."
             )
-        self.stop_playing_again()
+        self._stop_again()
         performance = self._open(turn_id, conversation_id)
         self._again = performance
         self._again_feeder = asyncio.create_task(self._feed_again(performance, pieces))
 
     def stop_playing_again(self) -> bool:
-        """End what `play_again` plays; return whether there was something."""
+        """End what `play_again` and `play_effect` play and are to play; return whether there was something."""
+        waited = bool(self._effects)
+        self._effects.clear()
+        return self._stop_again() or waited
+
+    def _stop_again(self) -> bool:
         performance, self._again = self._again, None
         if performance is None or performance.task is None or performance.task.done():
             return False
@@ -317,6 +335,56 @@ class Player:
         if self._again_feeder is not None:
             self._again_feeder.cancel()
         return True
+
+    def play_effect(self, audio: Audio, url: str, sound_id: str) -> None:
+        """Play a sound on the stage as soon as nothing is said there; never over a sentence.
+
+        Args:
+            audio: The sound.
+            url: Where it can be fetched.
+            sound_id: What `playback.*` calls it, in place of a turn's id.
+
+        Raises:
+            ConflictError: Everything is stopped by the panic.
+            BusyError: Too many sounds wait.
+        """
+        if self._is_silenced:
+            raise ConflictError("Everything is stopped by the panic, and no sound is played.")
+        if len(self._effects) >= MOST_EFFECTS:
+            raise BusyError(f"{MOST_EFFECTS} sounds wait already. Try again when she is silent.")
+        # Her mouth stays closed: where nothing is known of a mouth, pages move it with the level.
+        closed = (MouthTime(viseme="sil", start_s=0.0, end_s=audio.duration_s),)
+        self._effects.append((sound_id, SpokenPiece(1, "", audio, url, mouth=closed)))
+        self._next_effect()
+
+    def _next_effect(self) -> None:
+        """Begin the next sound, unless something else sounds."""
+        again = self._again
+        is_busy = again is not None and again.task is not None and not again.task.done()
+        if not self._effects or self._speaking is not None or self._about_to_speak or is_busy:
+            return
+        sound_id, piece = self._effects.popleft()
+        self._again = self._open(sound_id, STAGE, is_effect=True)
+        self._again.pieces.put_nowait(piece)
+        self._again.pieces.put_nowait(None)
+
+    async def _end_effect(self) -> None:
+        """Have a sound out of the way of her next sentence."""
+        effect = self._again
+        if effect is None or not effect.is_effect or effect.task is None or effect.task.done():
+            return
+        now = self.now_playing() if effect.is_sounding else None
+        left_s = None if now is None else now.started.duration_s - now.position_s
+        self._about_to_speak = True  # the sounds that wait wait on
+        try:
+            if left_s is None or left_s > LET_END_S:
+                self._stop_again()
+            await asyncio.wait([effect.task], timeout=LET_END_S + ENDS_S)
+            if not effect.task.done():
+                self._stop_again()
+                await asyncio.wait([effect.task], timeout=ENDS_S)
+        finally:
+            self._about_to_speak = False
 
     async def _feed_again(self, performance: Performance, pieces: list[SpokenPiece]) -> None:
         for piece in pieces:
@@ -336,6 +404,8 @@ class Player:
                     performance.heard.append(piece.text)
                     piece = await performance.pieces.get()
                     continue
+                if not performance.is_effect:
+                    await self._end_effect()
                 sounded = True
                 performance.has_begun.clear()
                 upcoming = asyncio.create_task(self._announce(performance))
@@ -356,6 +426,8 @@ class Player:
                 self.duck(False)
             if self._speaking is performance:
                 self._speaking = None
+            if self._again is performance:
+                self._again = None
             if sounded:
                 self._bus.publish(
                     PlaybackFinished(
@@ -365,6 +437,7 @@ class Player:
                         conversation_id=performance.conversation_id,
                     )
                 )
+            self._next_effect()
 
     async def _announce(self, performance: Performance) -> SpokenPiece | None:
         """The next sentence, as soon as it is there; the sink knows of it before it is its turn."""

@@ -8,7 +8,7 @@ import pytest
 
 from backend.contracts.avatar import MouthTime
 from backend.contracts.entities import Audio, Cue
-from backend.contracts.errors import ConflictError, EngineUnavailableError
+from backend.contracts.errors import BusyError, ConflictError, EngineUnavailableError
 from backend.contracts.events import PlaybackStarted
 from backend.core.bus import EventBus
 from backend.outputs.base import Progress
@@ -134,6 +134,95 @@ async def test_an_earlier_turn_can_be_played_again_but_never_over_a_live_one() -
             play.play_again([piece(1, "Again.")], "old", "stage")
         await seen.until("playback.started", 2)
         await play.stop(live)
+
+
+async def test_a_sound_waits_until_she_has_spoken_and_never_sounds_over_a_sentence() -> None:
+    sink = ManualSink()
+    bus, play, _ = player(sink)
+    async with Watch(bus) as seen:
+        show = play.begin("t", "stage")
+        await play.enqueue(show, piece(1, "One."))
+        await seen.until("playback.started")
+        play.play_effect(SECOND, "/api/audio/horn/1", "horn")
+        play.play_effect(SECOND, "/api/audio/bell/1", "bell")
+        await play.enqueue(show, piece(2, "Two."))
+        await sink.advance(2.0)
+        await play.finish(show)
+        await sink.advance(2.0)
+        await seen.until("playback.finished", 3)
+    ends = ("playback.started", "playback.finished")
+    told = [(one.type, one.turn_id) for one in seen.events if one.type in ends]
+    assert told == [
+        ("playback.started", "t"),
+        ("playback.started", "t"),
+        ("playback.finished", "t"),
+        ("playback.started", "horn"),
+        ("playback.finished", "horn"),
+        ("playback.started", "bell"),
+        ("playback.finished", "bell"),
+    ]
+    started = seen.of("playback.started")[2]
+    assert isinstance(started, PlaybackStarted)
+    assert (started.text, [one.viseme for one in started.mouth]) == ("", ["sil"])
+
+
+async def test_a_short_sound_goes_on_while_she_thinks_and_is_heard_to_its_end() -> None:
+    sink = ManualSink()
+    bus, play, _ = player(sink)
+    async with Watch(bus) as seen:
+        play.play_effect(SECOND, "/api/audio/horn/1", "horn")
+        play.play_effect(SECOND, "/api/audio/bell/1", "bell")
+        await seen.until("playback.started")
+        show = play.begin("t", "stage")
+        await play.enqueue(show, piece(1, "One."))
+        await seen.settle()
+        assert [one.turn_id for one in seen.of("playback.started")] == ["horn"]
+        await sink.advance(1.0)
+        await seen.until("playback.started", 2)
+        await sink.advance(1.0)
+        await play.finish(show)
+        await seen.until("playback.started", 3)
+        play.stop_playing_again()
+    assert [one.turn_id for one in seen.of("playback.started")] == ["horn", "t", "bell"]
+    ends = {one.turn_id: one.interrupted for one in seen.of("playback.finished")}  # type: ignore[union-attr]
+    assert (ends["horn"], ends["t"]) == (False, False)
+
+
+async def test_a_long_sound_fades_for_her_first_sentence() -> None:
+    sink = ManualSink()
+    bus, play, _ = player(sink)
+    async with Watch(bus) as seen:
+        play.play_effect(Audio(SECOND.pcm * 10, 8000), "/api/audio/horn/1", "horn")
+        await seen.until("playback.started")
+        show = play.begin("t", "stage")
+        await play.enqueue(show, piece(1, "One."))
+        await seen.until("playback.started", 2)
+        await play.stop(show)
+    first = seen.of("playback.finished")[0]
+    assert (first.turn_id, first.interrupted, sink.stopped) == ("horn", True, 2)  # type: ignore[union-attr]
+
+
+async def test_panic_and_stop_end_the_sounds_that_play_and_wait() -> None:
+    sink = ManualSink()
+    bus, play, _ = player(sink)
+    async with Watch(bus) as seen:
+        for _ in range(6):
+            play.play_effect(SECOND, "/api/audio/horn/1", "horn")
+        with pytest.raises(BusyError, match="5 sounds wait"):
+            play.play_effect(SECOND, "/api/audio/horn/1", "horn")
+        await seen.until("playback.started")
+        play.silence(True)
+        await seen.until("playback.finished")
+        with pytest.raises(ConflictError, match="panic"):
+            play.play_effect(SECOND, "/api/audio/horn/1", "horn")
+        play.silence(False)
+        await seen.settle()
+        assert len(seen.of("playback.started")) == 1
+        play.play_effect(SECOND, "/api/audio/bell/1", "bell")
+        await seen.until("playback.started", 2)
+        assert play.stop_playing_again()
+        await seen.until("playback.finished", 2)
+        assert not play.stop_playing_again()
 
 
 async def test_muting_is_silence_and_keeps_the_volume() -> None:
