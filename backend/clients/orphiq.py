@@ -12,7 +12,7 @@ import base64
 import binascii
 import logging
 from collections import deque
-from collections.abc import AsyncGenerator, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
@@ -29,6 +29,7 @@ from backend.audio.wav import read_linear_wav
 from backend.contracts.entities import Audio
 from backend.contracts.errors import EngineUnavailableError, ProviderError, ProviderFailure
 from backend.core.addresses import origin_of
+from backend.core.background import Background
 from backend.core.clock import monotonic_s
 from backend.core.http import USER_AGENT, Provider, redact, stalled, unreachable
 from backend.core.network import (
@@ -224,7 +225,7 @@ class Line:
         """Requests that this server did not answer, and until when they are not sent again."""
         self._extended: bool | None = None
         self._talking = asyncio.Lock()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Background(logger)
         self._nonsense = 0
         self._has_told_of_sound = False
         self._is_ready = False
@@ -279,7 +280,7 @@ class Line:
                 self.used_s = monotonic_s()
                 if not chain.is_whole:
                     chain.drop()
-                    self._spawn(self._abandon(chain))
+                    self._tasks.spawn(self._abandon(chain), "leaving an orphiq reply")
 
     async def played(self) -> None:
         """Tell that all of the last reply was heard; whatever comes of it is no error."""
@@ -385,12 +386,7 @@ class Line:
     async def close(self) -> None:
         """Leave for good."""
         self._is_closed = True
-        tasks = [*self._tasks]
-        if self._keeper is not None:
-            tasks.append(self._keeper)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._tasks.close()
 
     # --- the chain of a turn ---
 
@@ -454,7 +450,7 @@ class Line:
             return
         if self._keeper is None or self._keeper.done():
             self._attempt = asyncio.get_running_loop().create_future()
-            self._keeper = asyncio.create_task(self._keep(), name="orphiq line")
+            self._keeper = self._tasks.spawn(self._keep(), "orphiq line")
         self._hurry.set()
         attempt = self._attempt
         assert attempt is not None
@@ -776,11 +772,6 @@ class Line:
 
     def _closed(self) -> EngineUnavailableError:
         return EngineUnavailableError("The line to the Open-LLM-VTuber server is closed.")
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
     # --- what comes ---
 

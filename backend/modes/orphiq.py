@@ -10,14 +10,15 @@ import asyncio
 import logging
 import re
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Any, Literal
+from typing import Literal
 
 from backend.clients.orphiq import SETTING, Line, Place, Waits, address_of
 from backend.contracts.entities import Character, Cue
 from backend.contracts.errors import AppError, EngineUnavailableError
 from backend.contracts.modes import ModeName
+from backend.core.background import Background
 from backend.engines.llm.base import Delta, Prompt, unquoted
 from backend.modes.base import ExpressionRequest, InHouse, MotionRequest, Part, SpokenPart
 from backend.modes.options import OrphiqOptions
@@ -54,7 +55,7 @@ class Orphiq(InHouse):
         """Replies that each line has given since its history there began."""
         self._writer: Line | None = None
         self._title = ""
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Background(logger)
         self._problem = NOT_SET
         if options.url:
             try:
@@ -177,11 +178,8 @@ class Orphiq(InHouse):
         lines = [*self._lines.values(), *([self._writer] if self._writer is not None else [])]
         self._lines.clear()
         self._writer = None
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(
-            *self._tasks, *(line.close() for line in lines), return_exceptions=True
-        )
+        await self._tasks.close()
+        await asyncio.gather(*(line.close() for line in lines), return_exceptions=True)
 
     def _place(self) -> Place:
         if self._problem:
@@ -203,7 +201,7 @@ class Orphiq(InHouse):
             if other is not line and not other.is_busy:
                 del self._lines[key]
                 self._said.pop(key, None)
-                self._spawn(other.close())
+                self._tasks.spawn(other.close(), "hanging up an orphiq line")
         return line
 
     def _forward(
@@ -212,12 +210,7 @@ class Orphiq(InHouse):
         for line in self._lines.values():
             # Whoever is behind with so many is not sent more: what a face shows by then is another one.
             if line.is_up and len(self._tasks) < MOST_FORWARDED:
-                self._spawn(_told(line, kind, fields))
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+                self._tasks.spawn(_told(line, kind, fields), "forwarding a command")
 
 
 async def _told(

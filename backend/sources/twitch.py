@@ -174,7 +174,8 @@ class TwitchChat:
         await self._login.close()
         for task in self._taking:
             task.cancel()
-        await asyncio.gather(self._tasks.close(), *self._taking, return_exceptions=True)
+        await self._tasks.close()
+        await asyncio.gather(*self._taking, return_exceptions=True)
         api, self._api_made = self._api_made, None
         if api is not None:
             await api.close()

@@ -44,6 +44,7 @@ from backend.contracts.errors import (
 )
 from backend.contracts.listening import DropReason
 from backend.contracts.modes import MODES, ModeName
+from backend.core.background import Background
 from backend.core.clock import monotonic_s
 from backend.listening.ear import Ear
 
@@ -126,7 +127,7 @@ class Client:
         self._why_nothing = NOTHING_HEARD
         self._allowance = Allowance(at_s=monotonic_s())
         self._has_told_of_pictures = False
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Background(logger)
         self._text: asyncio.Task[None] | None = None
         self._twitch: asyncio.Task[None] | None = None
 
@@ -147,9 +148,10 @@ class Client:
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             over = self._over.result() if self._over.done() else _ended(sides)
         finally:
-            for task in (*sides, *self._tasks):
+            for task in sides:
                 task.cancel()
-            await asyncio.gather(*sides, *self._tasks, return_exceptions=True)
+            await self._tasks.close()
+            await asyncio.gather(*sides, return_exceptions=True)
             await self._put_away()
             self._door.leave(self)
         if over.code and self._socket.client_state is WebSocketState.CONNECTED:
@@ -235,14 +237,12 @@ class Client:
         self._tell_group()
         self.tell(messages.control("start-mic"))
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None], what: str) -> None:
         if len(self._tasks) >= MOST_TASKS:
             # Each turn that waits has one; the conversation's own queue is shorter than this.
             work.close()
             return
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks.spawn(work, f"client {self.identity.uid}: {what}")
 
     # --- its conversation ---
 
@@ -343,7 +343,7 @@ class Client:
             self.tell(messages.full_text(handle.notice.text))
             self._turns.not_understood()
             return
-        self._spawn(self._follow(handle))
+        self._spawn(self._follow(handle), "seeing a turn to its end")
 
     async def _follow(self, handle: TurnHandle) -> None:
         """See a turn to its end; an error is told in words that give nothing of a provider away."""
@@ -446,7 +446,7 @@ class Client:
         return ear
 
     def _understood(self, handle: TurnHandle) -> None:
-        self._spawn(self._follow(handle))
+        self._spawn(self._follow(handle), "seeing a turn to its end")
 
     def _not_understood(self, reason: DropReason, detail: str) -> None:
         self._why_nothing = NOT_UNDERSTOOD.get(reason, NOTHING_HEARD)
@@ -464,7 +464,7 @@ class Client:
         self._has_sound = False
         self._readings += 1
         self._turns.open()
-        self._spawn(self._understand(ear))
+        self._spawn(self._understand(ear), "reading what it said")
         await asyncio.sleep(0)  # what is heard from here on belongs to the next utterance
 
     async def _understand(self, ear: Ear) -> None:
@@ -614,9 +614,9 @@ class Client:
         """Join a channel for everybody here; told when that is done, and what comes meanwhile does not wait."""
         if self._twitch is not None and not self._twitch.done():
             raise BusyError("A channel of Twitch is being joined already.")
-        self._twitch = asyncio.create_task(self._join_twitch(said))
-        self._tasks.add(self._twitch)
-        self._twitch.add_done_callback(self._tasks.discard)
+        self._twitch = self._tasks.spawn(
+            self._join_twitch(said), f"client {self.identity.uid}: joining a channel"
+        )
 
     async def _join_twitch(self, said: messages.TwitchConnect) -> None:
         body = TwitchConnectBody(channel=said.channel, token=said.token)
@@ -640,9 +640,9 @@ class Client:
             raise BusyError("A text is being written already; one comes after the other here.")
         where = self._conversation.id if self._conversation is not None else STAGE
         body = text_body(said, where)
-        self._text = asyncio.create_task(self._send_text(body))
-        self._tasks.add(self._text)
-        self._text.add_done_callback(self._tasks.discard)
+        self._text = self._tasks.spawn(
+            self._send_text(body), f"client {self.identity.uid}: writing a text"
+        )
 
     async def _send_text(self, body: TextBody) -> None:
         try:
