@@ -36,6 +36,7 @@ from backend.contracts.events import (
     AutonomyActed,
     AutonomyChanged,
     ChannelChanged,
+    ChannelWrote,
     ChatDisposition,
     ChatSentence,
     Event,
@@ -107,11 +108,13 @@ class Line:
     """Until it began to be answered."""
     did: ViewerEventKind | None = None
     """Not a message, but something a viewer did: its text says what."""
+    is_ours: bool = False
+    """Written by this side: by the streamer as the bot, or as the answer to a command."""
 
     @property
     def group(self) -> Group:
         """Which of the filters of the live chat shows it."""
-        if self.did is not None:
+        if self.did is not None or self.is_ours:
             return "all"
         if self.disposition == "held":
             return "held"
@@ -277,7 +280,7 @@ class Audience:
         """What the newest messages are about: words, and how many people wrote them."""
         writers: dict[str, set[str]] = {}
         for line in list(self.lines)[-TOPIC_LINES:]:
-            if line.did is not None or line.disposition in ("filtered", "deleted"):
+            if line.did is not None or line.is_ours or line.disposition in ("filtered", "deleted"):
                 continue
             for word in words_in(line.message.text):
                 writers.setdefault(word, set()).add(line.message.viewer.id)
@@ -396,6 +399,8 @@ class Audience:
                 self.channel = event.channel
                 self.missing.pop("twitch", None)
                 self._tell("channel")
+            case ChannelWrote():
+                self._wrote_ourselves(event)
             case TwitchLoginChanged():
                 self.login = event.login
                 self._tell("channel")
@@ -465,6 +470,21 @@ class Audience:
         self._viewers.move_to_end(key)
         if len(self._viewers) > MOST_VIEWERS:
             self._viewers.popitem(last=False)
+
+    def _wrote_ourselves(self, event: ChannelWrote) -> None:
+        one = f"ours:{event.message_id or event.id}"
+        if one in self._known:
+            return
+        viewer = Viewer(platform=event.platform, id=f"ours:{event.author}", name=event.author)
+        message = AudienceMessage(
+            id=one,
+            platform=event.platform,
+            channel=event.channel,
+            viewer=viewer,
+            text=event.text,
+            at=event.at,
+        )
+        self._add(Line(message, is_ours=True))
 
     def _did(self, what: ViewerEvent) -> None:
         """A line for what a viewer did; a cheer is a message already."""
@@ -656,6 +676,8 @@ def plain(text: str, most: int = 400) -> str:
 
 def look_of(line: Line, audience: Audience) -> Look:
     """The chip of a line."""
+    if line.is_ours:
+        return Look("written from here", "send", "accent")
     if line.did is not None:
         return Look(line.did, "heart" if line.did == "follow" else "star", "tts")
     match line.disposition:
@@ -721,6 +743,8 @@ def why(line: Line, audience: Audience) -> str:
     """What became of a line and why, as a sentence."""
     if line.did is not None:
         return "Something a viewer did: her triggers may act on it."
+    if line.is_ours:
+        return "Luma wrote it into the chat: your words, or the answer to a command."
     if line.disposition is None:
         return "It has just come in."
     words = MEANINGS[line.disposition]

@@ -1232,7 +1232,9 @@ class MainWindow:
         self._chat().attach()
 
     def _write(self) -> None:
-        self._chat().focus_composer()
+        """The Stream tab has a line of its own; everywhere else it is the chat's."""
+        tab: Any = self.tabs.get("stream") if self.current == "stream" else None
+        (tab if tab is not None else self._chat()).focus_composer()
 
     def _inspector(self) -> None:
         self._chat().toggle_inspector()

@@ -24,6 +24,7 @@ from frontend.widgets.figure_row import FigureRow
 from frontend.widgets.live_chat import LiveChat
 from frontend.widgets.popup import Choice
 from frontend.widgets.queue_list import QueueList
+from frontend.widgets.say_box import SayBox
 from frontend.widgets.scroll_page import ScrollPage, put
 from frontend.widgets.speaking_card import SpeakingCard
 
@@ -146,11 +147,15 @@ class StreamTab(tk.Frame):
     def panes(self) -> list[tk.Misc]:
         """Where F6 goes."""
         shown = self.plots if self.plots.winfo_manager() else self.chat
-        return [self.figures, shown, self.speaking, self.queue, self.autonomy]
+        return [self.figures, shown, self.say.field.entry, self.speaking, self.queue, self.autonomy]
 
     def find(self) -> None:
         """Put the keyboard into the chat."""
         self.chat.focus_set()
+
+    def focus_composer(self) -> None:
+        """Write something: to her, aloud, or into the chat."""
+        self.say.field.entry.focus_set()
 
     def toggle_plots(self) -> None:
         """Show the plots in place of the chat, or the chat again."""
@@ -202,6 +207,8 @@ class StreamTab(tk.Frame):
         edge = tk.Frame(card.body, height=1)
         theme.tint(edge, background="line")
         edge.pack(side="top", fill="x")
+        self.say = SayBox(card.body, self.app)
+        self.say.pack(side="bottom", fill="x")
         self._foot = tk.Frame(card.body, height=px(32))
         theme.tint(self._foot, background="surface")
         self._foot.pack_propagate(False)  # the list keeps its height when the button comes

@@ -104,6 +104,10 @@ class Field(tk.Canvas):
         self._variable.set(text)
         self._quiet = False
 
+    def set_placeholder(self, words: str) -> None:
+        """Show other words while it is empty."""
+        self._ghost.configure(text=words)
+
     def mark(self, trouble: bool) -> None:
         """Show by a red outline that the text cannot be used."""
         if trouble != self.trouble:

@@ -33,6 +33,7 @@ from backend.contracts.autonomy import (
 from backend.contracts.events import (
     AudienceWrote,
     ChannelChanged,
+    ChannelWrote,
     ChatDisposition,
     QueueChanged,
     TwitchLoginChanged,
@@ -319,6 +320,88 @@ def test_all_messages_are_saved_to_a_file(s: Scene, tmp_path: Path) -> None:
     tab(s).export(path)
     s.settle(lambda: tab(s).plots.progress_words == "All messages are in audience.csv.")
     assert path.read_bytes() == b"seq,text\r\n1,hello\r\n"
+
+
+# --- what the streamer writes ---
+
+
+def joined(**more: Any) -> ChannelChanged:
+    state = ChannelState(platform="twitch", state="joined", channel="mika", **more)
+    return ChannelChanged(channel=state)
+
+
+def typed(s: Scene, text: str) -> None:
+    box = tab(s).say
+    box.field._variable.set(text)
+    s.press("<Return>", box.field.entry)
+
+
+def test_enter_asks_her_says_aloud_or_writes_as_the_keys_chose(s: Scene) -> None:
+    s.backend.answers["POST /api/say"] = {"turn_id": "t", "conversation_id": "stage"}
+    s.backend.answers["POST /api/twitch/say"] = {"is_sent": True}
+    s.say(joined(mode="login", can_write=True, user="luma_bot"))
+    box = tab(s).say
+    typed(s, " how was your day? ")
+    assert s.backend.commands[-1] == (
+        "chat",
+        {"message": "how was your day?", "conversation_id": "stage", "origin": "window"},
+    )
+    s.press("<Down>", box.field.entry)
+    typed(s, "Back in five!")
+    assert asked(s, "POST /api/say") == [{"text": "Back in five!"}]
+    s.press("<Down>", box.field.entry)
+    assert box.field._ghost.cget("text") == "Write to chat as luma_bot"
+    typed(s, "The schedule is below.")
+    assert asked(s, "POST /api/twitch/say") == [{"text": "The schedule is below."}]
+    assert box.field.text == ""
+    s.press("<Up>", box.field.entry)
+    assert (box.way, s.window.state["stream.way"]) == ("say", "say")
+
+
+def test_the_chat_is_not_written_into_without_a_login_and_the_box_says_why(s: Scene) -> None:
+    box = tab(s).say
+    box.choose("write")
+    assert "Ctrl+Shift+T connects" in box.field._ghost.cget("text")
+    s.say(joined(mode="anonymous"))
+    typed(s, "hello")
+    assert asked(s, "POST /api/twitch/say") == []
+    assert box.field.text == "hello"
+    assert not box.button.enabled
+    assert "without a login" in box.button.tooltip.text
+    assert any("without a login" in words for words in s.window.notices.texts)
+
+
+def test_words_that_were_refused_stand_in_the_box_again(s: Scene) -> None:
+    s.backend.answers["POST /api/twitch/say"] = Failure(
+        "input.invalid", "Moderation keeps it out of the chat (the rule links: an address).", 422
+    )
+    s.say(joined(mode="login", can_write=True))
+    box = tab(s).say
+    box.choose("write")
+    typed(s, "see example.com")
+    assert box.field.text == "see example.com"
+    assert any("Moderation keeps it out" in words for words in s.window.notices.texts)
+    s.backend.answers["POST /api/twitch/say"] = {"is_sent": False, "detail": "followers only"}
+    typed(s, "see example.com")
+    assert box.field.text == "see example.com"
+    assert any("followers only" in words for words in s.window.notices.texts)
+
+
+def test_what_was_written_from_here_is_a_line_of_the_chat_once(s: Scene) -> None:
+    wrote_it = ChannelWrote(
+        platform="twitch", channel="mika", author="luma_bot", text="Back in five!", message_id="x1"
+    )
+    s.say(wrote_it, wrote_it)
+    words = drawn(s)
+    assert words.count("Back in five!") == 1
+    assert {"luma_bot", "written from here"} <= set(words)
+    assert s.window.audience.figures().per_minute == 0
+
+
+def test_writing_stays_on_the_stream_tab(s: Scene) -> None:
+    s.press("<Control-l>")
+    assert s.window.current == "stream"
+    assert s.window.root.focus_get() is tab(s).say.field.entry
 
 
 # --- Twitch ---
