@@ -31,6 +31,7 @@ from backend.avatar.rigs import Rigs
 from backend.avatar.staging import tell_of_stage
 from backend.avatar.state import AvatarState
 from backend.chat.characters import Characters
+from backend.chat.command_sounds import CommandSounds
 from backend.chat.commands import Commands
 from backend.chat.conversations import Chat
 from backend.chat.desk import AudienceDesk
@@ -240,12 +241,18 @@ class Backend:
             operator=lambda: self.engines.settings.user_name,
             person_speaks=self.hearing.hears_somebody,
         )
+        self.stage_sounds = CommandSounds(
+            settings.data_dir / "sounds",
+            host=self.host,
+            store=self.sounds,
+            player=self.player,
+        )
         self.viewer_commands = ViewerCommands(
             bus=self.bus,
             database=self.database,
             cues=self.cues,
             character=self._stage_character,
-            sounds=settings.data_dir / "sounds",
+            sounds=self.stage_sounds,
             may_recite=lambda: self.audience.rules.say_word_for_word,
             can_write=self.audience.can_write,
             check_out=self.moderator.check_out,
@@ -928,6 +935,7 @@ def create_app(loaded: LoadedSettings, *, trainer: Sequence[str] = PROGRAM) -> F
             chat=backend.chat,
             audience=backend.audience,
             viewer_commands=backend.viewer_commands,
+            stage_sounds=backend.stage_sounds,
             avatar=backend.avatar,
             rigs=backend.rigs,
             cues=backend.cues,

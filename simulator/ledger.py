@@ -25,7 +25,6 @@ CHANGES = (
     "moderation.changed",
     "model.removed",
     "scene.called",
-    "command.scene",
 )
 """Events that nothing a viewer writes may lead to."""
 

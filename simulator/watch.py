@@ -29,7 +29,6 @@ TYPES = (
     "character.*",
     "conversation.changed",
     "commands.changed",
-    "command.scene",
     "scene.*",
     "queue.rules_changed",
 )

@@ -24,6 +24,7 @@ from backend.contracts.audience import (
     MessageRecord,
     QueueRules,
     QueueState,
+    StageSound,
 )
 from backend.contracts.errors import ConflictError, InvalidInputError
 from backend.storage.audience import Filter
@@ -60,6 +61,12 @@ class Deleted(BaseModel):
 
     deleted: int
     """Messages that waited or were being answered and are gone."""
+
+
+class PlayedSound(BaseModel):
+    """A sound that is played, or waits until she is silent."""
+
+    duration_s: float
 
 
 @router.get("/queue")
@@ -233,3 +240,17 @@ async def put_command(name: CommandName, body: CommandChangeBody, running: Runni
 async def delete_command(name: CommandName, running: Running) -> None:
     """Delete a command; one that comes with Luma is as it came again."""
     await running.viewer_commands.delete(name)
+
+
+@router.get("/sounds")
+async def sounds(running: Running) -> list[StageSound]:
+    """Sound files that commands may play: those of the folder `sounds` in the data folder."""
+    return await running.stage_sounds.all()
+
+
+@router.post("/sounds/{name}/play", status_code=202)
+async def play_sound(
+    name: Annotated[str, Path(min_length=1, max_length=128)], running: Running
+) -> PlayedSound:
+    """Play one on the stage, as soon as nothing is said there."""
+    return PlayedSound(duration_s=round(await running.stage_sounds.play(name), 3))

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from backend.avatar.rigs import Rigs
     from backend.avatar.state import AvatarState
     from backend.chat.characters import Characters
+    from backend.chat.command_sounds import CommandSounds
     from backend.chat.conversations import Chat
     from backend.chat.desk import AudienceDesk
     from backend.chat.moderation.moderator import Moderator
@@ -106,6 +107,7 @@ class Services:
     chat: Chat
     audience: AudienceDesk
     viewer_commands: ViewerCommands
+    stage_sounds: CommandSounds
     avatar: AvatarState
     rigs: Rigs
     cues: Cues

@@ -7,13 +7,15 @@ to a length, and never raises.
 
 from __future__ import annotations
 
+import asyncio
+import json
 import logging
 import re
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
+from datetime import UTC, datetime
+from typing import Any, Protocol
 
 from backend.avatar.cues import Cues
 from backend.chat.commands import COMMANDS, Refused
@@ -28,11 +30,12 @@ from backend.contracts.audience import (
 )
 from backend.contracts.entities import Character
 from backend.contracts.errors import AppError, ConflictError, InvalidInputError, NotFoundError
-from backend.contracts.events import CommandScene, CommandsChanged
+from backend.contracts.events import CommandsChanged, SceneCalled
 from backend.core import clock
 from backend.core.bus import EventBus
 from backend.core.clock import monotonic_s
 from backend.storage import audience as rows
+from backend.storage import facts
 from backend.storage.database import Database
 
 logger = logging.getLogger(__name__)
@@ -45,11 +48,16 @@ LONGEST_TEXT = 300
 """Of what came of a command, as it is told."""
 MOST_COMMANDS = 500
 COOLDOWNS_KEPT = 10_000
-SOUND_SUFFIXES = (".wav", ".ogg", ".mp3", ".flac")
+STORED_COOLDOWN_S = 60.0
+"""Shorter rests are over when a program that was killed is back."""
+COOLDOWNS_STORED = 1_000
+STORE_S = 1.0
+"""How long uses gather before they are stored together."""
+USED = "commands.used"
 
 _WRITTEN = re.compile(r"!([A-Za-z0-9_]{1,32})(?=\s|\Z)")
+_CUE = re.compile(r"<(?= ?/? ?[A-Za-z])|\*(?=\S)|(?<=\S)\*")
 _PLACE = re.compile(r"\{(user|args|channel|count)\}")
-_FILE = re.compile(r"[\w][\w .()-]{0,120}")
 
 BUILTIN: tuple[CustomCommand, ...] = (
     CustomCommand(
@@ -95,6 +103,18 @@ USAGE = {
 }
 
 
+class Sounds(Protocol):
+    """What plays sounds on the stage; `backend.chat.command_sounds.CommandSounds` does it."""
+
+    async def check(self, name: str) -> None:
+        """See that there is such a sound; raises `InvalidInputError`."""
+        ...
+
+    async def play(self, name: str) -> float:
+        """Play it as soon as she is silent; gives its length in seconds, raises `AppError`."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What came of a command.
@@ -118,16 +138,16 @@ class ViewerCommands:
     """What typed commands of viewers reach; all methods are for the backend's loop.
 
     Args:
-        bus: Where `commands.changed` and `command.scene` go.
+        bus: Where `commands.changed` and `scene.called` go.
         database: Where the streamer's own commands are kept.
         cues: The avatars.
         character: Who is on stage.
-        sounds: Folder of sounds that commands may play.
+        sounds: Plays sounds on the stage.
         may_recite: Whether moderators' !say is said word for word.
         can_write: Whether anything can be written into a platform's chat.
         check_out: What moderation says of words that a command has her say or write.
-        play_sound: Plays a file; None = nothing mixes sounds into the stage.
         now_s: Seconds that only grow.
+        wall: The time of day, UTC: rests count on it over a restart.
     """
 
     def __init__(
@@ -137,15 +157,14 @@ class ViewerCommands:
         database: Database,
         cues: Cues,
         character: Callable[[], Awaitable[Character]],
-        sounds: Path,
+        sounds: Sounds,
         may_recite: Callable[[], bool] = lambda: False,
         can_write: Callable[[str], bool] = lambda platform: False,
         check_out: Callable[[str], Verdict | Awaitable[Verdict]] | None = None,
-        play_sound: Callable[[Path], Awaitable[None]] | None = None,
         now_s: Callable[[], float] = monotonic_s,
+        wall: Callable[[], datetime] = clock.now,
     ) -> None:
         self.check_out = check_out
-        self.play_sound = play_sound
         self._bus = bus
         self._database = database
         self._cues = cues
@@ -154,21 +173,31 @@ class ViewerCommands:
         self._may_recite = may_recite
         self._can_write = can_write
         self._now_s = now_s
+        self._wall = wall
         self._own: dict[str, CustomCommand] = {}
         self._uses: dict[str, int] = {}
         self._unstored_uses: set[str] = set()
         self._used_s: dict[str, float] = {}
         self._used_by: OrderedDict[tuple[str, str, str], float] = OrderedDict()
+        self._words: dict[str, CustomCommand] = {}
+        self._changing = asyncio.Lock()
+        self._storing: asyncio.Task[None] | None = None
+        self._index()
 
     async def open(self) -> None:
-        """Read the streamer's own commands."""
+        """Read the streamer's own commands, and which of them rest."""
         for command, uses in await self._database.read(rows.commands):
             self._own[command.name] = command
             self._uses[command.name] = uses
+        self._index()
+        self._load(await self._database.read(lambda c: facts.get(c, USED)))
 
     async def close(self) -> None:
-        """Keep how often commands were used."""
-        await self._store_uses()
+        """Keep how often commands were used, and when."""
+        if self._storing is not None:
+            # It sleeps: once it stores, it is no longer here.
+            self._storing.cancel()
+            await self._store()
 
     # --- the list ---
 
@@ -204,6 +233,10 @@ class ViewerCommands:
             ConflictError: One of its words belongs to another command, or there are too many.
             InvalidInputError: What it is about cannot be used.
         """
+        async with self._changing:  # of two at once the second one sees the first
+            return await self._put(command)
+
+    async def _put(self, command: CustomCommand) -> KnownCommand:
         words = {command.name, *command.aliases}
         if len(words) != 1 + len(command.aliases):
             raise InvalidInputError(f"!{command.name} names a word twice.")
@@ -222,13 +255,16 @@ class ViewerCommands:
                 f" {builtin.value!r}; words, role and cooldowns can be changed."
             )
         if command.action == "sound":
-            self._sound(command.value)
+            await self._sounds.check(command.value)
+        if command.action == "scene":
+            _check_scene(command.value)
         if command.name not in self._own and len(self._own) >= MOST_COMMANDS:
             raise ConflictError(f"There are {MOST_COMMANDS} commands already; delete one first.")
         await self._database.write(
             lambda c: rows.put_command(c, command, clock.now()), durable=True
         )
         self._own[command.name] = command
+        self._index()
         self._bus.publish(CommandsChanged(command=command.name, change="saved"))
         return self.get(command.name)
 
@@ -242,11 +278,13 @@ class ViewerCommands:
             if name in USAGE:
                 return
             raise NotFoundError(f"There is no command {name[:32]!r}.")
-        await self._database.write(lambda c: rows.delete_command(c, name), durable=True)
-        self._own.pop(name, None)
-        self._uses.pop(name, None)
-        self._unstored_uses.discard(name)
-        self._used_s.pop(name, None)
+        async with self._changing:
+            await self._database.write(lambda c: rows.delete_command(c, name), durable=True)
+            self._own.pop(name, None)
+            self._uses.pop(name, None)
+            self._unstored_uses.discard(name)
+            self._used_s.pop(name, None)
+            self._index()
         self._bus.publish(CommandsChanged(command=name, change="deleted"))
 
     # --- doing ---
@@ -269,19 +307,33 @@ class ViewerCommands:
         args = written[1]
         try:
             self._allow(command, message)
+        except Refused as error:
+            return Outcome(command.name, str(error)[:LONGEST_TEXT], is_refused=True)
+        # Before it is done: moderation may take its time, and a second one must find it resting.
+        before = self._rest(command, message)
+        is_done = False
+        try:
             outcome = await self._do(command, args, message)
+            is_done = True
         except (AppError, Refused) as error:
             said = error.message if isinstance(error, AppError) else str(error)
             return Outcome(command.name, said[:LONGEST_TEXT], is_refused=True)
-        self._count(command, message)
+        finally:
+            if not is_done:
+                self._rest_no_more(command, message, before)
+        self._count(command)
         return outcome
 
     def _find(self, word: str) -> CustomCommand | None:
+        command = self._words.get(word)
+        return command if command is not None and command.is_on else None
+
+    def _index(self) -> None:
+        """Each word with its command: what viewers type is looked up hundreds of times a second."""
+        self._words = {}
         for known in self.all():
-            command = known.command
-            if word == command.name or word in command.aliases:
-                return command if command.is_on else None
-        return None
+            for word in (known.command.name, *known.command.aliases):
+                self._words.setdefault(word, known.command)
 
     def _allow(self, command: CustomCommand, message: AudienceMessage) -> None:
         viewer = message.viewer
@@ -297,17 +349,44 @@ class ViewerCommands:
         if own_s is not None and (left_s := command.user_cooldown_s - (now_s - own_s)) > 0:
             raise Refused(f"{viewer.name} may use !{command.name} again in {left_s:.0f} s.")
 
-    def _count(self, command: CustomCommand, message: AudienceMessage) -> None:
-        now_s, viewer = self._now_s(), message.viewer
-        self._used_s[command.name] = now_s
-        key = (command.name, viewer.platform, viewer.id)
-        self._used_by[key] = now_s
+    def _rest(
+        self, command: CustomCommand, message: AudienceMessage
+    ) -> tuple[float | None, float | None, float]:
+        """Have it rest from now on; gives since when it rested before, for everybody and for its user, and the moment."""
+        now_s, key = self._now_s(), _key(command, message)
+        before = self._used_s.get(command.name), self._used_by.get(key), now_s
+        self._used_s[command.name] = self._used_by[key] = now_s
         self._used_by.move_to_end(key)
         while len(self._used_by) > COOLDOWNS_KEPT:
             self._used_by.popitem(last=False)
+        return before
+
+    def _rest_no_more(
+        self,
+        command: CustomCommand,
+        message: AudienceMessage,
+        before: tuple[float | None, float | None, float],
+    ) -> None:
+        """Nothing was done: it rests as long as it did, unless somebody else has used it meanwhile."""
+        all_s, own_s, at_s = before
+        key = _key(command, message)
+        if self._used_s.get(command.name) == at_s:
+            if all_s is None:
+                del self._used_s[command.name]
+            else:
+                self._used_s[command.name] = all_s
+        if self._used_by.get(key) == at_s:
+            if own_s is None:
+                del self._used_by[key]
+            else:
+                self._used_by[key] = own_s
+
+    def _count(self, command: CustomCommand) -> None:
         self._uses[command.name] = self._uses.get(command.name, 0) + 1
         if command.name in self._own:
             self._unstored_uses.add(command.name)
+        if self._storing is None:
+            self._storing = asyncio.create_task(self._store_soon(), name="keeping uses of commands")
 
     async def _do(self, command: CustomCommand, args: str, message: AudienceMessage) -> Outcome:
         name = command.name
@@ -316,9 +395,10 @@ class ViewerCommands:
         if name == "say" and not args:
             raise Refused(f"Say what? Write {USAGE['say']}.")
         if name == "say" and self._may_recite() and may(message.viewer.role, "moderator"):
-            words = await self._checked(args)
+            words = await self._checked(uncued(args))
             return Outcome(name, "she says it word for word", recital=words)
-        filled = self._filled(command, args, message)
+        # What she says word for word may hold tags of the streamer's, and none that a viewer typed.
+        filled = self._filled(command, args, message, is_said=command.action == "say")
         match command.action:
             case "expression" | "motion":
                 character = await self._character()
@@ -332,18 +412,24 @@ class ViewerCommands:
             case "text":
                 return self._written(name, await self._checked(filled), message)
             case "sound":
-                return await self._played(command)
+                await self._sounds.play(command.value)
+                return Outcome(name, f"plays {command.value}"[:LONGEST_TEXT])
             case "scene":
-                scene = filled[:100]
+                _check_scene(command.value)
                 self._bus.publish(
-                    CommandScene(scene=scene, viewer=message.viewer.name, message_id=message.id)
+                    SceneCalled(
+                        source="command",
+                        scene=command.value,
+                        by=f"!{name}",
+                        viewer=message.viewer.name,
+                        message_id=message.id,
+                    )
                 )
-                text = (
-                    f"asked for the scene {scene}; it is noted, and nothing here changes scenes yet"
-                )
-                return Outcome(name, text[:LONGEST_TEXT])
+                return Outcome(name, f"called the scene {command.value}"[:LONGEST_TEXT])
 
-    def _filled(self, command: CustomCommand, args: str, message: AudienceMessage) -> str:
+    def _filled(
+        self, command: CustomCommand, args: str, message: AudienceMessage, *, is_said: bool = False
+    ) -> str:
         """The command's words with what the viewer typed, put in once: braces that were typed stay braces."""
         values = {
             "user": message.viewer.name,
@@ -351,6 +437,8 @@ class ViewerCommands:
             "channel": message.channel,
             "count": str(self._uses.get(command.name, 0) + 1),
         }
+        if is_said:
+            values = {name: uncued(value) for name, value in values.items()}
         return _PLACE.sub(lambda found: values[found[1]], command.value)[:READ_CHARS].strip()
 
     async def _checked(self, text: str) -> str:
@@ -386,33 +474,63 @@ class ViewerCommands:
         ]
         return self._written("help", f"Commands: {', '.join(parts)}", message)
 
-    def _sound(self, file: str) -> Path:
-        """A sound of the folder; nothing outside of it has a name here.
+    # --- keeping ---
 
-        Raises:
-            InvalidInputError: There is no such sound.
-        """
-        path = self._sounds / file
-        is_plain = _FILE.fullmatch(file) is not None and path.suffix.lower() in SOUND_SUFFIXES
-        if not is_plain or not path.is_file() or path.is_symlink():
-            raise InvalidInputError(
-                f"There is no sound {file[:64]!r} in {self._sounds}. Put a file there"
-                f" ({', '.join(SOUND_SUFFIXES)}) and name it without a folder."
-            )
-        return path
+    async def _store_soon(self) -> None:
+        await asyncio.sleep(STORE_S)
+        self._storing = None
+        await self._store()
 
-    async def _played(self, command: CustomCommand) -> Outcome:
-        path = self._sound(command.value)
-        if self.play_sound is None:
-            raise Refused("Nothing here mixes sounds with her voice yet, so it was not played.")
-        await self.play_sound(path)
-        return Outcome(command.name, f"played {path.name}")
+    async def _store(self) -> None:
+        unstored, self._unstored_uses = self._unstored_uses, set()
+        uses = {name: self._uses[name] for name in unstored if name in self._uses}
+        used = self._dump()
 
-    async def _store_uses(self) -> None:
-        uses = {name: self._uses[name] for name in self._unstored_uses if name in self._uses}
-        self._unstored_uses.clear()
-        if uses:
-            await self._database.write(partial(rows.put_uses, uses=uses))
+        def write(connection: Any) -> None:
+            rows.put_uses(connection, uses)
+            facts.put(connection, USED, json.dumps(used))
+
+        try:
+            await self._database.write(write)
+        except AppError as error:
+            self._unstored_uses |= unstored
+            logger.warning("how often commands were used could not be stored: %s", error.message)
+
+    def _dump(self) -> dict[str, Any]:
+        """What rests for so long that it must rest on after a restart, newest last."""
+        now_s = self._now_s()
+        everybody: dict[str, float] = {}
+        viewers: list[list[Any]] = []
+        for command in set(self._words.values()):
+            passed_s = now_s - self._used_s.get(command.name, float("-inf"))
+            if max(STORED_COOLDOWN_S, passed_s) < command.cooldown_s:
+                everybody[command.name] = passed_s
+        for (name, platform, viewer_id), used_s in reversed(self._used_by.items()):
+            known = self._words.get(name)
+            passed_s = now_s - used_s
+            if known is not None and max(STORED_COOLDOWN_S, passed_s) < known.user_cooldown_s:
+                viewers.append([name, platform, viewer_id, passed_s])
+                if len(viewers) == COOLDOWNS_STORED:
+                    break
+        return {"at": self._wall().isoformat(), "all": everybody, "viewers": viewers[::-1]}
+
+    def _load(self, kept: str | None) -> None:
+        """Have rest on what rested; what cannot be read is left out."""
+        if kept is None:
+            return
+        now_s = self._now_s()
+        try:
+            value = json.loads(kept)
+            at = datetime.fromisoformat(value["at"])
+            # The clock may have gone back.
+            since_s = max(0.0, (self._wall() - at.astimezone(UTC)).total_seconds())
+            for name, passed_s in value["all"].items():
+                self._used_s[str(name)] = now_s - since_s - float(passed_s)
+            for name, platform, viewer_id, passed_s in value["viewers"]:
+                key = str(name), str(platform), str(viewer_id)
+                self._used_by[key] = now_s - since_s - float(passed_s)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            logger.warning("which commands rest could not be read: %s", error)
 
 
 def parse(text: str) -> tuple[str, str] | None:
@@ -422,6 +540,11 @@ def parse(text: str) -> tuple[str, str] | None:
     if found is None:
         return None
     return found[1].lower(), " ".join(clean(start[found.end() :]).split())
+
+
+def uncued(text: str) -> str:
+    """Words that move nobody: no tags, no stage directions, no marks of private thoughts."""
+    return _CUE.sub("", text).replace("[", "(").replace("]", ")")
 
 
 def may(role: Role, needed: Role) -> bool:
@@ -437,3 +560,19 @@ def _plural(role: Role) -> str:
         "subscriber": "subscribers, VIPs and moderators",
         "viewer": "everybody",
     }[role]
+
+
+def _key(command: CustomCommand, message: AudienceMessage) -> tuple[str, str, str]:
+    return command.name, message.viewer.platform, message.viewer.id
+
+
+def _check_scene(scene: str) -> None:
+    """A scene is named by the streamer: a viewer who could name one might show any.
+
+    Raises:
+        InvalidInputError: It has a place for what viewers type.
+    """
+    if _PLACE.search(scene):
+        raise InvalidInputError(
+            f"The scene {scene[:64]!r} has a place for what viewers type, who could call any scene then. Name one scene."
+        )

@@ -371,3 +371,15 @@ class KnownCommand(Wire):
     is_builtin: bool = False
     usage: str = ""
     uses: int = 0
+
+
+class StageSound(Wire):
+    """A sound file that commands may play.
+
+    Attributes:
+        problem: Why it cannot be played; empty = nothing is known against it.
+    """
+
+    name: str
+    bytes: int = Field(ge=0)
+    problem: str = ""

@@ -275,19 +275,6 @@ class CommandUsed(Event):
         return f"{self.viewer}: !{self.command}: {self.text}"
 
 
-class CommandScene(Event):
-    """A command asks for a scene; nothing changes scenes yet, whoever listens may."""
-
-    type: Literal["command.scene"] = "command.scene"
-    source: str = "command"
-    scene: str
-    viewer: str
-    message_id: str = ""
-
-    def sentence(self) -> str:
-        return f"{self.viewer} asks for the scene {self.scene}"
-
-
 class CommandsChanged(Event):
     """There are other commands; ask /api/commands which."""
 
@@ -393,15 +380,21 @@ class AutonomyChanged(LiveEvent):
 
 
 class SceneCalled(Event):
-    """A scene was called for; programs outside that know scenes switch to it."""
+    """A scene was called for, by a command or unasked; programs outside that know scenes (a script for OBS) switch to it."""
 
     type: Literal["scene.called"] = "scene.called"
     source: str = "autonomy"
     scene: str
     by: str
+    """The command with its mark ("!kitchen"), or "autonomy"."""
+    viewer: str = ""
+    """Who used the command."""
+    message_id: str = ""
+    """In which message."""
 
     def sentence(self) -> str:
-        return f"scene {self.scene}, called by {self.by}"
+        who = f"{self.viewer}'s {self.by}" if self.viewer else self.by
+        return f"scene {self.scene}, called by {who}"
 
 
 class CharacterSwitched(Event):
@@ -1272,7 +1265,6 @@ AnyEvent = Annotated[
     | QueueChanged
     | QueueRulesChanged
     | CommandUsed
-    | CommandScene
     | CommandsChanged
     | ChannelChanged
     | ChannelWrote

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -17,17 +18,36 @@ from pydantic import ValidationError
 from backend.avatar.cues import Cues
 from backend.avatar.rigs import Rigs
 from backend.avatar.state import AvatarState
-from backend.chat.viewer_commands import LONGEST_ANSWER, Outcome, ViewerCommands, parse
+from backend.chat import viewer_commands as module
+from backend.chat.reply import cleaned
+from backend.chat.viewer_commands import LONGEST_ANSWER, Outcome, ViewerCommands, parse, uncued
 from backend.chat.viewers import presented
 from backend.contracts.audience import AudienceMessage, CustomCommand, Role, Verdict, Viewer
 from backend.contracts.entities import Character
 from backend.contracts.errors import ConflictError, InvalidInputError, NotFoundError
+from backend.contracts.events import SceneCalled
 from backend.core.bus import EventBus
 from backend.storage.database import Database
 from tests.fakes import Watch
 from tests.unit.chat.test_commands import MIKA, RIG
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@dataclass
+class Sounds:
+    """Two sounds that nobody hears."""
+
+    played: list[str] = field(default_factory=list)
+
+    async def check(self, name: str) -> None:
+        if name not in ("horn.wav", "bell.wav"):
+            raise InvalidInputError(f"There is no sound {name!r}.")
+
+    async def play(self, name: str) -> float:
+        await self.check(name)
+        self.played.append(name)
+        return 1.0
 
 
 @dataclass
@@ -40,7 +60,7 @@ class Stall:
     now_s: float = 0.0
     writes: bool = True
     recites: bool = False
-    played: list[Path] = field(default_factory=list)
+    sounds: Sounds = field(default_factory=lambda: Sounds())
 
     async def type(self, text: str, who: str = "ann", role: Role = "viewer") -> Outcome | None:
         said = AudienceMessage(
@@ -70,9 +90,7 @@ async def stall(tmp_path: Path) -> AsyncIterator[Stall]:
     await database.open()
     bus = EventBus()
     cues = Cues(AvatarState(bus), rigs, {"mika": MIKA}.get)
-    (tmp_path / "sounds").mkdir()
-    (tmp_path / "sounds" / "horn.wav").write_bytes(b"RIFF")
-    (tmp_path / "secret.wav").write_bytes(b"RIFF")
+    sounds = Sounds()
 
     async def character() -> Character:
         return MIKA
@@ -83,13 +101,13 @@ async def stall(tmp_path: Path) -> AsyncIterator[Stall]:
         database=database,
         cues=cues,
         character=character,
-        sounds=tmp_path / "sounds",
+        sounds=sounds,
         may_recite=lambda: stall.recites,
         can_write=lambda platform: stall.writes,
         now_s=lambda: stall.now_s,
     )
     await commands.open()
-    stall = Stall(bus, cues, commands)
+    stall = Stall(bus, cues, commands, sounds=sounds)
     yield stall
     await commands.close()
     await database.close()
@@ -212,32 +230,55 @@ async def test_where_nothing_can_be_written_it_is_said(stall: Stall) -> None:
     assert (outcome.answer, "nothing can be written into twitch" in outcome.text) == ("", True)
 
 
-async def test_a_scene_is_noted_for_whoever_changes_scenes(stall: Stall) -> None:
+async def test_a_scene_is_called_for_whoever_changes_scenes(stall: Stall) -> None:
     await stall.commands.put(custom(action="scene", value="Kitchen"))
     async with Watch(stall.bus) as seen:
-        outcome = await stall.done("!hug")
+        outcome = await stall.done("!hug Bedroom")
         await seen.settle()
-    assert "nothing here changes scenes yet" in outcome.text
-    assert [event.scene for event in seen.of("command.scene")] == ["Kitchen"]  # type: ignore[union-attr]
+    assert outcome.text == "called the scene Kitchen"
+    called = seen.of("scene.called")[0]
+    assert isinstance(called, SceneCalled)
+    assert (called.scene, called.by, called.viewer, called.message_id) == (
+        "Kitchen",
+        "!hug",
+        "Ann",
+        "m",
+    )
 
 
-async def test_a_sound_is_played_where_something_mixes_it(stall: Stall) -> None:
+@pytest.mark.parametrize("scene", ["{args}", "Cam {user}"])
+async def test_a_viewer_cannot_name_a_scene(stall: Stall, scene: str) -> None:
+    with pytest.raises(InvalidInputError, match="has a place for what viewers type"):
+        await stall.commands.put(custom(action="scene", value=scene))
+
+
+async def test_a_sound_is_played(stall: Stall) -> None:
     await stall.commands.put(custom(action="sound", value="horn.wav", cooldown_s=0))
-    refused = await stall.done("!hug")
-    assert (refused.is_refused, "Nothing here mixes sounds" in refused.text) == (True, True)
-
-    async def play(path: Path) -> None:
-        stall.played.append(path)
-
-    stall.commands.play_sound = play
-    assert (await stall.done("!hug")).text == "played horn.wav"
-    assert [path.name for path in stall.played] == ["horn.wav"]
-
-
-@pytest.mark.parametrize("file", ["../secret.wav", "/etc/passwd", "none.wav", "horn.exe", ".wav"])
-async def test_a_sound_lies_in_its_folder(stall: Stall, file: str) -> None:
+    assert (await stall.done("!hug ../x.wav")).text == "plays horn.wav"
+    assert stall.sounds.played == ["horn.wav"]
     with pytest.raises(InvalidInputError, match="There is no sound"):
-        await stall.commands.put(custom(action="sound", value=file))
+        await stall.commands.put(custom(action="sound", value="none.wav"))
+
+
+@pytest.mark.parametrize(
+    "typed", ["[joy] hi", "<expression:joy> hi", "*waves* hi", "<think> hi", "< / think >[x]"]
+)
+async def test_what_a_viewer_types_never_moves_her_where_she_says_it(
+    stall: Stall, typed: str
+) -> None:
+    await stall.commands.put(custom(action="say", value="[wave] {user} says {args}"))
+    recital = (await stall.done(f"!hug {typed}", "a[joy]b")).recital
+    text, cues = cleaned(recital)
+    assert [cue.name for cue in cues] == ["wave"]
+    assert text.startswith("A(Joy)B says ")
+    stall.recites = True
+    words = (await stall.done(f"!say {typed} there", "mo", "moderator")).recital
+    assert cleaned(words)[1] == []
+    assert words.endswith("there")
+
+
+def test_words_without_tags_stay_as_they_are() -> None:
+    assert uncued("2 * 3 < 4 and I <3 you") == "2 * 3 < 4 and I <3 you"
 
 
 async def test_roles_are_kept_to(stall: Stall) -> None:
@@ -256,6 +297,29 @@ async def test_a_command_rests_for_everybody_and_longer_for_whoever_used_it(stal
     stall.now_s = 6
     assert (await stall.done("!hug", "ann")).text == "Ann may use !hug again in 14 s."
     assert not (await stall.done("!hug", "bob")).is_refused
+
+
+async def test_a_second_one_is_refused_while_moderation_thinks_about_the_first(
+    stall: Stall,
+) -> None:
+    may_go = asyncio.Event()
+
+    async def slow(text: str) -> Verdict:
+        await may_go.wait()
+        return Verdict(action="ignore" if "bad" in text else "allow", text=text)
+
+    stall.commands.check_out = slow
+    await stall.commands.put(custom(action="say", value="{args}"))
+    async with asyncio.TaskGroup() as group:
+        first = group.create_task(stall.done("!hug one", "ann"))
+        await asyncio.sleep(0)
+        second = group.create_task(stall.done("!hug two", "bob"))
+        await asyncio.sleep(0)
+        may_go.set()
+    assert (first.result().recital, second.result().is_refused) == ("one", True)
+    stall.now_s = 100
+    assert (await stall.done("!hug bad", "ann")).is_refused
+    assert not (await stall.done("!hug fine", "ann")).is_refused
 
 
 async def test_aliases_mean_the_same_and_words_are_given_once(stall: Stall) -> None:
@@ -291,13 +355,58 @@ async def test_commands_and_their_counts_outlive_a_restart(stall: Stall, tmp_pat
         database=stall.commands._database,
         cues=stall.cues,
         character=stall.commands._character,
-        sounds=tmp_path,
+        sounds=stall.sounds,
     )
     await again.open()
     assert (again.get("hug").uses, again.get("hug").command) == (1, custom())
     await again.delete("hug")
     with pytest.raises(NotFoundError):
         again.get("hug")
+
+
+async def test_a_long_rest_and_the_count_outlive_a_kill(
+    stall: Stall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "STORE_S", 0.0)
+    wall = [AT]
+    stall.commands._wall = lambda: wall[0]
+    await stall.commands.put(
+        custom("daily", action="text", value="{count}", cooldown_s=3600, user_cooldown_s=86_400)
+    )
+    await stall.commands.put(custom("short", action="text", value="x", cooldown_s=30))
+    assert (await stall.done("!daily")).answer == "1"
+    await stall.done("!short")
+    while (storing := stall.commands._storing) is not None:
+        await asyncio.wait([storing])
+    await stall.commands._database.write(lambda connection: None)
+
+    def again(seconds: float) -> ViewerCommands:
+        return ViewerCommands(
+            bus=stall.bus,
+            database=stall.commands._database,
+            cues=stall.cues,
+            character=stall.commands._character,
+            sounds=stall.sounds,
+            can_write=lambda platform: True,
+            now_s=lambda: 5.0,
+            wall=lambda: AT + timedelta(seconds=seconds),
+        )
+
+    said: dict[float, list[str]] = {}
+    for seconds in (600.0, 4000.0, -50.0):
+        stall.commands = again(seconds)
+        await stall.commands.open()
+        said[seconds] = [(await stall.done("!daily", who)).text for who in ("bob", "ann")]
+        assert not (await stall.done("!short", "bob")).is_refused
+    assert said[600.0][0] == "!daily rests for 3000 s more."
+    assert said[4000.0] == ["wrote: 2", "!daily rests for 3600 s more."]
+    assert said[-50.0][0] == "!daily rests for 3600 s more."
+
+
+@pytest.mark.parametrize("kept", ["", "[]", "{}", '{"at": 5}', '{"at": "x", "all": {}}', "nul"])
+async def test_rests_that_cannot_be_read_are_left_out(stall: Stall, kept: str) -> None:
+    stall.commands._load(kept)
+    assert not (await stall.done("!expression joy")).is_refused
 
 
 @pytest.mark.parametrize("name", ["Hug", "h g", "", "h\u00fcg", "x" * 33, "hug\n"])
@@ -310,7 +419,11 @@ def test_a_command_is_called_by_a_plain_word(name: str) -> None:
 
 NASTY = st.sampled_from(
     [
-        "9" * 10_000,
+        "9" * 1_000_000,
+        "[joy]<expression:joy>*waves*" * 20,
+        "Z\u0351\u036b\u0343\u036a\u0302\u036b\u033d\u034f\u0334\u0319\u0324" * 90,
+        "\u2067\u202d\u05e9\u05dc\u05d5\u05dd\u202c\u2069" * 40,
+        "\uff3bjoy\uff3d \u2768joy\u2769 \u301ajoy\u301b",
         "\u0336\u0301\u030b" * 500,
         "\u200b\u200d\ufeff" * 100,
         "\u202e\u2066\u2069" * 50,
@@ -327,12 +440,16 @@ NASTY = st.sampled_from(
         " " * 5000,
     ]
 )
-WORDS = st.sampled_from(["expression", "motion", "say", "help", "hug", "horn", "go", "write", "x"])
+WORDS = st.sampled_from(
+    ["expression", "motion", "say", "help", "hug", "horn", "go", "write", "tell", "x"]
+)
 TYPED = st.one_of(
     st.text(max_size=300),
     st.builds(
         "{}{}{}{}".format,
-        st.sampled_from(["!", " !", "!!", "\uff01", "!\u200b", "\u202e!", "! "]),
+        st.sampled_from(
+            ["!", " !", "!!", "\uff01", "!\u200b", "\u202e!", "! ", "\u01c3", "\ufe57"]
+        ),
         WORDS,
         st.sampled_from([" ", "", "\u00a0", "\u3000", "\t", "\n", "\u0301 "]),
         st.one_of(NASTY, st.text(max_size=200), st.sampled_from(["joy", "wave", "gesture 0"])),
@@ -353,7 +470,8 @@ async def test_nothing_that_is_typed_raises_or_takes_long(
     if not stall.commands._own:
         await stall.commands.put(custom(cooldown_s=0, user_cooldown_s=0))
         await stall.commands.put(custom("horn", action="sound", value="horn.wav"))
-        await stall.commands.put(custom("go", action="scene", value="{args}"))
+        await stall.commands.put(custom("go", action="scene", value="Kitchen"))
+        await stall.commands.put(custom("tell", action="say", value="{user} {args}"))
         await stall.commands.put(custom("write", action="text", value="{args} {user}"))
     began_s = time.perf_counter()
     outcome = await stall.type(typed, "\u202e" + "x" * 3 + "\u0336" * 9, role)
@@ -361,4 +479,5 @@ async def test_nothing_that_is_typed_raises_or_takes_long(
     if outcome is not None:
         assert len(outcome.text) <= 400
         assert len(outcome.answer) <= LONGEST_ANSWER
-        assert "\u202e" not in outcome.text + outcome.answer + outcome.prompt
+        assert "\u202e" not in outcome.text + outcome.answer + outcome.prompt + outcome.recital
+        assert cleaned(outcome.recital)[1] == []
