@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
+from urllib.parse import quote
 
 from pydantic import ValidationError
 
-from backend.contracts.audience import ROLES, CustomCommand, KnownCommand
+from backend.contracts.audience import ROLES, CustomCommand, KnownCommand, StageSound
 from frontend.client import Failure
 from frontend.rules import Owner, troubles_of
 from frontend.rules.list_page import Item, ListPage
@@ -15,6 +17,7 @@ from frontend.widgets.controls import Button
 from frontend.widgets.form import Ask
 
 PATH = "/api/commands"
+SOUNDS = "/api/sounds"
 NEW = "!"
 """What a command is known by that has no name yet; no command can be called so."""
 
@@ -32,7 +35,7 @@ ACTIONS = (
     ("expression", "she makes a face"),
     ("motion", "she makes a motion"),
     ("sound", "a sound is played"),
-    ("scene", "a scene is asked for"),
+    ("scene", "a scene is called"),
 )
 WORDS = (
     Ask("name", "Name", "text", "The word behind the exclamation mark: a-z, 0-9, _.", placeholder="discord"),
@@ -48,14 +51,28 @@ WHO = (
     Ask("cooldown_s", "Rests", "number", "Until anybody may use it again.", "s"),
     Ask("user_cooldown_s", "For one viewer", "number", unit="s"),
 )  # fmt: skip
-WHAT = (
-    Ask("action", "What happens", "choice", choices=ACTIONS),
-    Ask(
-        "value", "With", "long",
-        "Words with {user} {args} {channel} {count} in them; the name of an expression or of a motion; "
-        "a file of the sounds folder; the name of a scene.",
-    ),
-)  # fmt: skip
+ACTION = Ask("action", "What happens", "choice", choices=ACTIONS)
+PLACES = "{user} {args} {channel} {count} are filled in."
+WITH: dict[str, Ask] = {
+    "say": Ask("value", "Words", "long", f"Said word for word. {PLACES}"),
+    "prompt": Ask("value", "Words", "long", f"As if the viewer had written it. {PLACES}"),
+    "text": Ask("value", "Words", "long", f"Written into the chat. {PLACES}"),
+    "expression": Ask("value", "Face", "text", "Its name or number; {args} = what the viewer names.", placeholder="joy"),
+    "motion": Ask("value", "Motion", "text", "Its name, or group and number; {args} = what the viewer names.", placeholder="wave"),
+    "scene": Ask("value", "Scene", "text", "Told to programs outside, which switch to it.", placeholder="Kitchen"),
+}  # fmt: skip
+SOUND_ABOUT = "A file of the folder \u201csounds\u201d in the data folder: WAV, OGG, FLAC or MP3, at most 15 s."
+
+
+def what(action: str, sounds: Sequence[StageSound], chosen: str) -> tuple[Ask, ...]:
+    """What is asked for an action; of sounds, the files that are there."""
+    if action != "sound":
+        return (ACTION, WITH[action])
+    names = {one.name: f"{one.name} (too large)" if one.problem else one.name for one in sounds}
+    if chosen and chosen not in names:
+        names[chosen] = f"{chosen} (is not there)"
+    choices = tuple(names.items()) or (("", "no file is there yet"),)
+    return (ACTION, Ask("value", "Sound", "choice", SOUND_ABOUT, choices=choices))
 
 
 class CommandsPage(ListPage):
@@ -67,16 +84,39 @@ class CommandsPage(ListPage):
     def __init__(self, master: Any, owner: Owner) -> None:
         super().__init__(master, owner)
         self.known: dict[str, KnownCommand] = {}
+        self.sounds: list[StageSound] = []
+        self._action = ""
         self._wanted = ""
         self._note = ""
         Button(
             self.bar, self.theme, "Add a command", self.add, icon="plus", kind="plain",
             surface="surface", height=28,
         ).pack(fill="x")  # fmt: skip
+        self.play_button = Button(
+            self.foot, self.theme, "Play", self.play, icon="play", height=30,
+            tip="Hear it on the stage, as soon as nothing is said there",
+        )  # fmt: skip
 
     def load(self) -> None:
         if not self.is_changed:
-            self.owner.backend.get(PATH, self._took, self.failed)
+            self.owner.backend.get(SOUNDS, self._took_sounds, lambda _: self._ask())
+
+    def play(self) -> None:
+        """Hear the sound that is chosen."""
+        name = str(self.forms[1].rows["value"].value()[0]) if len(self.forms) > 1 else ""
+        if self._action == "sound" and name:
+            self.owner.backend.post(f"{SOUNDS}/{quote(name, safe='')}/play", {}, None, self.failed)
+
+    def know(self, is_changed: bool) -> None:
+        super().know(is_changed)
+        # Another action asks for something else.
+        if is_changed and len(self.forms) > 1:
+            action = str(self.forms[1].rows["action"].value()[0])
+            if action != self._action:
+                values, _ = self.entered()
+                if "sound" in (action, self._action):
+                    values["value"] = ""
+                self._build_forms(values | {"action": action})
 
     def add(self) -> None:
         """Begin a new command."""
@@ -86,17 +126,26 @@ class CommandsPage(ListPage):
 
     def build(self, item: str) -> None:
         known = self.known.get(item)
-        usage = f"Used {known.uses:,} times. {known.usage}" if known is not None else ""
-        for title, asks in (
-            ("Command", WORDS),
-            ("What it does", WHAT),
-            ("Who, and how often", WHO),
-        ):
-            self.section(title, asks, usage if title == "Command" else "")
         given = known.command if known else CustomCommand(name="x", action="say", value="x")
         values = given.model_dump(mode="json")
         if known is None:
             values |= {"name": "", "value": ""}
+        self._build_forms(values)
+
+    def _build_forms(self, values: dict[str, Any]) -> None:
+        """The form with these values in it."""
+        known = self.known.get(self.current)
+        self.clear()
+        self._action = str(values["action"])
+        if self._action == "sound" and not values.get("value") and self.sounds:
+            values = values | {"value": self.sounds[0].name}
+        usage = f"Used {known.uses:,} times. {known.usage}" if known is not None else ""
+        for title, asks in (
+            ("Command", WORDS),
+            ("What it does", what(self._action, self.sounds, str(values.get("value", "")))),
+            ("Who, and how often", WHO),
+        ):
+            self.section(title, asks, usage if title == "Command" else "")
         for form in self.forms:
             form.show(values)
         if known is not None:
@@ -104,6 +153,10 @@ class CommandsPage(ListPage):
             if known.is_builtin:
                 for row in self.forms[1].rows.values():
                     row.enable(False)
+        if self._action == "sound":
+            self.play_button.pack(side="left", after=self.undo_button)
+        else:
+            self.play_button.pack_forget()
         self.remove_button.set("As it came" if known and known.is_builtin else "Delete")
         if known is not None:
             self.remove_button.pack(side="left", after=self.undo_button)
@@ -167,6 +220,15 @@ class CommandsPage(ListPage):
             )
             for name, one in self.known.items()
         ]
+
+    def _took_sounds(self, value: Any) -> None:
+        self.sounds = read_models(StageSound, value, "sounds", "items")
+        self._ask()
+
+    def _ask(self) -> None:
+        """The commands, once it is known which sounds there are; an older backend has none."""
+        if self.winfo_exists():
+            self.owner.backend.get(PATH, self._took, self.failed)
 
     def _took(self, value: Any) -> None:
         if not self.winfo_exists() or self.is_changed:

@@ -18,6 +18,7 @@ from backend.contracts.audience import (
     QueuedMessage,
     QueueRules,
     QueueState,
+    StageSound,
     Viewer,
 )
 from backend.contracts.autonomy import (
@@ -101,6 +102,10 @@ ANSWERS: dict[str, Any] = {
     "PUT /api/triggers": lambda body: body,
     "GET /api/commands": wire([KnownCommand(command=COMMAND, uses=3)]),
     "POST /api/commands": lambda body: {"command": body},
+    "GET /api/sounds": wire(
+        [StageSound(name="horn.wav", bytes=9), StageSound(name="long.ogg", bytes=9, problem="x")]
+    ),
+    "POST /api/sounds/long.ogg/play": {"duration_s": 1.0},
     "GET /api/moderation": MODERATION,
     "PUT /api/moderation": lambda body: MODERATION | {"profile": body.get("profile", PROFILE)},
     "POST /api/moderation/try": {
@@ -481,6 +486,24 @@ def test_a_command_is_added_once_its_name_can_be_used(s: Scene) -> None:
     s.settle()
     body = asked(s, "POST /api/commands")[0]
     assert (body["name"], body["action"], body["value"]) == ("hello", "say", "Hello {user}")
+
+
+def test_a_command_that_plays_a_sound_chooses_among_the_files(s: Scene) -> None:
+    shown = page(s, "commands")
+    shown.add()
+    shown.forms[0].rows["name"].control._variable.set("horn")
+    shown.forms[1].rows["action"].control._chosen("sound")
+    assert shown.forms[0].rows["name"].value()[0] == "horn"
+    files = shown.forms[1].rows["value"].control
+    assert [choice.title for choice in files.choices] == ["horn.wav", "long.ogg (too large)"]
+    assert files.value == "horn.wav"
+    files._chosen("long.ogg")
+    shown.play()
+    shown.save()
+    s.settle()
+    assert len(asked(s, "POST /api/sounds/long.ogg/play")) == 1
+    body = asked(s, "POST /api/commands")[0]
+    assert (body["name"], body["action"], body["value"]) == ("horn", "sound", "long.ogg")
 
 
 def test_a_trigger_is_changed_to_another_occasion(s: Scene) -> None:
