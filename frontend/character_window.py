@@ -11,11 +11,12 @@ import re
 import tkinter as tk
 from pathlib import Path
 from tkinter import filedialog
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, Literal, Protocol
 from urllib.parse import quote
 
 from backend.contracts.entities import Character, VoiceInfo
-from frontend.client import BackendClient, Failure
+from frontend.client import Failure
+from frontend.owner import WindowOwner
 from frontend.pictures import NEUTRAL, Avatars
 from frontend.stage import Stage, read_model, read_models
 from frontend.tabs import Notice
@@ -24,8 +25,7 @@ from frontend.widgets.character_form import CharacterForm, FieldPath, value_at
 from frontend.widgets.controls import Button, Words
 from frontend.widgets.popup import Choice, Picker
 from frontend.widgets.row_list import RowList
-from frontend.widgets.scroll_frame import ScrollFrame
-from frontend.widgets.toplevel import place_over
+from frontend.widgets.toplevel import OneWindow
 
 logger = logging.getLogger(__name__)
 
@@ -47,20 +47,8 @@ EXPORTS = (
 Draft = dict[FieldPath, object]
 
 
-class Owner(Protocol):
+class Owner(WindowOwner, Protocol):
     """What the characters window needs of the main window."""
-
-    @property
-    def root(self) -> tk.Tk:
-        """The main window."""
-
-    @property
-    def backend(self) -> BackendClient:
-        """Line to the backend."""
-
-    @property
-    def theme(self) -> Theme:
-        """Colours, fonts, sizes."""
 
     @property
     def stage(self) -> Stage:
@@ -74,29 +62,20 @@ class Owner(Protocol):
     def drafts(self) -> dict[str, Draft]:
         """Changes that are not saved, by character."""
 
-    def notify(self, text: str, severity: Notice = "info") -> None:
-        """Say something."""
 
-
-class CharacterWindow(tk.Toplevel):
+class CharacterWindow(OneWindow):
     """The window; one at a time, `open` raises the one there is."""
-
-    _current: ClassVar[CharacterWindow | None] = None
 
     @classmethod
     def open(cls, owner: Owner, character_id: str = "") -> CharacterWindow:
         """Show it, at a character where one is named."""
-        window = cls._current
-        if window is None or not window.winfo_exists():
-            window = cls._current = cls(owner)
-        window.lift()
+        window = cls.one(lambda: cls(owner))
         window.show_character(character_id or window.shown or owner.stage.character_id)
         window.list.focus_force()
         return window
 
     def __init__(self, owner: Owner) -> None:
-        super().__init__(owner.root)
-        self.withdraw()
+        super().__init__(owner.root, owner.theme, "Luma characters")
         self._owner = owner
         self._stage = owner.stage
         self.shown = ""
@@ -104,16 +83,10 @@ class CharacterWindow(tk.Toplevel):
         self._wanted = ""
         self._silence_job: str | None = None
         self._asking: Literal["", "delete", "reset"] = ""
-        theme = self._theme = owner.theme
-        px = theme.px
-        self.title("Luma characters")
-        self.transient(owner.root)
-        theme.tint(self, background="bg")
+        theme, px = owner.theme, owner.theme.px
         self._build_side()
         self._build_head()
-        foot = tk.Frame(self)
-        theme.tint(foot, background="bg")
-        foot.pack(side="bottom", fill="x", padx=px(16), pady=px(10))
+        foot = self._foot(16, 10)
         self.save_button = Button(
             foot, theme, "Save", self.save, kind="accent", icon="check", tip="Save   Ctrl+S"
         )
@@ -122,8 +95,7 @@ class CharacterWindow(tk.Toplevel):
         self.revert_button.pack(side="right", padx=px(4))
         self.summary = Words(foot, theme, "", "small", "text2")
         self.summary.pack(side="left", fill="x", expand=True)
-        self._scroll = ScrollFrame(self, theme)
-        self._scroll.pack(fill="both", expand=True, padx=(px(16), px(8)), pady=(px(12), 0))
+        self._scroll = self._scrolled(8, 12)
         foot.lift()  # Tab follows the stacking order: Save comes after what is saved
         self.form = CharacterForm(
             self._scroll.inner,
@@ -134,16 +106,12 @@ class CharacterWindow(tk.Toplevel):
             picture=self._ask_picture,
         )
         self.form.pack(fill="x", padx=(0, px(8)))
-        self.protocol("WM_DELETE_WINDOW", self.close)
-        self.bind("<Escape>", lambda _: self._escape())
         self.bind("<Control-s>", lambda _: self.save())
         self.bind("<Control-n>", lambda _: self.create())
-        self.bind("<Destroy>", self._gone, add="+")
         self._ends = [
             self._stage.listen(("characters", "character"), self._refresh),
         ]
-        place_over(self, theme, SIZE, SMALLEST)
-        self.deiconify()
+        self._appear(SIZE, SMALLEST)
         owner.backend.get("/api/voices", self._took_voices, self._failed)
 
     # --- what others call -----------------------------------------------------------------------------------------
@@ -641,14 +609,10 @@ class CharacterWindow(tk.Toplevel):
         else:
             self.close()
 
-    def _gone(self, event: tk.Event[tk.Misc]) -> None:
-        if event.widget is self:
-            if self._silence_job is not None:
-                self.after_cancel(self._silence_job)
-                self._silence_job = None
-            for end in self._ends:
-                end()
-            CharacterWindow._current = None
+    def _gone(self) -> None:
+        if self._silence_job is not None:
+            self.after_cancel(self._silence_job)
+            self._silence_job = None
 
 
 class CharacterList(RowList):

@@ -7,7 +7,7 @@ the button and the two switches beside it.
 from __future__ import annotations
 
 import tkinter as tk
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from backend.contracts.checkup import (
     STATE_WORDS,
@@ -22,7 +22,7 @@ from frontend.stage import read_model
 from frontend.theme import Theme
 from frontend.widgets.controls import Button, Switch, Words
 from frontend.widgets.panel import Panel
-from frontend.widgets.toplevel import place_over
+from frontend.widgets.toplevel import OneWindow
 
 SIZE = (760, 720)
 SMALLEST = (640, 360)
@@ -62,7 +62,7 @@ class Owner(Protocol):
         """Say something for a few seconds."""
 
 
-class CheckupWindow(tk.Toplevel):
+class CheckupWindow(OneWindow):
     """The window; one at a time.
 
     Args:
@@ -70,47 +70,36 @@ class CheckupWindow(tk.Toplevel):
         master: A widget of the window it lies over.
     """
 
-    _current: ClassVar[CheckupWindow | None] = None
-
     @classmethod
     def open(cls, app: Owner, master: tk.Misc) -> CheckupWindow:
         """Show it with the last report."""
-        window = cls._current
-        if window is None or not window.winfo_exists():
-            window = cls._current = cls(app, master)
-        window.lift()
+        window = cls.one(lambda: cls(app, master))
         window.start_button.focus_force()
         return window
 
     @classmethod
     def tell(cls, event: Event) -> None:
         """Hand an event to the open window, if there is one."""
-        window = cls._current
-        if window is not None and window.winfo_exists():
+        window = cls.current()
+        if window is not None:
             window.on_event(event)
 
     @classmethod
     def connected(cls) -> None:
         """The backend answers again: what happened meanwhile is in its report."""
-        window = cls._current
-        if window is not None and window.winfo_exists():
+        window = cls.current()
+        if window is not None:
             window.load()
 
     def __init__(self, app: Owner, master: tk.Misc) -> None:
-        top = master.winfo_toplevel()
-        super().__init__(top, highlightthickness=1)
-        self.withdraw()
+        super().__init__(master, app.theme, "Luma check-up", has_edge=True)
         self.app = app
         self.report = CheckupReport()
         self.device = ""
         """Where the sentence would be played; empty before it is known."""
         self.problem = ""
         self.is_asking = False
-        t = self.theme = app.theme
-        self.title("Luma check-up")
-        t.tint(self, background="bg", highlightbackground="line2", highlightcolor="line2")
-        if top.winfo_viewable():
-            self.transient(top)
+        t = app.theme
         head = self._row(pady=(14, 4))
         self.title_words = Words(head, t, "Check-up", "h1")
         self.title_words.pack(fill="x")
@@ -137,9 +126,7 @@ class CheckupWindow(tk.Toplevel):
             tip="One sentence on the stage's device: whoever hears the stage hears it.",
         )
         self.sound.pack(side="left")
-        foot = tk.Frame(self)
-        t.tint(foot, background="bg")
-        foot.pack(side="bottom", fill="x", padx=t.px(13), pady=t.px(10))
+        foot = self._foot(13, 10)
         self.start_button = Button(foot, t, "Check now", self.start, kind="accent", icon="play")
         self.start_button.pack(side="right")
         self.cancel_button = Button(foot, t, "Cancel", self.cancel, icon="stop", key="Esc")
@@ -154,13 +141,9 @@ class CheckupWindow(tk.Toplevel):
         self.copy_button.pack(side="left")
         self.lines = _Lines(self)
         self.lines.pack(fill="both", expand=True, padx=t.px(16))
-        self.bind("<Escape>", lambda _: self._escape())
         self.bind("<Control-c>", lambda _: self.copy())
         self.bind("<Control-C>", lambda _: self.copy())
-        self.bind("<Destroy>", self._gone, add="+")
-        self.protocol("WM_DELETE_WINDOW", self.destroy)
-        place_over(self, t, SIZE, SMALLEST)
-        self.deiconify()
+        self._appear(SIZE, SMALLEST)
         self._show()
         self.load()
 
@@ -212,7 +195,7 @@ class CheckupWindow(tk.Toplevel):
     # --- inside
 
     def _row(self, pady: tuple[float, float]) -> tk.Frame:
-        t = self.theme
+        t = self._theme
         row = tk.Frame(self)
         t.tint(row, background="bg")
         row.pack(fill="x", padx=t.px(16), pady=(t.px(pady[0]), t.px(pady[1])))
@@ -222,11 +205,7 @@ class CheckupWindow(tk.Toplevel):
         if self.is_running:
             self.cancel()
         else:
-            self.destroy()
-
-    def _gone(self, event: tk.Event[tk.Misc]) -> None:
-        if event.widget is self:
-            CheckupWindow._current = None
+            self.close()
 
     def _took(self, value: Any) -> None:
         report = read_model(CheckupReport, value)
@@ -287,7 +266,7 @@ class CheckupWindow(tk.Toplevel):
         self.start_button.enable(not self.is_running and not self.is_asking)
         self.copy_button.enable(bool(self.report.lines))
         if self.is_running:
-            self.cancel_button.pack(side="right", padx=self.theme.px(4))
+            self.cancel_button.pack(side="right", padx=self._theme.px(4))
         else:
             self.cancel_button.pack_forget()
 
@@ -303,7 +282,7 @@ class _Lines(Panel):
     """The report, in a canvas that scrolls."""
 
     def __init__(self, window: CheckupWindow) -> None:
-        super().__init__(window, window.theme, "bg")
+        super().__init__(window, window.app.theme, "bg")
         self.window = window
         self.shown: list[CheckLine] = []
 

@@ -7,21 +7,20 @@ from __future__ import annotations
 
 import tkinter as tk
 from functools import partial
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 from backend.contracts.modes import ModeChange, ModeHealth, ModeName
 from backend.contracts.settings import SettingValue
-from frontend.client import BackendClient, Failure
+from frontend.client import Failure
 from frontend.modes import ICONS, MEANINGS, TITLES, Modes
+from frontend.owner import WindowOwner
 from frontend.setting_names import TITLES as TITLES_OF_SETTINGS
 from frontend.settings_window import SettingRow
 from frontend.stage import Stage
-from frontend.tabs import Notice
 from frontend.theme import Theme
 from frontend.widgets.controls import Button, Chip, Words, picture_label
 from frontend.widgets.row_list import RowList
-from frontend.widgets.scroll_frame import ScrollFrame
-from frontend.widgets.toplevel import place_over
+from frontend.widgets.toplevel import OneWindow
 
 SIZE = (760, 740)
 SMALLEST = (600, 380)
@@ -38,20 +37,8 @@ PROBE_TIMEOUT_S = 45.0
 SECOND_MS = 1000
 
 
-class Owner(Protocol):
+class Owner(WindowOwner, Protocol):
     """What this window needs of the main window."""
-
-    @property
-    def root(self) -> tk.Tk:
-        """The main window."""
-
-    @property
-    def backend(self) -> BackendClient:
-        """Line to the backend."""
-
-    @property
-    def theme(self) -> Theme:
-        """Colours, fonts, sizes."""
 
     @property
     def stage(self) -> Stage:
@@ -61,46 +48,27 @@ class Owner(Protocol):
     def modes(self) -> Modes:
         """Who answers."""
 
-    def notify(self, text: str, severity: Notice = "info") -> None:
-        """Say something."""
-
     def open_settings(self, field: str = "") -> None:
         """Open the settings window, scrolled to a setting."""
 
 
-class ModeWindow(tk.Toplevel):
+class ModeWindow(OneWindow):
     """The window; one at a time, `open` raises the one there is."""
-
-    _current: ClassVar[ModeWindow | None] = None
 
     @classmethod
     def open(cls, owner: Owner) -> ModeWindow:
         """Show it."""
-        window = cls._current
-        if window is None or not window.winfo_exists():
-            window = cls._current = cls(owner)
-        window.lift()
+        window = cls.one(lambda: cls(owner))
         window.scopes["everywhere"].focus_force()
         return window
 
     def __init__(self, owner: Owner) -> None:
-        super().__init__(owner.root)
-        self.withdraw()
+        super().__init__(owner.root, owner.theme, "Luma: who answers")
         self._owner = owner
         self._modes = owner.modes
-        self._is_open = True
         self._asked_at = 0.0
-        self._job: str | None = None
-        theme = self._theme = owner.theme
-        px = theme.px
-        self.title("Luma: who answers")
-        if owner.root.winfo_viewable():
-            self.transient(owner.root)
-        theme.tint(self, background="bg")
-        place_over(self, theme, SIZE, SMALLEST)
-        foot = tk.Frame(self)
-        theme.tint(foot, background="bg")
-        foot.pack(side="bottom", fill="x", padx=px(13), pady=px(8))
+        theme, px = owner.theme, owner.theme.px
+        foot = self._foot()
         Button(foot, theme, "Close", self.close, key="Esc", height=30).pack(side="right")
         Button(
             foot,
@@ -111,23 +79,19 @@ class ModeWindow(tk.Toplevel):
             kind="plain",
             height=30,
         ).pack(side="left")
-        self._scroll = ScrollFrame(self, theme)
-        self._scroll.pack(fill="both", expand=True, padx=(px(16), px(6)), pady=(px(14), 0))
+        self._scroll = self._scrolled()
         body = self._scroll.inner
         self._build_head(body)
         self.cards = {mode: ModeCard(body, owner, mode, self) for mode in TITLES}
         for card in self.cards.values():
             card.pack(fill="x", padx=(0, px(8)), pady=(0, px(10)))
         self._build_history(body)
-        self.protocol("WM_DELETE_WINDOW", self.close)
-        self.bind("<Escape>", lambda _: self.close())
         self._ends = [
             self._modes.listen(self._show),
             owner.stage.listen(("provider",), self.settings_changed),
         ]
-        self.bind("<Destroy>", self._gone, add="+")
         self._show()
-        self.deiconify()
+        self._appear(SIZE, SMALLEST)
         self._modes.load()
         self._count()
 
@@ -292,17 +256,6 @@ class ModeWindow(tk.Toplevel):
         self._job = self.after(SECOND_MS, self._count)
         for card in self.cards.values():
             card.count_down()
-
-    def _gone(self, event: tk.Event[tk.Misc]) -> None:
-        if event.widget is not self:
-            return
-        if ModeWindow._current is self:
-            ModeWindow._current = None
-        self._is_open = False
-        for end in self._ends:
-            end()
-        if self._job is not None:
-            self.after_cancel(self._job)
 
 
 class ModeCard(tk.Frame):

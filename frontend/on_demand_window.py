@@ -7,18 +7,16 @@ from __future__ import annotations
 
 import time
 import tkinter as tk
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, Literal, Protocol
 
-from frontend.client import BackendClient, Failure, Stream
+from frontend.client import Failure, Stream
+from frontend.owner import WindowOwner
 from frontend.stage import Stage
-from frontend.tabs import Notice
-from frontend.theme import Theme
 from frontend.widgets.controls import Button, Dropdown, Slider, Switch, Words
 from frontend.widgets.field import Field
 from frontend.widgets.popup import Choice
-from frontend.widgets.scroll_frame import ScrollFrame
 from frontend.widgets.text_box import TextBox
-from frontend.widgets.toplevel import place_over
+from frontend.widgets.toplevel import OneWindow
 
 PATH = "/api/text-generation"
 SAY = "/api/say"
@@ -43,20 +41,8 @@ PROMISE = "Nothing of this enters the chat or her memory, only what you have her
 Kind = Literal["free", "rewrite", "greet"]
 
 
-class Owner(Protocol):
+class Owner(WindowOwner, Protocol):
     """What this window needs of the main window."""
-
-    @property
-    def root(self) -> tk.Tk:
-        """The main window."""
-
-    @property
-    def backend(self) -> BackendClient:
-        """Line to the backend."""
-
-    @property
-    def theme(self) -> Theme:
-        """Colours, fonts, sizes."""
 
     @property
     def stage(self) -> Stage:
@@ -66,58 +52,35 @@ class Owner(Protocol):
     def state(self) -> dict[str, Any]:
         """What the window remembers."""
 
-    def notify(self, text: str, severity: Notice = "info") -> None:
-        """Say something."""
 
-
-class OnDemandWindow(tk.Toplevel):
+class OnDemandWindow(OneWindow):
     """The window; one at a time, `open` raises the one there is."""
-
-    _current: ClassVar[OnDemandWindow | None] = None
 
     @classmethod
     def open(cls, owner: Owner) -> OnDemandWindow:
         """Show it."""
-        window = cls._current
-        if window is None or not window.winfo_exists():
-            window = cls._current = cls(owner)
-        window.lift()
+        window = cls.one(lambda: cls(owner))
         window.prompt.text.focus_force()
         return window
 
     def __init__(self, owner: Owner) -> None:
-        super().__init__(owner.root)
-        self.withdraw()
+        super().__init__(owner.root, owner.theme, "Luma: text on demand")
         self._owner = owner
-        self._is_open = True
         self._stream: Stream | None = None
         self._began = 0.0
         self._text = ""
-        self._job: str | None = None
-        theme = self._theme = owner.theme
-        px = theme.px
         kept = owner.state.get("text")
         kept = kept if isinstance(kept, dict) else {}
-        self.title("Luma: text on demand")
-        if owner.root.winfo_viewable():
-            self.transient(owner.root)
-        theme.tint(self, background="bg")
-        place_over(self, theme, SIZE, SMALLEST)
-        foot = tk.Frame(self)
-        theme.tint(foot, background="bg")
-        foot.pack(side="bottom", fill="x", padx=px(13), pady=px(8))
+        theme, px = owner.theme, owner.theme.px
+        foot = self._foot()
         Button(foot, theme, "Close", self.close, height=30).pack(side="right")
         Words(foot, theme, PROMISE, "small", "text2").pack(
             side="left", fill="x", expand=True, padx=px(3)
         )
-        scroll = ScrollFrame(self, theme)
-        scroll.pack(fill="both", expand=True, padx=(px(16), px(6)), pady=(px(14), 0))
-        body = scroll.inner
+        body = self._scrolled().inner
         self._build_prompt(body)
         self._build_options(body, kept)
         self._build_result(body)
-        self.protocol("WM_DELETE_WINDOW", self.close)
-        self.bind("<Escape>", lambda _: self._escape())
         for sequence, run in (
             ("<Control-Return>", self.write),
             ("<Control-KP_Enter>", self.write),
@@ -131,9 +94,8 @@ class OnDemandWindow(tk.Toplevel):
         # Enter with Control is no new line here.
         for sequence in ("<Control-Return>", "<Control-KP_Enter>"):
             self.prompt.text.bind(sequence, lambda _: self._keyed(self.write))
-        self.bind("<Destroy>", self._gone, add="+")
         self._show_state()
-        self.deiconify()
+        self._appear(SIZE, SMALLEST)
 
     # --- what others call
 
@@ -554,16 +516,9 @@ class OnDemandWindow(tk.Toplevel):
         else:
             self.close()
 
-    def _gone(self, event: tk.Event[tk.Misc]) -> None:
-        if event.widget is not self:
-            return
-        if OnDemandWindow._current is self:
-            OnDemandWindow._current = None
-        self._is_open = False
+    def _gone(self) -> None:
         if self._stream is not None:
             self._stream.cancel()
-        if self._job is not None:
-            self.after_cancel(self._job)
 
 
 def facts_words(data: dict[str, Any], elapsed_s: float) -> str:

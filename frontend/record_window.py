@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import tkinter as tk
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 from backend.contracts.training import Prompt, Recording
 from frontend.client import Failure
@@ -18,7 +18,7 @@ from frontend.theme import FontName
 from frontend.widgets.controls import Button, Dropdown, Meter
 from frontend.widgets.level_meter import LevelMeter
 from frontend.widgets.popup import Choice
-from frontend.widgets.toplevel import place_over
+from frontend.widgets.toplevel import OneWindow
 from frontend.widgets.training.speaker_bar import language_name
 from frontend.widgets.training.state import Cockpit
 
@@ -40,29 +40,25 @@ def in_order(prompts: list[Prompt]) -> list[Prompt]:
     return sorted(prompts, key=lambda one: (one.recorded, not one.suggested))
 
 
-class RecordWindow(tk.Toplevel):
+class RecordWindow(OneWindow):
     """The window; one at a time.
 
     Args:
         cockpit: What is known of speakers, and the line to the backend.
     """
 
-    _current: ClassVar[RecordWindow | None] = None
-
     @classmethod
     def open(cls, cockpit: Cockpit) -> RecordWindow:
         """Show it for the current speaker."""
-        window = cls._current
-        if window is None or not window.winfo_exists():
-            window = cls._current = cls(cockpit)
-        window.lift()
+        window = cls.one(lambda: cls(cockpit))
         window.sheet.focus_force()
         return window
 
     def __init__(self, cockpit: Cockpit) -> None:
-        top = cockpit.master.winfo_toplevel()
-        super().__init__(top, highlightthickness=1)
-        self.withdraw()
+        speaker = cockpit.speaker
+        name = speaker.name if speaker is not None else ""
+        title = f"Luma: recording {name}"[:80]
+        super().__init__(cockpit.master, cockpit.app.theme, title, has_edge=True)
         self.cockpit = cockpit
         self.prompts: list[Prompt] = []
         self.number = 0
@@ -73,14 +69,7 @@ class RecordWindow(tk.Toplevel):
         self.room = ""
         """What the noise check said."""
         self.is_busy = False
-        self._is_open = True
-        t = self.theme = cockpit.app.theme
-        speaker = cockpit.speaker
-        name = speaker.name if speaker is not None else ""
-        self.title(f"Luma: recording {name}"[:80])
-        t.tint(self, background="bg", highlightbackground="line2", highlightcolor="line2")
-        if top.winfo_viewable():
-            self.transient(top)
+        t = self._theme
         self._build_head()
         self._build_foot()
         self.sheet = tk.Canvas(self, highlightthickness=0, borderwidth=0, takefocus=1)
@@ -103,15 +92,12 @@ class RecordWindow(tk.Toplevel):
             ("<Escape>", self.close),
         ):
             self.bind(sequence, lambda _, run=run: self._ran(run))  # type: ignore[misc]  # a lambda that keeps its loop variable
-        self.protocol("WM_DELETE_WINDOW", self.close)
         self._ends = [
             cockpit.watch(("recording",), lambda _: self._follow()),
             cockpit.watch(("level",), lambda _: self._show_level()),
             cockpit.watch(("playing",), lambda _: self._heard()),
         ]
-        self.bind("<Destroy>", self._gone, add="+")
-        place_over(self, t, SIZE, SMALLEST)
-        self.deiconify()
+        self._appear(SIZE, SMALLEST)
         self._load_prompts(speaker.language if speaker is not None else "")
         self._load_microphones()
         cockpit.load_recording()
@@ -120,7 +106,7 @@ class RecordWindow(tk.Toplevel):
     # --- building
 
     def _build_head(self) -> None:
-        t = self.theme
+        t = self._theme
         head = tk.Frame(self)
         t.tint(head, background="bg")
         head.pack(fill="x", padx=t.px(13), pady=(t.px(10), 0))
@@ -145,10 +131,8 @@ class RecordWindow(tk.Toplevel):
         self.checking.pack(side="right")
 
     def _build_foot(self) -> None:
-        t = self.theme
-        foot = tk.Frame(self)
-        t.tint(foot, background="bg")
-        foot.pack(side="bottom", fill="x", padx=t.px(13), pady=t.px(10))
+        t = self._theme
+        foot = self._foot(13, 10)
         self.main = Button(
             foot, t, "Record", self._main, icon="record", kind="accent", key="Space", height=34
         )
@@ -345,14 +329,6 @@ class RecordWindow(tk.Toplevel):
         self.destroy()
         self.cockpit.load_speakers()
 
-    def _gone(self, event: Any) -> None:
-        if event.widget is self:
-            self._is_open = False
-            for end in self._ends:
-                end()
-            if type(self)._current is self:
-                type(self)._current = None
-
     def _main(self) -> None:
         if self.phase == "review":
             self.keep()
@@ -440,7 +416,7 @@ class RecordWindow(tk.Toplevel):
                 words += "   too loud: move away from the microphone a little"
             items = self.sheet.find_withtag("elapsed")
             if items:
-                self.sheet.itemconfigure(items[0], text=words, fill=self.theme.color(tone))
+                self.sheet.itemconfigure(items[0], text=words, fill=self._theme.color(tone))
 
     def _draw_zones(self) -> None:
         p = self._zone_painter
@@ -511,7 +487,7 @@ class RecordWindow(tk.Toplevel):
     def _draw_problem(self, p: Painter, width: float, low: float) -> None:
         item = p.text(44, low + 14, self.problem[:500], "small", "text", "nw", width=width - 64)
         box = self.sheet.bbox(item)
-        high = (box[3] - box[1]) / self.theme.scale if box else 20.0
+        high = (box[3] - box[1]) / self._theme.scale if box else 20.0
         p.box(0, low, width, max(44.0, high + 28), "warn_soft", None, 6)
         p.icon(24, low + 22, "warn", 16, "warn", 2)
         self.sheet.tag_raise(item)

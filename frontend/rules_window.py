@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import tkinter as tk
 from functools import partial
-from typing import ClassVar
 
 from frontend.rules import Owner, Page
 from frontend.widgets.controls import Button, Chip, Words
-from frontend.widgets.toplevel import place_over
+from frontend.widgets.toplevel import OneWindow
 
 SIZE = (860, 720)
 SMALLEST = (560, 380)
@@ -20,37 +19,24 @@ PAGES = (
 )
 
 
-class RulesWindow(tk.Toplevel):
+class RulesWindow(OneWindow):
     """The window; one at a time, `open` raises the one there is. Pages are built when first shown, and kept."""
-
-    _current: ClassVar[RulesWindow | None] = None
 
     @classmethod
     def open(cls, owner: Owner, page: str = "", item: str = "") -> RulesWindow:
         """Show it, at a page and an item of it where they are named."""
-        window = cls._current
-        if window is None or not window.winfo_exists():
-            window = cls._current = cls(owner)
-            page = page or PAGES[0][0]
-        window.lift()
+        window = cls.one(lambda: cls(owner))
         window.focus_force()
-        if page:
-            window.show_page(page, item)
+        if page or not window.page:
+            window.show_page(page or PAGES[0][0], item)
         return window
 
     def __init__(self, owner: Owner) -> None:
-        super().__init__(owner.root)
-        self.withdraw()
+        super().__init__(owner.root, owner.theme, "Luma: rules")
         self._owner = owner
         self.pages: dict[str, Page] = {}
         self.page = ""
-        theme = self._theme = owner.theme
-        px = theme.px
-        self.title("Luma: rules")
-        if owner.root.winfo_viewable():
-            self.transient(owner.root)
-        theme.tint(self, background="bg")
-        place_over(self, theme, SIZE, SMALLEST)
+        theme, px = owner.theme, owner.theme.px
         head = tk.Frame(self)
         theme.tint(head, background="bg")
         head.pack(fill="x", padx=px(16), pady=(px(12), px(8)))
@@ -64,11 +50,8 @@ class RulesWindow(tk.Toplevel):
         self._body = tk.Frame(self)
         theme.tint(self._body, background="bg")
         self._body.pack(fill="both", expand=True, padx=(px(16), px(10)), pady=(0, px(12)))
-        self.protocol("WM_DELETE_WINDOW", self.close)
-        self.bind("<Escape>", lambda _: self.close())
         self.bind("<Control-s>", lambda _: self._save())
-        self.bind("<Destroy>", self._gone, add="+")
-        self.deiconify()
+        self._appear(SIZE, SMALLEST)
 
     def show_page(self, name: str, item: str = "") -> None:
         """Bring a page to the front."""
@@ -125,7 +108,3 @@ class RulesWindow(tk.Toplevel):
     def _frame(page: Page) -> tk.Frame:
         assert isinstance(page, tk.Frame)
         return page
-
-    def _gone(self, event: tk.Event[tk.Misc]) -> None:
-        if event.widget is self and RulesWindow._current is self:
-            RulesWindow._current = None

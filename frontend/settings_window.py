@@ -11,19 +11,18 @@ import tkinter as tk
 from collections.abc import Callable
 from functools import partial
 from tkinter import filedialog
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 from backend.contracts.settings import SettingInfo, SettingValue
-from frontend.client import BackendClient, Failure
+from frontend.client import Failure
+from frontend.owner import WindowOwner
 from frontend.setting_names import CHOICES, HEARING, INSIDE, MODES, TITLES
 from frontend.stage import PROVIDER_TITLES, read_models
-from frontend.tabs import Notice
 from frontend.theme import SCALES, Theme
 from frontend.widgets.controls import Button, Dropdown, Radio, Switch, Words, picture_label
 from frontend.widgets.field import Field
 from frontend.widgets.popup import Choice
-from frontend.widgets.scroll_frame import ScrollFrame
-from frontend.widgets.toplevel import place_over
+from frontend.widgets.toplevel import OneWindow
 
 WINDOW = "Window"
 SIZE = (900, 660)
@@ -61,27 +60,12 @@ PROVIDERS = {
 THEMES = (("system", "Like the system"), ("dark", "Dark"), ("light", "Light"))
 
 
-class Owner(Protocol):
+class Owner(WindowOwner, Protocol):
     """What the settings window needs of the main window."""
-
-    @property
-    def root(self) -> tk.Tk:
-        """The main window."""
-
-    @property
-    def backend(self) -> BackendClient:
-        """Line to the backend."""
-
-    @property
-    def theme(self) -> Theme:
-        """Colours, fonts, sizes."""
 
     @property
     def state(self) -> dict[str, Any]:
         """What the window remembers."""
-
-    def notify(self, text: str, severity: Notice = "info") -> None:
-        """Say something."""
 
     def set_theme(self, choice: str) -> None:
         """Switch to dark, light or system."""
@@ -430,36 +414,25 @@ def title_of(setting: SettingInfo) -> str:
     return text[:1].upper() + text[1:]
 
 
-class SettingsWindow(tk.Toplevel):
+class SettingsWindow(OneWindow):
     """The window; one at a time, `open` raises the one there is."""
-
-    _current: ClassVar[SettingsWindow | None] = None
 
     @classmethod
     def open(cls, owner: Owner, field: str = "") -> SettingsWindow:
         """Show it, at a setting where one is named."""
-        window = cls._current
-        if window is None or not window.winfo_exists():
-            window = cls._current = cls(owner)
-        window.lift()
+        window = cls.one(lambda: cls(owner))
         window.show_setting(field)
         return window
 
     def __init__(self, owner: Owner) -> None:
-        super().__init__(owner.root)
-        self.withdraw()
+        super().__init__(owner.root, owner.theme, "Luma settings")
         self._owner = owner
-        theme = self._theme = owner.theme
-        px = theme.px
-        self.title("Luma settings")
-        self.transient(owner.root)
-        theme.tint(self, background="bg")
+        theme, px = owner.theme, owner.theme.px
         self.settings: list[SettingInfo] = []
         self.rows: dict[str, SettingRow] = {}
         self.pending: dict[str, SettingValue] = {}
         self.shown_group = WINDOW
         self._wanted = ""
-        place_over(self, theme, SIZE, SMALLEST)
         side = tk.Frame(self, width=px(SIDE))
         theme.tint(side, background="rail")
         side.pack(side="left", fill="y")
@@ -476,9 +449,7 @@ class SettingsWindow(tk.Toplevel):
         )
         self._search.pack(padx=px(12), pady=px(12))
         self._groups: dict[str, Button] = {}
-        foot = tk.Frame(self)
-        theme.tint(foot, background="bg")
-        foot.pack(side="bottom", fill="x", padx=px(16), pady=px(10))
+        foot = self._foot(16, 10)
         self._save_button = Button(
             foot, theme, "Save", self.save, kind="accent", icon="check", tip="Save   Ctrl+S"
         )
@@ -487,17 +458,13 @@ class SettingsWindow(tk.Toplevel):
         self._revert_button.pack(side="right", padx=px(4))
         self._summary = Words(foot, theme, "", "small", "text2")
         self._summary.pack(side="left", fill="x", expand=True)
-        self._scroll = ScrollFrame(self, theme)
-        self._scroll.pack(fill="both", expand=True, padx=(px(16), px(8)), pady=(px(16), 0))
-        self.protocol("WM_DELETE_WINDOW", self.close)
-        self.bind("<Escape>", lambda _: self.close())
+        self._scroll = self._scrolled(8, 16)
         self.bind("<Control-s>", lambda _: self.save())
         self.bind("<Control-f>", lambda _: self._search.entry.focus_set())
-        self.bind("<Destroy>", self._gone, add="+")
         self._show_groups()
         self._show_group(WINDOW)
         self._count()
-        self.deiconify()
+        self._appear(SIZE, SMALLEST)
         self._search.entry.focus_force()  # the user asked for this window: typing searches at once
         self.load()
 
@@ -538,10 +505,6 @@ class SettingsWindow(tk.Toplevel):
         self.destroy()
 
     # --- inside ---------------------------------------------------------------------------------------------------
-
-    def _gone(self, event: tk.Event[tk.Misc]) -> None:
-        if event.widget is self:
-            SettingsWindow._current = None
 
     def _took(self, value: Any) -> None:
         if not self.winfo_exists():

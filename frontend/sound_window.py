@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import tkinter as tk
 from functools import partial
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from backend.contracts.listening import EchoGuard, ListeningMode
-from frontend.client import BackendClient, Failure
+from frontend.client import Failure
 from frontend.microphone import (
     GUARD_WORDS,
     HIGHEST_GAIN_DB,
@@ -22,8 +22,8 @@ from frontend.microphone import (
     reader_of,
     where_words_go,
 )
+from frontend.owner import WindowOwner
 from frontend.stage import SILENCE_DB, Stage
-from frontend.theme import Theme
 from frontend.widgets.controls import (
     Button,
     Chip,
@@ -35,9 +35,8 @@ from frontend.widgets.controls import (
 )
 from frontend.widgets.level_meter import LevelMeter
 from frontend.widgets.popup import Choice
-from frontend.widgets.scroll_frame import ScrollFrame
 from frontend.widgets.talk import HeldKey, key_name, why_not
-from frontend.widgets.toplevel import place_over
+from frontend.widgets.toplevel import OneWindow
 
 SIZE = (720, 720)
 SMALLEST = (570, 380)
@@ -59,20 +58,8 @@ MODE_WORDS: dict[ListeningMode, str] = {
 }
 
 
-class Owner(Protocol):
+class Owner(WindowOwner, Protocol):
     """What this window needs of the main window."""
-
-    @property
-    def root(self) -> tk.Tk:
-        """The main window."""
-
-    @property
-    def backend(self) -> BackendClient:
-        """Line to the backend."""
-
-    @property
-    def theme(self) -> Theme:
-        """Colours, fonts, sizes."""
 
     @property
     def stage(self) -> Stage:
@@ -96,43 +83,28 @@ class Owner(Protocol):
         """Show the models that can be downloaded."""
 
 
-class SoundWindow(tk.Toplevel):
+class SoundWindow(OneWindow):
     """The window; one at a time, `open` raises the one there is."""
-
-    _current: ClassVar[SoundWindow | None] = None
 
     @classmethod
     def open(cls, owner: Owner) -> SoundWindow:
         """Show it."""
-        window = cls._current
-        if window is None or not window.winfo_exists():
-            window = cls._current = cls(owner)
-        window.lift()
+        window = cls.one(lambda: cls(owner))
         window.modes[owner.microphone.now.mode].focus_force()
         return window
 
     def __init__(self, owner: Owner) -> None:
-        super().__init__(owner.root)
-        self.withdraw()
+        super().__init__(owner.root, owner.theme, "Luma: microphone and sound")
         self.phase: TestPhase = "idle"
         self._owner = owner
         self._microphone, self._stage = owner.microphone, owner.stage
-        theme = self._theme = owner.theme
-        px = theme.px
-        self._is_open = True
         self._loudest_db = SILENCE_DB
         self._levels = 0
         self._clip_job: str | None = None
         self._test_job: str | None = None
         self._is_catching = False
-        self.title("Luma: microphone and sound")
-        if owner.root.winfo_viewable():
-            self.transient(owner.root)
-        theme.tint(self, background="bg")
-        place_over(self, theme, SIZE, SMALLEST)
-        foot = tk.Frame(self)
-        theme.tint(foot, background="bg")
-        foot.pack(side="bottom", fill="x", padx=px(13), pady=px(8))
+        theme = owner.theme
+        foot = self._foot()
         Button(foot, theme, "Close", self.close, key="Esc", height=30).pack(side="right")
         Button(
             foot,
@@ -143,15 +115,12 @@ class SoundWindow(tk.Toplevel):
             kind="plain",
             height=30,
         ).pack(side="left")
-        self._scroll = ScrollFrame(self, theme)
-        self._scroll.pack(fill="both", expand=True, padx=(px(16), px(6)), pady=(px(14), 0))
+        self._scroll = self._scrolled()
         body = self._scroll.inner
         self._build_privacy(body)
         self._build_microphone(body)
         self._build_guard(body)
         self._build_sound(body)
-        self.protocol("WM_DELETE_WINDOW", self.close)
-        self.bind("<Escape>", lambda _: self.close())
         for letter in "Mm":
             self.bind(f"<Control-Shift-{letter}>", lambda _: self._microphone.toggle_mute())
         self._talk = HeldKey(self, owner.talk_key.keysym, self._microphone.hold)
@@ -162,12 +131,11 @@ class SoundWindow(tk.Toplevel):
             self._stage.listen(("sound",), self._show_sound),
             self._stage.listen(("provider",), self._show_reader),
         ]
-        self.bind("<Destroy>", self._gone, add="+")
         self._show_inputs()
         self._show_listening()
         self._show_sound()
         self._show_reader()
-        self.deiconify()
+        self._appear(SIZE, SMALLEST)
         self._stage.load_devices()
 
     # --- what others call -----------------------------------------------------------------------------------------
@@ -710,14 +678,7 @@ class SoundWindow(tk.Toplevel):
         self.close()
         self._owner.open_models()
 
-    def _gone(self, event: tk.Event[tk.Misc]) -> None:
-        if event.widget is not self:
-            return
-        if SoundWindow._current is self:
-            SoundWindow._current = None
-        self._is_open = False
-        for end in self._ends:  # before the key is let go: nothing may be shown any more
-            end()
+    def _gone(self) -> None:
         self._talk.let_go()
         for job in (self._clip_job, self._test_job):
             if job is not None:

@@ -9,18 +9,16 @@ import tkinter as tk
 import webbrowser
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from backend.contracts.twitch import TwitchLogin
 from frontend.audience import Audience, clock_words, plain
-from frontend.client import BackendClient, Failure
-from frontend.tabs import Notice
-from frontend.theme import Theme
+from frontend.client import Failure
+from frontend.owner import WindowOwner
 from frontend.widgets.controls import Button, Radio, Words, picture_label
 from frontend.widgets.field import Field
-from frontend.widgets.scroll_frame import ScrollFrame
-from frontend.widgets.toplevel import place_over
+from frontend.widgets.toplevel import OneWindow
 
 SIZE = (600, 620)
 SMALLEST = (460, 360)
@@ -45,92 +43,53 @@ TITLES = {
 }
 
 
-class Owner(Protocol):
+class Owner(WindowOwner, Protocol):
     """What this window needs of the main window."""
-
-    @property
-    def root(self) -> tk.Tk:
-        """The main window."""
-
-    @property
-    def backend(self) -> BackendClient:
-        """Line to the backend."""
-
-    @property
-    def theme(self) -> Theme:
-        """Colours, fonts, sizes."""
 
     @property
     def audience(self) -> Audience:
         """How the channel and the login are."""
 
-    def notify(self, text: str, severity: Notice = "info") -> None:
-        """Say something."""
-
     def open_settings(self, field: str = "") -> None:
         """Open the settings window, scrolled to a setting."""
 
 
-class TwitchWindow(tk.Toplevel):
-    """The window; one at a time, `open` raises the one there is."""
-
-    _current: ClassVar[TwitchWindow | None] = None
+class TwitchWindow(OneWindow):
+    """The window; closed while a login waits, the login goes on waiting."""
 
     @classmethod
     def open(cls, owner: Owner) -> TwitchWindow:
         """Show it."""
-        window = cls._current
-        if window is None or not window.winfo_exists():
-            window = cls._current = cls(owner)
-        window.lift()
+        window = cls.one(lambda: cls(owner))
         window.channel.entry.focus_force()
         return window
 
     def __init__(self, owner: Owner) -> None:
-        super().__init__(owner.root)
-        self.withdraw()
+        super().__init__(owner.root, owner.theme, "Luma: Twitch")
         self._owner = owner
         self._audience = owner.audience
-        self._job: str | None = None
         self._seconds = 0
-        self._is_open = True
         self._is_asking = False
         self._login_shown: tuple[Any, ...] = ()
         self._id_button: Button | None = None
-        theme = self._theme = owner.theme
-        px = theme.px
-        self.title("Luma: Twitch")
-        if owner.root.winfo_viewable():
-            self.transient(owner.root)
-        theme.tint(self, background="bg")
-        place_over(self, theme, SIZE, SMALLEST)
-        foot = tk.Frame(self)
-        theme.tint(foot, background="bg")
-        foot.pack(side="bottom", fill="x", padx=px(13), pady=px(8))
+        theme = owner.theme
+        foot = self._foot()
         Button(foot, theme, "Close", self.close, key="Esc", height=30).pack(side="right")
         Button(
             foot, theme, "Settings", partial(owner.open_settings, "TWITCH_CHANNEL"), icon="gear",
             kind="plain", height=30,
         ).pack(side="left")  # fmt: skip
-        self._scroll = ScrollFrame(self, theme)
-        self._scroll.pack(fill="both", expand=True, padx=(px(16), px(6)), pady=(px(14), 0))
+        self._scroll = self._scrolled()
         body = self._scroll.inner
         Words(body, theme, "Twitch", "h1").pack(fill="x")
         self._build_state(body)
         self._build_channel(self._card(body, "Channel", "stream"))
         self._login_body = self._card(body, "Login", "key")
-        self.protocol("WM_DELETE_WINDOW", self.close)
-        self.bind("<Escape>", lambda _: self.close())
-        self._end = self._audience.listen(("channel",), self._show)
-        self.bind("<Destroy>", self._gone, add="+")
+        self._ends = [self._audience.listen(("channel",), self._show)]
         self._show()
-        self.deiconify()
+        self._appear(SIZE, SMALLEST)
         self._ask()
         self._count()
-
-    def close(self) -> None:
-        """Close; a login that waits goes on waiting."""
-        self.destroy()
 
     # --- building
 
@@ -474,16 +433,6 @@ class TwitchWindow(tk.Toplevel):
             self._show_left()
             if self._seconds % ASK_EVERY == 0:
                 self._ask()
-
-    def _gone(self, event: tk.Event[tk.Misc]) -> None:
-        if event.widget is not self:
-            return
-        if TwitchWindow._current is self:
-            TwitchWindow._current = None
-        self._is_open = False
-        self._end()
-        if self._job is not None:
-            self.after_cancel(self._job)
 
 
 def channel_of(text: str) -> str:

@@ -5,38 +5,20 @@ A page is a frame that loads itself by REST, shows what was entered wrongly at i
 
 from __future__ import annotations
 
-import tkinter as tk
 from typing import Protocol
 
 from pydantic import ValidationError
 
 from frontend.audience import Audience
-from frontend.client import BackendClient
-from frontend.tabs import Notice
-from frontend.theme import Theme
+from frontend.owner import WindowOwner
 
 
-class Owner(Protocol):
+class Owner(WindowOwner, Protocol):
     """What the window of rules and its pages need of the main window."""
-
-    @property
-    def root(self) -> tk.Tk:
-        """The main window."""
-
-    @property
-    def backend(self) -> BackendClient:
-        """Line to the backend."""
-
-    @property
-    def theme(self) -> Theme:
-        """Colours, fonts, sizes."""
 
     @property
     def audience(self) -> Audience:
         """Who writes, and what becomes of it."""
-
-    def notify(self, text: str, severity: Notice = "info") -> None:
-        """Say something."""
 
 
 class Page(Protocol):
