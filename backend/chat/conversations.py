@@ -262,7 +262,8 @@ class Chat:
             client_uid: Names a client whose own conversation is meant.
             character_id: Switch the conversation to this character first.
             speak: Whether to make sound.
-            before: Called with the turn's id before anything of it is published, to start listening for it.
+            before: Called with the turn's id before anything of it is published, to start listening for it; what it raises
+                takes the message back.
             spoken_s: Monotonic time at which its speaker fell silent; the turn's time counts from there.
             lead: What happened between that and now.
             prepared: What `prepare` began for this message; thrown away when it turns out to be for another one.
@@ -770,10 +771,11 @@ class Chat:
             await answer.tell_heard(reply)
         if not answer.trace.spans:
             answer.trace.mark("queue", "wait", "interrupted before it began")
+        said = Exchange(item.author, item.message, reply, item.is_viewers)
         if item.is_withdrawn:
             reply = ""
         elif reply or answer.outcome != "failed":
-            lane.history.append(Exchange(item.author, item.message, reply, item.is_viewers))
+            lane.history.append(said)
         turn = Turn(
             id=item.turn_id,
             conversation_id=conversation.id,
@@ -796,6 +798,11 @@ class Chat:
             update={"updated_at": now(), "turns": conversation.turns + 1}
         )
         await self._store(turn)
+        if item.is_withdrawn and turn.message != WITHDRAWN:  # while it was being stored
+            lane.history.forget(said)
+            reply = ""
+            turn = turn.model_copy(update={"message": item.message, "reply": reply})
+            await self._store(turn)
         if reply:
             self._bus.publish(
                 ChatResponse(

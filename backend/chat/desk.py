@@ -9,15 +9,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 from backend.chat.alike import names_one_of
 from backend.chat.conversations import LONGEST_MESSAGE_CHARS, VIEWERS, Chat
 from backend.chat.queue import SEEN_KEPT, ChatQueue, End, Fate, Removal, Taken
-from backend.chat.viewers import presented
+from backend.chat.viewers import named, presented, shown_name
 from backend.contracts.audience import (
     FINAL,
     AudienceMessage,
@@ -32,7 +32,7 @@ from backend.contracts.audience import (
     ViewerEvent,
 )
 from backend.contracts.entities import STAGE, Turn
-from backend.contracts.errors import AppError, NotFoundError, StorageError
+from backend.contracts.errors import AppError, NotFoundError
 from backend.contracts.events import (
     AudienceDid,
     AudienceWrote,
@@ -62,6 +62,8 @@ UNSTORED_KEPT = 20_000
 LATEST_KEPT = 5_000
 TOLD = 30
 """Messages listed in `queue.changed`; GET /api/queue lists all."""
+MOST_ARRIVING = 256
+"""Messages that moderation or a command may be busy with at once; whoever comes then would be answered too late."""
 LONGEST_FLOOR_S = 45.0
 """After that somebody who speaks without an end is noise, and viewers are answered again."""
 WRITES_WAITING = 20
@@ -138,6 +140,10 @@ class Commands(Protocol):
         ...
 
 
+class _GoneError(Exception):
+    """A message was deleted or skipped before anything of its answer began."""
+
+
 class AudienceDesk:
     """The one door for viewers; all methods are for the backend's loop.
 
@@ -148,6 +154,7 @@ class AudienceDesk:
         names: What she is called; a message with such a name mentions her.
         operator: What the operator is called; no viewer is.
         person_speaks: Whether somebody on this side speaks just now: viewers wait.
+        shown_name: A viewer's name as it may be said, shown and written; nothing behind this door knows another one.
         now_s: Seconds that only grow.
     """
 
@@ -160,6 +167,7 @@ class AudienceDesk:
         names: Callable[[], Iterable[str]] = tuple,
         operator: Callable[[], str] = lambda: "you",
         person_speaks: Callable[[], bool] = lambda: False,
+        shown_name: Callable[[Viewer], str] = lambda viewer: viewer.name,
         now_s: Callable[[], float] = monotonic_s,
     ) -> None:
         self.queue = ChatQueue()
@@ -171,11 +179,12 @@ class AudienceDesk:
         self._names = names
         self._operator = operator
         self._person_speaks = person_speaks
+        self._shown_name = shown_name
         self._now_s = now_s
         self._writers: dict[str, Writer] = {}
         self._writing = 0
         self._arriving: dict[str, AudienceMessage] = {}
-        self._deleted_arriving: set[str] = set()
+        """Messages that nothing has become of yet."""
         self._recitals: dict[str, str] = {}
         self._events: OrderedDict[str, None] = OrderedDict()
         self._latest: OrderedDict[str, Disposition] = OrderedDict()
@@ -211,46 +220,69 @@ class AudienceDesk:
         """Skip what waits and store everything."""
         self._is_closing = True
         self._settle(self.queue.empty("Luma was stopped"))
+        for message in list(self._arriving.values()):
+            self._arrived(message, [Fate(message.id, "skipped", "Luma was stopped")])
         await self._tasks.close()
         await self.stored()
 
     # --- coming in ---
 
-    async def take(self, message: AudienceMessage) -> Disposition:
+    def take(self, message: AudienceMessage) -> Coroutine[Any, Any, Disposition]:
         """Take a message, once however often it is delivered; what became of it so far.
 
-        It has not been stored yet: call `stored` before telling anybody outside that it was taken.
+        It is known from this call on: a deletion that follows finds it, also before anybody awaits what this returns. It has
+        not been stored yet: call `stored` before telling anybody outside that it was taken.
         """
+        return self._taken(message.id, self._begun(message))
+
+    def _begun(self, message: AudienceMessage) -> AudienceMessage | None:
+        """The message as it goes on from here; None when it goes nowhere."""
         if self._is_closing or not self.queue.is_new(message.id):
-            return self._known(message.id)
-        message = presented(message, self._operator())
+            return None
+        message = presented(named(message, self._shown_name(message.viewer)), self._operator())
         if not message.mentions_us and names_one_of(message.text, self._names()):
             message = message.model_copy(update={"mentions_us": True})
         self._bus.publish(AudienceWrote(said=message))
         fate = self.queue.admit(message, self._now_s())
+        if fate is None and len(self._arriving) >= MOST_ARRIVING:
+            why = f"{MOST_ARRIVING} messages are being looked at already"
+            fate = Fate(message.id, "queue-full", why, "moderation")
         if fate is not None:
             self._settle([fate], message)
-            return self._known(message.id)
+            return None
         self._arriving[message.id] = message
+        return message
+
+    async def _taken(self, message_id: str, message: AudienceMessage | None) -> Disposition:
+        if message is not None:
+            with self._ending(message):
+                verdict = await self._verdict(message)
+                if verdict.action == "ignore":
+                    reason = verdict.reason or "moderation stopped it"
+                    self._arrived(message, [Fate(message.id, "filtered", reason, verdict.rule)])
+                else:
+                    text = message.text if verdict.action in ("allow", "hold") else verdict.text
+                    await self._route(message, text, verdict)
+        return self._known(message_id)
+
+    @contextmanager
+    def _ending(self, message: AudienceMessage) -> Iterator[None]:
+        """Whatever happens inside, something becomes of the message."""
         try:
-            verdict = await self._verdict(message)
-            is_deleted = message.id in self._deleted_arriving
+            yield
         finally:
-            self._arriving.pop(message.id, None)
-            self._deleted_arriving.discard(message.id)
-        if is_deleted:
-            self._settle([Fate(message.id, "deleted", "by a moderator")], message)
-        elif verdict.action == "ignore":
-            reason = verdict.reason or "moderation stopped it"
-            self._settle([Fate(message.id, "filtered", reason, verdict.rule)], message)
-        else:
-            text = message.text if verdict.action in ("allow", "hold") else verdict.text
-            await self._route(message, text, verdict)
-        return self._known(message.id)
+            why = "Luma was stopped, or whoever sent it went away, while it was looked at"
+            self._arrived(message, [Fate(message.id, "skipped", why)])
+
+    def _arrived(self, message: AudienceMessage, fates: list[Fate]) -> None:
+        """What became of an arriving message; nothing to do where something else has become of it meanwhile."""
+        if self._arriving.pop(message.id, None) is not None:
+            self._settle(fates, message)
 
     async def check(self, message: AudienceMessage) -> Verdict:
         """What moderation says of a message that does not go through the queue."""
-        return await self._verdict(presented(message, self._operator()))
+        message = presented(named(message, self._shown_name(message.viewer)), self._operator())
+        return await self._verdict(message)
 
     async def did(self, event: ViewerEvent) -> None:
         """Take something else that a viewer did, once however often it is delivered."""
@@ -260,7 +292,9 @@ class AudienceDesk:
         self._events[key] = None
         while len(self._events) > LATEST_KEPT:
             self._events.popitem(last=False)
-        self._bus.publish(AudienceDid(what=event))
+        name = shown_name(self._shown_name(event.viewer), event.platform, self._operator())
+        viewer = event.viewer.model_copy(update={"name": name})
+        self._bus.publish(AudienceDid(what=event.model_copy(update={"viewer": viewer})))
 
     async def _verdict(self, message: AudienceMessage) -> Verdict:
         if self.moderator is None:
@@ -288,26 +322,28 @@ class AudienceDesk:
 
     async def _route(self, message: AudienceMessage, text: str, verdict: Verdict) -> None:
         """To whoever does commands, or into the queue."""
+        if message.id not in self._arriving:
+            return  # deleted while moderation thought
         commands = self.commands
         if verdict.action == "hold" or commands is None or not commands.is_command(text):
-            self._settle(
-                self.queue.offer(message, self._now_s(), text=text, verdict=verdict), message
+            self._arrived(
+                message, self.queue.offer(message, self._now_s(), text=text, verdict=verdict)
             )
             return
         if self.queue.is_stopped:
             why = "everything is stopped by the panic, and commands do nothing"
-            self._settle([Fate(message.id, "skipped", why, "panic")], message)
+            self._arrived(message, [Fate(message.id, "skipped", why, "panic")])
             return
         try:
             outcome = await commands.run(text, message)
         except Exception:
             # A bug of ours costs this command, not the chat.
             logger.exception("a command of %s failed", message.platform)
-            self._settle([Fate(message.id, "failed", "the command failed inside Luma")], message)
+            self._arrived(message, [Fate(message.id, "failed", "the command failed inside Luma")])
             return
         if outcome is None:
             why = "there is no such command here; another program may answer it"
-            self._settle([Fate(message.id, "not-addressed", why, "commands")], message)
+            self._arrived(message, [Fate(message.id, "not-addressed", why, "commands")])
             return
         self._bus.publish(
             CommandUsed(
@@ -318,11 +354,13 @@ class AudienceDesk:
                 message_id=message.id,
             )
         )
+        if message.id not in self._arriving:
+            return  # deleted while the command was done: nothing of it is said or written
         if outcome.answer:
             self.write(message, outcome.answer)
         if not outcome.prompt and not outcome.recital:
             fate = Fate(message.id, "command", outcome.text, f"!{outcome.command}")
-            self._settle([fate], message)
+            self._arrived(message, [fate])
             return
         if outcome.recital:
             self._recitals[message.id] = outcome.recital
@@ -334,7 +372,7 @@ class AudienceDesk:
             is_command=True,
             merges=not outcome.recital,
         )
-        self._settle(fates, message)
+        self._arrived(message, fates)
 
     # --- steering ---
 
@@ -355,23 +393,27 @@ class AudienceDesk:
             everything: The whole chat.
 
         Returns:
-            How many messages that waited or were being answered are gone.
+            How many messages that had arrived, waited or were being answered are gone.
         """
-        for each in self._arriving.values():
-            is_it = message_id == each.id
-            is_theirs = (platform, viewer_id) == (each.viewer.platform, each.viewer.id)
-            if is_it or is_theirs or (everything and platform in ("", each.platform)):
-                self._deleted_arriving.add(each.id)
+        arriving = [
+            each
+            for each in self._arriving.values()
+            if message_id == each.id
+            or (platform, viewer_id) == (each.viewer.platform, each.viewer.id)
+            or (everything and platform in ("", each.platform))
+        ]
+        for each in arriving:
+            self._arrived(each, [Fate(each.id, "deleted", "by a moderator")])
         if message_id:
             removal = self.queue.delete(message_id)
         elif viewer_id:
-            removal = self.queue.delete_viewer(platform, viewer_id)
+            removal = self.queue.delete_viewer(platform, viewer_id, self._now_s())
         elif everything:
             removal = self.queue.delete_all(platform)
         else:
             return 0
         self._removed(removal, forget=True)
-        return len(removal.fates)
+        return len(arriving) + len(removal.fates)
 
     async def approve(self, message_id: str) -> Disposition:
         """Let a held message in.
@@ -385,7 +427,9 @@ class AudienceDesk:
         message, text = held
         if self.commands is not None and self.commands.is_command(text):
             self.queue.let_out(message_id)
-            await self._route(message, text, Verdict(text=text))
+            self._arriving[message_id] = message
+            with self._ending(message):
+                await self._route(message, text, Verdict(text=text))
         else:
             self._settle(self.queue.approve(message_id, self._now_s()) or [])
         return self._known(message_id)
@@ -548,6 +592,12 @@ class AudienceDesk:
         how: End = "failed"
         reason, turn_id, turn = "", None, None
         recital = self._recitals.get(message.id, "")
+
+        def begins(turn_id: str) -> None:
+            if self.queue.answering != message.id:
+                raise _GoneError
+            self._turn_id = turn_id
+
         try:
             handle = await self._chat.send(
                 (recital or taken.text)[:LONGEST_MESSAGE_CHARS],
@@ -556,15 +606,15 @@ class AudienceDesk:
                 conversation_id=STAGE,
                 is_recital=bool(recital),
                 is_followed=True,
+                before=begins,
             )
-            self._turn_id = turn_id = handle.turn_id
-            if self.queue.answering != message.id:
-                await self._chat.withdraw(handle.turn_id)  # deleted in this very moment
-            else:
-                waited = f"after {taken.waited_s:.1f} s"
-                self._settle([Fate(message.id, "answering", waited, turn_id=turn_id)])
+            turn_id = handle.turn_id
+            waited = f"after {taken.waited_s:.1f} s"
+            self._settle([Fate(message.id, "answering", waited, turn_id=turn_id)])
             turn = await handle.result()
             how, reason = _end_of(turn)
+        except _GoneError:
+            pass  # what became of it was told when it was deleted
         except AppError as error:
             reason = error.message
         except Exception:
@@ -661,33 +711,41 @@ class AudienceDesk:
             await self._store_wake.wait()
             await asyncio.sleep(STORE_S)
             self._store_wake.clear()
-            await self.stored()
+            try:
+                await self.stored()
+            except Exception:
+                logger.exception("what viewers write was not stored; it is tried again")
 
     async def _store_some(self) -> bool:
         some = [self._unstored.pop(one) for one in list(self._unstored)[:STORE_AT_ONCE]]
+        is_stored = False
         try:
             await self._database.write(partial(rows.put, items=some))
+            is_stored = True
         except AppError as error:
-            for kept in some:
-                newer = self._unstored.get(kept.disposition.message_id)
-                if newer is None:
-                    self._unstored[kept.disposition.message_id] = kept
-                elif newer.message is None and kept.message is not None:
-                    self._unstored[kept.disposition.message_id] = rows.Kept(
-                        newer.disposition, kept.message
-                    )
-            while len(self._unstored) > UNSTORED_KEPT:
-                del self._unstored[next(iter(self._unstored))]
             if not self._cannot_store:
                 self._cannot_store = True
                 logger.error("what viewers write cannot be stored: %s", error.message)
-            if not isinstance(error, StorageError):
-                logger.debug("storing is tried again with the next message")
-            return False
-        if self._cannot_store:
+        finally:
+            # Also when this is cancelled: to store the same twice does no harm.
+            if not is_stored:
+                self._store_again(some)
+        if is_stored and self._cannot_store:
             self._cannot_store = False
             logger.warning("what viewers write is stored again")
-        return True
+        return is_stored
+
+    def _store_again(self, some: list[rows.Kept]) -> None:
+        for kept in some:
+            newer = self._unstored.get(kept.disposition.message_id)
+            if newer is None:
+                self._unstored[kept.disposition.message_id] = kept
+            elif newer.message is None and kept.message is not None:
+                self._unstored[kept.disposition.message_id] = rows.Kept(
+                    newer.disposition, kept.message
+                )
+        while len(self._unstored) > UNSTORED_KEPT:
+            del self._unstored[next(iter(self._unstored))]
 
 
 def _author(taken: Taken) -> str:

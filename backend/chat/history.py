@@ -20,6 +20,11 @@ class History:
         """Remember what was said and heard."""
         self._exchanges.append(exchange)
 
+    def forget(self, exchange: Exchange) -> None:
+        """Remember that one no more."""
+        kept = [one for one in self._exchanges if one is not exchange]
+        self._exchanges = deque(kept, maxlen=KEPT_EXCHANGES)
+
     def newest(self, limit: int = KEPT_EXCHANGES) -> list[Exchange]:
         """The last ``limit`` exchanges, oldest first."""
         return list(self._exchanges)[-limit:]

@@ -26,7 +26,9 @@ from backend.contracts.audience import (
 SEEN_KEPT = 20_000
 """Ids of messages that are known when they come again: a minute and a half at 200 messages a second."""
 GONE_KEPT = 5_000
-"""Ids that were deleted before their message came."""
+"""Ids that were deleted before their message came, and viewers whose messages were."""
+LATE_S = 1.0
+"""What comes of a viewer so soon after all of theirs was deleted was written before: the shortest timeout is as long."""
 VIEWERS_KEPT = 10_000
 MOST_MERGED = 200
 """Messages joined with one; what is still the same after that needs no place."""
@@ -131,6 +133,7 @@ class ChatQueue:
         self._authors: OrderedDict[ViewerKey, _Author] = OrderedDict()
         self._seen: OrderedDict[str, None] = OrderedDict()
         self._gone: OrderedDict[str, None] = OrderedDict()
+        self._sent_away: OrderedDict[ViewerKey, float] = OrderedDict()
         self._order = 0
         self._stopped_s: float | None = None
         self._began_s = 0.0
@@ -155,6 +158,12 @@ class ChatQueue:
         if message.id in self._gone:
             del self._gone[message.id]
             return Fate(message.id, "deleted", "a moderator deleted it before it came")
+        away_s = self._sent_away.get(_key(message.viewer))
+        if away_s is not None:
+            if now_s - away_s <= LATE_S:
+                why = "a moderator deleted all of its author's before it came"
+                return Fate(message.id, "deleted", why)
+            del self._sent_away[_key(message.viewer)]
         if _is_free(message):
             return None
         rules = self.rules
@@ -491,9 +500,13 @@ class ChatQueue:
                 self._gone.popitem(last=False)
         return Removal()
 
-    def delete_viewer(self, platform: str, viewer_id: str) -> Removal:
-        """A moderator sent a viewer away: all of theirs goes."""
+    def delete_viewer(self, platform: str, viewer_id: str, now_s: float) -> Removal:
+        """A moderator sent a viewer away: all of theirs goes, what is still on its way too."""
         key = (platform, viewer_id)
+        self._sent_away[key] = now_s
+        self._sent_away.move_to_end(key)
+        while len(self._sent_away) > GONE_KEPT:
+            self._sent_away.popitem(last=False)
         fates: list[Fate] = []
         was_answering = False
         for entry in self._everything():

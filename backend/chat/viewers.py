@@ -18,6 +18,14 @@ def shown_name(name: str, platform: str, operator: str) -> str:
     return shown[:LONGEST_AUTHOR_CHARS]
 
 
+def named(message: AudienceMessage, name: str) -> AudienceMessage:
+    """The message with another name on it."""
+    if name == message.viewer.name:
+        return message
+    viewer = message.viewer.model_copy(update={"name": name})
+    return message.model_copy(update={"viewer": viewer})
+
+
 def presented(message: AudienceMessage, operator: str) -> AudienceMessage:
     """The message without what cannot be seen, the places of its emotes moved along; what is too long is cut."""
     viewer = message.viewer

@@ -19,6 +19,7 @@ from backend.contracts.entities import STAGE, Turn
 from backend.contracts.errors import BusyError, InvalidInputError, NotFoundError
 from backend.core.bus import EventBus
 from backend.modes.mind import alone
+from backend.outputs.base import Sink
 from backend.outputs.none import NoSound
 from backend.playback.player import Player
 from backend.playback.sounds import SoundStore
@@ -40,7 +41,7 @@ class House:
     sounds: SoundStore
 
 
-async def build(folder: Path) -> House:
+async def build(folder: Path, sink: Sink | None = None) -> House:
     database = Database("", folder)
     await database.open()
     bus = EventBus()
@@ -50,7 +51,7 @@ async def build(folder: Path) -> House:
     llm, voice = WritesText(["Hello there. ", "I am here."]), Beeps()
     sounds = SoundStore(folder / "turns", max_bytes=10**9, max_age_days=1)
     house: House
-    player = Player(bus, NoSound(), lambda cue, turn_id, conversation_id: None)
+    player = Player(bus, sink or NoSound(), lambda cue, turn_id, conversation_id: None)
     runner = TurnRunner(bus, alone(lambda: house.llm), lambda: house.voice, sounds, player)
     chat = Chat(bus=bus, database=database, characters=characters, runner=runner)
     house = House(bus, database, characters, chat, llm, voice, sounds)
@@ -436,3 +437,41 @@ async def test_it_is_told_when_the_stage_may_be_free(house: House) -> None:
     assert not house.chat.is_free(STAGE)
     house.chat.let_go()
     assert free == [True, True]
+
+
+async def test_what_is_withdrawn_while_its_turn_is_stored_is_not_remembered(house: House) -> None:
+    works = Database.write
+    storing, goes_on = asyncio.Event(), asyncio.Event()
+
+    async def write(database: Database, fn: Callable[[Connection], None], **more: bool) -> None:
+        await works(database, fn, **more)
+        storing.set()
+        await goes_on.wait()
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Database, "write", write)
+        handle = await house.chat.send("something bad", conversation_id=STAGE)
+        await storing.wait()
+        withdrawing = asyncio.create_task(house.chat.withdraw(handle.turn_id))
+        await asyncio.sleep(0)
+        goes_on.set()
+        assert await withdrawing
+    turn = await handle.result()
+    assert (turn.message, turn.reply) == (conversations.WITHDRAWN, "")
+    assert (await house.chat.turns(STAGE))[0].message == conversations.WITHDRAWN
+    await (await house.chat.send("and now?", conversation_id=STAGE)).result()
+    asked = " ".join(one.text for one in house.llm.prompts[-1].messages)
+    assert "something bad" not in asked
+
+
+async def test_whoever_listens_for_a_turn_may_take_its_message_back(house: House) -> None:
+    def refuse(turn_id: str) -> None:
+        raise LookupError(turn_id)
+
+    async with Watch(house.bus) as seen:
+        with pytest.raises(LookupError):
+            await house.chat.send("something bad", conversation_id=STAGE, before=refuse)
+        await seen.settle()
+    assert seen.of("chat.message") == []
+    assert house.chat.is_free(STAGE)
+    assert (await (await house.chat.send("hi", conversation_id=STAGE)).result()).number == 1

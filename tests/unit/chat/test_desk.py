@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import count
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from backend.chat.conversations import WITHDRAWN
-from backend.chat.desk import AudienceDesk
+from backend.chat.desk import MOST_ARRIVING, AudienceDesk, Outcome
 from backend.contracts.audience import (
     FINAL,
     AudienceMessage,
@@ -24,9 +25,10 @@ from backend.contracts.audience import (
 )
 from backend.contracts.entities import STAGE
 from backend.contracts.errors import NotFoundError, StorageError
+from backend.outputs.base import Sink
 from backend.storage.audience import Filter
 from backend.storage.database import Database
-from tests.fakes import Watch, WritesText
+from tests.fakes import ManualSink, Watch, WritesText
 from tests.unit.chat.test_conversations import House, build
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -74,9 +76,9 @@ class Room:
                 await asyncio.sleep(0.005)
 
 
-@pytest.fixture
-async def room(tmp_path: Path) -> AsyncIterator[Room]:
-    house = await build(tmp_path)
+@asynccontextmanager
+async def opened(folder: Path, sink: Sink | None = None) -> AsyncIterator[Room]:
+    house = await build(folder, sink)
     room: Room
     desk = AudienceDesk(
         bus=house.bus,
@@ -85,6 +87,7 @@ async def room(tmp_path: Path) -> AsyncIterator[Room]:
         names=lambda: ("Luma",),
         operator=lambda: "Alex",
         person_speaks=lambda: room.speaks,
+        shown_name=lambda viewer: "viewer" if "rude" in viewer.name else viewer.name,
     )
     async with Watch(house.bus) as seen:
         room = Room(house, desk, seen)
@@ -94,6 +97,12 @@ async def room(tmp_path: Path) -> AsyncIterator[Room]:
     await house.chat.stop()
     await house.sounds.close()
     await house.database.close()
+
+
+@pytest.fixture
+async def room(tmp_path: Path) -> AsyncIterator[Room]:
+    async with opened(tmp_path) as room:
+        yield room
 
 
 async def test_a_message_is_answered_and_its_turn_is_named(room: Room) -> None:
@@ -182,26 +191,227 @@ async def test_deleting_what_she_answers_cuts_it_and_forgets_it(room: Room) -> N
     assert "something bad" not in asked
 
 
-async def test_a_message_deleted_while_moderation_thinks_goes_nowhere(room: Room) -> None:
-    thinks = asyncio.Event()
+async def test_speech_is_cut_when_its_message_is_deleted_after_all_was_written(
+    tmp_path: Path,
+) -> None:
+    sink = ManualSink()
+    async with opened(tmp_path, sink) as room:
+        said = message("something bad")
+        await room.desk.take(said)
+        async with asyncio.timeout(10):
+            await sink.playing.wait()
+        await room.seen.until(
+            "speech.ready", 2
+        )  # the reply has two sentences: nothing more is written
+        room.desk.delete(message_id=said.id)
+        finished = await room.seen.until("turn.finished")
+        assert finished.outcome == "interrupted"  # type: ignore[union-attr]
+        assert sink.stopped
+        assert room.fates(said.id) == ["queued", "answering", "deleted"]
+        assert [record.disposition for record in await room.desk.search(Filter(), 10)] == [
+            "deleted"
+        ]
 
-    class Slow:
-        async def _later(self) -> Verdict:
-            await thinks.wait()
-            return Verdict()
 
-        def check_in(
-            self, text: str, viewer: Viewer, emotes: Sequence[Emote] = ()
-        ) -> Awaitable[Verdict]:
-            return self._later()
+async def test_those_joined_with_a_deleted_message_go_with_it_while_it_sounds(
+    tmp_path: Path,
+) -> None:
+    sink = ManualSink()
+    async with opened(tmp_path, sink) as room:
+        said = message("what is your name", "ann")
+        await room.desk.take(said)
+        async with asyncio.timeout(10):
+            await sink.playing.wait()
+        same = message("what is your name?", "bob")
+        assert (await room.desk.take(same)).disposition == "merged"
+        room.desk.delete(everything=True)
+        await room.seen.until("turn.finished")
+        records = {one.message_id: one.disposition for one in await room.desk.search(Filter(), 10)}
+        assert records == {said.id: "deleted", same.id: "deleted"}
 
+
+async def test_a_message_deleted_in_the_moment_it_is_chosen_is_told_nowhere(room: Room) -> None:
+    room.desk.hold()
+    said = message("something bad")
+    await room.desk.take(said)
+    room.desk.release()
+    room.desk._step()  # chosen: its answer begins with the next turn of the loop
+    assert room.desk.queue.answering == said.id
+    room.desk.delete(message_id=said.id)
+    next_one = message("something good", "bob")
+    await room.desk.take(next_one)
+    await room.ended(next_one.id)
+    assert room.fates(said.id) == ["queued", "deleted"]
+    assert [one.text for one in room.seen.of("chat.message")] == ["something good"]  # type: ignore[union-attr]
+    assert len(room.seen.of("turn.started")) == 1
+
+
+class Slow:
+    """Moderation and commands that take until `goes_on` is set."""
+
+    def __init__(self) -> None:
+        self.goes_on = asyncio.Event()
+        self.begun = asyncio.Event()
+
+    async def _later(self) -> Verdict:
+        self.begun.set()
+        await self.goes_on.wait()
+        return Verdict()
+
+    def check_in(
+        self, text: str, viewer: Viewer, emotes: Sequence[Emote] = ()
+    ) -> Awaitable[Verdict]:
+        return self._later()
+
+    def is_command(self, text: str) -> bool:
+        return text.startswith("!")
+
+    async def run(self, text: str, said: AudienceMessage) -> Outcome:
+        await self._later()
+        return Done("say", "asked her", answer="an answer", prompt=text[5:])
+
+
+@dataclass
+class Done:
+    """What came of a command."""
+
+    command: str
+    text: str
+    is_refused: bool = False
+    answer: str = ""
+    prompt: str = ""
+    recital: str = ""
+
+
+Deletes = Callable[[AudienceDesk, AudienceMessage], int]
+DELETIONS: dict[str, Deletes] = {
+    "message": lambda desk, said: desk.delete(message_id=said.id),
+    "viewer": lambda desk, said: desk.delete(platform="twitch", viewer_id=said.viewer.id),
+    "everything": lambda desk, said: desk.delete(platform="twitch", everything=True),
+}
+
+
+@pytest.mark.parametrize("deletes", DELETIONS.values(), ids=DELETIONS)
+@pytest.mark.parametrize("when", ["moderation", "a command", "nothing yet"])
+async def test_a_message_deleted_while_it_arrives_goes_nowhere(
+    room: Room, when: str, deletes: Deletes
+) -> None:
+    slow = Slow()
+    written: list[str] = []
+
+    async def write(to: AudienceMessage, text: str) -> None:
+        written.append(text)
+
+    room.desk.set_writer(write)
+    if when == "moderation":
+        room.desk.moderator = slow
+    else:
+        room.desk.commands = slow
+    said = message("!say something bad")
+    coming = room.desk.take(said)
+    if when == "nothing yet":
+        assert deletes(room.desk, said) == 1
+        taking = asyncio.create_task(coming)
+    else:
+        taking = asyncio.create_task(coming)
+        await slow.begun.wait()
+        assert deletes(room.desk, said) == 1
+    slow.goes_on.set()
+    assert (await taking).disposition == "deleted"
+    after = message("something good", "bob")
+    room.desk.moderator = None
+    await room.desk.take(after)
+    await room.ended(after.id)
+    assert room.fates(said.id) == ["deleted"]
+    assert (written, len(room.house.llm.prompts)) == ([], 1)
+
+
+async def test_a_held_command_deleted_while_it_is_approved_goes_nowhere(room: Room) -> None:
+    slow = Slow()
+    room.desk.commands = slow
+    room.desk.moderator = Says(Verdict(action="hold", rule="caps"))
+    said = message("!say something bad")
+    assert (await room.desk.take(said)).disposition == "held"
+    approving = asyncio.create_task(room.desk.approve(said.id))
+    await slow.begun.wait()
+    room.desk.delete(message_id=said.id)
+    slow.goes_on.set()
+    assert (await approving).disposition == "deleted"
+    assert not room.desk.queue.has_any
+
+
+async def test_something_becomes_of_a_message_whose_sender_goes_away(room: Room) -> None:
     room.desk.moderator = Slow()
     said = message()
     taking = asyncio.create_task(room.desk.take(said))
     await room.seen.until("audience.wrote")
-    room.desk.delete(message_id=said.id)
-    thinks.set()
-    assert (await taking).disposition == "deleted"
+    taking.cancel()
+    await asyncio.gather(taking, return_exceptions=True)
+    await room.seen.settle()
+    assert room.fates(said.id) == ["skipped"]
+
+
+async def test_something_becomes_of_what_moderation_thinks_about_at_the_end(room: Room) -> None:
+    slow = Slow()
+    room.desk.moderator = slow
+    said = message()
+    taking = asyncio.create_task(room.desk.take(said))
+    await slow.begun.wait()
+    await room.desk.close()
+    slow.goes_on.set()
+    await taking
+    (record,) = await room.desk.search(Filter(), 10)
+    assert (record.disposition, record.reason) == ("skipped", "Luma was stopped")
+    assert room.fates(said.id) == ["skipped"]
+
+
+async def test_no_more_messages_are_looked_at_at_once_than_can_be_answered(room: Room) -> None:
+    slow = Slow()
+    room.desk.moderator = slow
+    arriving = [room.desk.take(message(f"thing {n}", f"v{n}")) for n in range(MOST_ARRIVING)]
+    one_more = await room.desk.take(message("one more", "z"))
+    assert (one_more.disposition, one_more.rule) == ("queue-full", "moderation")
+    slow.goes_on.set()
+    await asyncio.gather(*arriving)
+    assert (await room.desk.take(message("and now", "y"))).disposition != "queue-full"
+
+
+async def test_a_name_that_may_not_be_shown_is_nowhere(room: Room) -> None:
+    said = message("how are you?", name="a rude name")
+    await room.desk.take(said)
+    await room.ended(said.id)
+    await room.desk.did(
+        ViewerEvent(id="e", platform="twitch", kind="follow", viewer=said.viewer, at=AT)
+    )
+    await room.seen.settle()
+    told = "".join(event.model_dump_json() for event in room.seen.events)
+    asked = " ".join(one.text for one in room.house.llm.prompts[-1].messages)
+    (record,) = await room.desk.search(Filter(), 10)
+    assert "rude" not in told + asked + record.author
+    assert (record.author, record.viewer_id) == ("viewer", "ann")
+
+
+async def test_what_was_being_stored_when_luma_ends_is_stored(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    works = Database.write
+    begun = asyncio.Event()
+
+    async def hangs(database: Database, fn: object, **more: object) -> object:
+        if getattr(fn, "keywords", {}).get("items") and not begun.is_set():
+            begun.set()
+            await asyncio.Event().wait()
+        return await works(database, fn, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Database, "write", hangs)
+    room.desk.hold()
+    said = message()
+    await room.desk.take(said)
+    async with asyncio.timeout(10):
+        await begun.wait()
+    await room.desk.close()
+    (record,) = await room.desk.search(Filter(), 10)
+    assert (record.message_id, record.disposition) == (said.id, "skipped")
 
 
 class Says:

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from backend.chat.queue import ALONE, LONGEST_ANSWER_S, ChatQueue, Fate, Removal
+from backend.chat.queue import ALONE, GONE_KEPT, LONGEST_ANSWER_S, ChatQueue, Fate, Removal
 from backend.contracts.audience import FINAL, AudienceMessage, Emote, QueueRules, Verdict, Viewer
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -401,7 +401,7 @@ def test_all_of_a_viewer_goes_and_nothing_of_the_others() -> None:
     host, joined = message("what is your name", "ann"), message("what is your name", "bad")
     for one in (*theirs, host, joined):
         put(queue, one)
-    removal = queue.delete_viewer("twitch", "bad")
+    removal = queue.delete_viewer("twitch", "bad", 2)
     assert {fate.message_id for fate in removal.fates} == {*(one.id for one in theirs), joined.id}
     assert order(queue) == [host.id]
 
@@ -411,6 +411,23 @@ def test_a_deletion_may_come_before_its_message() -> None:
     said = message()
     queue.delete(said.id)
     assert fate_of(put(queue, said), said) == "deleted"
+
+
+def test_what_is_still_on_its_way_when_its_author_is_sent_away_goes_too() -> None:
+    queue = ChatQueue()
+    queue.delete_viewer("twitch", "bad", 10)
+    late, others = message("thing", "bad"), message("thing", "ann")
+    assert fate_of(put(queue, late, 10.9), late) == "deleted"
+    assert fate_of(put(queue, others, 10.9), others) == "queued"
+    after_the_timeout = message("another", "bad")
+    assert fate_of(put(queue, after_the_timeout, 11.1), after_the_timeout) == "queued"
+
+
+def test_what_is_known_of_viewers_sent_away_is_bounded() -> None:
+    queue = ChatQueue()
+    for i in range(GONE_KEPT + 10):
+        queue.delete_viewer("twitch", f"v{i}", 0)
+    assert len(queue._sent_away) == GONE_KEPT
 
 
 def test_a_failed_turn_is_tried_once_more() -> None:
@@ -548,7 +565,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     @rule(who=st.sampled_from("abcdef"))
     def send_away(self, who: str) -> None:
-        self.settle(self.queue.delete_viewer("twitch", who).fates)
+        self.settle(self.queue.delete_viewer("twitch", who, self.now_s).fates)
 
     @rule(stops=st.booleans())
     def panic(self, stops: bool) -> None:
