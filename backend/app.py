@@ -240,6 +240,7 @@ class Backend:
             names=self._names_on_stage,
             operator=lambda: self.engines.settings.user_name,
             person_speaks=self.hearing.hears_somebody,
+            shown_name=self.moderator.shown_name,
         )
         self.stage_sounds = CommandSounds(
             settings.data_dir / "sounds",
