@@ -12,7 +12,6 @@ from backend.contracts.audience import ChannelState
 from backend.contracts.entities import STAGE
 from frontend.audience import Audience
 from frontend.client import BackendClient, Failure
-from frontend.tabs import Notice
 from frontend.theme import Theme
 from frontend.widgets.controls import Button, Dropdown
 from frontend.widgets.field import Field
@@ -71,7 +70,7 @@ class Owner(Protocol):
     def state(self) -> dict[str, Any]:
         """Which way was used last."""
 
-    def notify(self, text: str, severity: Notice = "info") -> None:
+    def notify(self, text: str, severity: Literal["info", "ok", "warn", "error"] = "info") -> None:
         """Say why a text did not go."""
 
 
