@@ -10,6 +10,7 @@ import logging
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from time import monotonic
 from typing import Any, Literal
 from unicodedata import category
@@ -465,7 +466,7 @@ class Audience:
             return
         self._add(Line(message))
         self._bucket().messages += 1
-        key = f"{message.viewer.platform}:{message.viewer.id}"
+        key = _key(message.viewer)
         self._viewers[key] = self.clock()
         self._viewers.move_to_end(key)
         if len(self._viewers) > MOST_VIEWERS:
@@ -542,6 +543,28 @@ class Audience:
             self._buckets.append(Bucket(number))
         return self._buckets[-1]
 
+    def _count(self, line: Line) -> None:
+        """Put a message that was written before the window was there into the figures."""
+        age_s = max(0.0, (datetime.now(UTC) - line.message.at).total_seconds())
+        at_s = self.clock() - age_s
+        number, last = int(at_s // BUCKET_S), int(self.clock() // BUCKET_S)
+        if number <= last - BUCKETS:
+            return
+        bucket = next((one for one in self._buckets if one.number == number), None)
+        if bucket is None:
+            bucket = Bucket(number)
+            self._buckets = deque(
+                sorted((*self._buckets, bucket), key=lambda one: one.number), maxlen=BUCKETS
+            )
+        bucket.messages += 1
+        if line.disposition in FINAL:
+            bucket.decided += 1
+            bucket.answered += line.disposition in ("answered", "merged", "command")
+        bucket.stopped += line.disposition in ("filtered", "held")
+        key = _key(line.message.viewer)
+        if age_s <= RECENT_S and at_s > self._viewers.get(key, 0.0):
+            self._viewers[key] = at_s
+
     def _number(self, turn_id: str, number: int) -> None:
         self._numbers[turn_id] = number
         if len(self._numbers) > MOST_TURNS:
@@ -599,10 +622,12 @@ class Audience:
             made, known = line_of(record), self._known.get(record.message_id)
             if known is None:
                 lines.append(made)
+                self._count(made)
                 continue
             known.disposition, known.reason, known.rule = made.disposition, made.reason, made.rule
             known.into, known.turn_id = made.into, made.turn_id or known.turn_id
         lines.sort(key=lambda line: line.message.at)
+        self._viewers = OrderedDict(sorted(self._viewers.items(), key=lambda seen: seen[1]))
         self.dropped += max(0, len(lines) - MOST_LINES)
         self.lines = deque(lines[-MOST_LINES:])
         self._known = {line.message.id: line for line in self.lines}
@@ -612,6 +637,10 @@ class Audience:
     def _tell(self, topic: Topic) -> None:
         self._told.add(topic)
         self.version += 1
+
+
+def _key(viewer: Viewer) -> str:
+    return f"{viewer.platform}:{viewer.id}"
 
 
 def records_in(value: Any) -> list[MessageRecord]:
@@ -726,7 +755,7 @@ MEANINGS: dict[DispositionName, str] = {
     "held": "It waits for your word: Allow lets it in, Drop does not",
     "answering": "She answers it now",
     "answered": "She answered it",
-    "merged": "It was joined with another message and answered with it",
+    "merged": "It was joined with a message like it",
     "command": "It was a command",
     "filtered": "Moderation stopped it",
     "rate-limited": "Its author writes too much",
@@ -753,7 +782,7 @@ def why(line: Line, audience: Audience) -> str:
         if item is not None:
             place = audience.rank(line.message.id)
             return f"Place {place} of {audience.total_waiting}: {reasons_of(item)}"
-    if line.rule:
+    if line.rule and line.disposition != "merged":  # its reason says it all
         words += f" by the rule {line.rule}"
     if line.reason:
         words += f": {reason_of(line.rule, line.reason)}"

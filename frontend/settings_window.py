@@ -642,7 +642,7 @@ class SettingsWindow(OneWindow):
             label="Size",
         ).pack(anchor="w")
         row = self._own_row(card, "Keys", "Every command has a key or is in the list of Ctrl+K.")
-        words = "F1 lists all keys.  Ctrl+K lists all commands.  Esc stops the voice."
+        words = "F1: all keys    Ctrl+K: all commands    Esc: silence"
         Words(row, theme, words, "small", "text2", "surface").pack(fill="x", pady=px(4))
 
     def _own_row(self, card: tk.Frame, title: str, meaning: str) -> tk.Frame:

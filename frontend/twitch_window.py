@@ -277,9 +277,8 @@ class TwitchWindow(OneWindow):
         theme, px = self._theme, self._theme.px
         line = self._line(body)
         picture_label(line, theme, "check", 16, "ok", "surface").pack(side="left", padx=(0, px(8)))
-        Words(
-            line, theme, f"Logged in as {plain(login.user, 40)}", "smallb", "text", "surface"
-        ).pack(side="left")
+        who = f"Logged in as {plain(login.user, 40)}" if login.user else "There is a login"
+        Words(line, theme, who, "smallb", "text", "surface").pack(side="left")
         words = "" if login.detail.startswith("Logged in as") else login.detail
         if login.expires_at is not None:
             when = f"{login.expires_at.astimezone():%A %H:%M}"

@@ -17,7 +17,7 @@ from frontend.pictures import Avatars
 from frontend.stage import Stage
 from frontend.tabs import App
 from frontend.widgets.audience_plots import AudiencePlots
-from frontend.widgets.autonomy_card import AutonomyCard
+from frontend.widgets.autonomy_card import MOST_ROWS, AutonomyCard
 from frontend.widgets.card import Card
 from frontend.widgets.controls import Button, Chip, Dropdown, Words
 from frontend.widgets.figure_row import FigureRow
@@ -30,6 +30,7 @@ from frontend.widgets.speaking_card import SpeakingCard
 
 MARGIN = 16
 GAP = 12
+LEAST_QUEUE = 138.0
 ONE_COLUMN = 780
 CHIPS_FROM = 690  # narrower, the filters of the chat are one list
 DRAW_MS = 250  # figures change at most four times a second
@@ -253,7 +254,7 @@ class StreamTab(tk.Frame):
             y = GAP + 0.0
             put(t, self.figures, MARGIN, y, room, figures)
             y += figures + GAP
-            chat = max(260.0, height - 2 * GAP)
+            chat = max(300.0, height - figures - 3 * GAP)  # with its line to write in, in sight
             put(t, self.chat_card, MARGIN, y, room, chat)
             y += chat + GAP
             needed = self._side_height()
@@ -270,12 +271,18 @@ class StreamTab(tk.Frame):
         return height
 
     def _side_height(self) -> float:
+        self.autonomy.most = MOST_ROWS
         return self.speaking.needed + GAP + 214 + GAP + self.autonomy.needed
 
     def _arrange_side(self, width: float, height: float) -> float:
         t = self._theme
-        speaking, autonomy = self.speaking.needed, self.autonomy.needed
-        queue = max(150.0, height - speaking - autonomy - 2 * GAP)
+        speaking = self.speaking.needed
+        rest = height - speaking - LEAST_QUEUE - 2 * GAP
+        # Fewer triggers rather than a page that scrolls, where that helps.
+        fitting = (n for n in range(MOST_ROWS, 2, -1) if self.autonomy.height_with(n) <= rest)
+        self.autonomy.most = next(fitting, MOST_ROWS)
+        autonomy = self.autonomy.needed
+        queue = max(LEAST_QUEUE, height - speaking - autonomy - 2 * GAP)
         total = speaking + autonomy + queue + 2 * GAP
         width -= 12 if total > height else 0  # room for the scroll bar
         put(t, self.speaking, 0, 0, width, speaking)

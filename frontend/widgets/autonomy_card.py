@@ -14,6 +14,7 @@ from frontend.widgets.panel import Panel
 
 ROW = 30
 MOST_ROWS = 5
+NARROW = 340
 READINESS = {
     "ready": ("now", "ok"),
     "due": ("waits", "warn"),
@@ -58,6 +59,8 @@ class AutonomyCard(Panel):
         self.answer: DryRun | None = None
         self.trouble = ""
         self.is_asking = False
+        self.most = MOST_ROWS
+        """Triggers shown, the next first."""
         self._audience = owner.audience
         self._switch = switch
         self._edit = edit
@@ -67,17 +70,21 @@ class AutonomyCard(Panel):
     @property
     def needed(self) -> float:
         """Height that shows all of it."""
+        return self.height_with(self.most)
+
+    def height_with(self, most: int) -> float:
+        """Its height with so many triggers at most."""
         state = self._audience.autonomy
         if state is None:
             return 120.0
-        rows = min(MOST_ROWS, len(state.triggers))
+        rows = min(most, len(state.triggers))
         return 40 + 50 + 10 + max(1, rows) * ROW + 20 + 92
 
     @property
     def is_moving(self) -> bool:
         """Whether a bar drains now."""
         state = self._audience.autonomy
-        return bool(state and state.is_on and any(one.in_s for one in state.triggers[:MOST_ROWS]))
+        return bool(state and state.is_on and any(one.in_s for one in state.triggers[: self.most]))
 
     def dry_run(self) -> None:
         """Ask what she would do now."""
@@ -93,7 +100,10 @@ class AutonomyCard(Panel):
             words = self._audience.missing.get("autonomy") or "Asking how she is..."
             p.text(16, 50, words, "small", "text2", "nw", width=p.width - 32)
             return
+        is_narrow = p.width < NARROW
         sub = "acts when nobody speaks" if state.is_on else "off: she waits to be spoken to"
+        if is_narrow:
+            sub = "when quiet" if state.is_on else "switched off"
         x = 26 + p.text_width("Autonomy", "bodyb")
         p.text(x, 20.5, sub, "small", "text3", clip=p.width - x - 110)
         self.switch(
@@ -118,10 +128,12 @@ class AutonomyCard(Panel):
         ):
             y = 52 + number * 23
             p.text(16, y, title, "small", "text2")
-            bar = min(104.0, p.width * 0.26)
+            bar = 56.0 if is_narrow else min(104.0, p.width * 0.26)
             self.progress(76, y - 2, bar, share, color)
-            p.text(76 + bar + 46, y, f"{share:.0%}".replace("%", " %"), "small", "text2", "e")
-            left = 76 + bar + 60
+            left = 76 + bar + 14
+            if not is_narrow:
+                p.text(left + 32, y, f"{share:.0%}".replace("%", " %"), "small", "text2", "e")
+                left += 46
             p.text(
                 left, y, words, "small", "text" if number == 0 else "text3",
                 clip=max(20.0, p.width - left - 14),
@@ -131,7 +143,7 @@ class AutonomyCard(Panel):
             p.text(16, top + 14, "No triggers: she never acts unasked.", "small", "text3")
             self.link("add", p.width - 16, top + 14, "Add one", lambda: self._edit(""), "e")
             top += ROW
-        for one in state.triggers[:MOST_ROWS]:
+        for one in state.triggers[: self.most]:
             self._paint_trigger(one, top, state.is_on)
             top += ROW
         self._paint_dry_run(max(top + 12, p.height - 92))

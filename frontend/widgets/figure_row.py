@@ -15,6 +15,7 @@ GAP = 12
 COLUMNS, EVERY = 30, 2
 """Columns of a plot and the buckets in each: ten minutes."""
 NARROW = 150
+LEAST_PLOT = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +74,9 @@ class FigureRow(Panel):
                 x + 14, y + (14 if is_low else 17), figure.title, "small", "text2", clip=wide - 20
             )
             room = wide - 24
-            if wide >= NARROW and figure.values:
-                plot = min(80.0, wide * 0.44)
+            # The plot gives way to its figure.
+            plot = min(80.0, wide * 0.44, wide - 34 - p.text_width(figure.value, "title"))
+            if wide >= NARROW and figure.values and plot >= LEAST_PLOT:
                 tall = 22 if is_low else 30
                 p.columns(x + wide - plot - 14, y + 12, plot, tall, figure.values, figure.color)
                 room = wide - plot - 34
@@ -108,7 +110,9 @@ def figures_of(audience: Audience) -> list[Figure]:
             "\u2013" if share is None else f"{share:.0%}".replace("%", " %"),
             f"{now.answered:,} of {now.decided:,}" if now.decided else "none yet",
             "ok",
-            _scaled(buckets, lambda b: b.answered / b.decided if b.decided else 0.0, top=1.0),
+            _scaled(buckets, lambda b: b.answered / b.decided if b.decided else 0.0, top=1.0)
+            if now.decided
+            else (),
             "Answered, merged into an answer, or done as a command, of all messages of ten minutes",
         ),
         Figure(

@@ -164,7 +164,7 @@ class LiveChat(RowList):
             p.rect(0, y, 3, ROW_HEIGHT, "accent")
         right -= self._paint_actions(line, right, y, is_hot)
         look = look_of(line, self._audience)
-        most = 60.0 if is_narrow else 190.0
+        most = max(60.0, width * 0.3) if is_narrow else 190.0
         words = look.words
         while p.text_width(words, "cap") > most and len(words) > 4:
             words = words[:-4].rstrip() + "..."

@@ -73,7 +73,13 @@ class ScrollPage(tk.Frame):
         self._move(self._offset + self.theme.px(length))
 
     def see(self, widget: tk.Misc) -> None:
-        """Bring the card that holds a widget into sight; from its top where it is higher than the page."""
+        """Bring the card that holds a widget into sight, from its top where it is higher than the page.
+
+        A widget that can be seen as a whole moves nothing.
+        """
+        above = widget.winfo_rooty() - self.winfo_rooty()
+        if above >= 0 and above + widget.winfo_height() <= self.winfo_height():
+            return
         card = widget
         while card.master is not None and card.master is not self.body:
             card = card.master
@@ -83,7 +89,8 @@ class ScrollPage(tk.Frame):
         if top < self._offset:
             self._move(top - self.theme.px(12))
         elif bottom > self._offset + self.winfo_height():
-            self._move(min(top, bottom - self.winfo_height() + self.theme.px(12)))
+            edge = self.theme.px(12)
+            self._move(min(top - edge, bottom - self.winfo_height() + edge))
 
     def _move(self, offset: int) -> None:
         view = self.winfo_height()

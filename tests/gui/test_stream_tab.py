@@ -15,6 +15,7 @@ from backend.contracts.audience import (
     ChannelState,
     CustomCommand,
     KnownCommand,
+    MessageRecord,
     QueuedMessage,
     QueueRules,
     QueueState,
@@ -133,6 +134,14 @@ def said(number: int, text: str = "hello", name: str = "moss", **more: Any) -> A
     )  # fmt: skip
 
 
+def record(number: int, at: datetime, disposition: Any, author: str) -> MessageRecord:
+    return MessageRecord(
+        seq=number, message_id=f"r{number}", platform="twitch", channel="mika", viewer_id=author,
+        author=author, role="viewer", text="hello", bits=0, at=at, disposition=disposition,
+        reason="", rule="", into="", turn_id=None, decided_at=at,
+    )  # fmt: skip
+
+
 def wrote(number: int, text: str = "hello", name: str = "moss") -> AudienceWrote:
     return AudienceWrote(said=said(number, text, name))
 
@@ -219,7 +228,7 @@ def test_an_empty_chat_leads_to_reading_without_a_login(s: Scene) -> None:
     assert "Connect to Twitch" in drawn(s)
     tab(s).chat.invoke("empty")
     window = TwitchWindow._current
-    assert window is not None
+    assert isinstance(window, TwitchWindow)
     window.channel.set("twitch.tv/Mika")
     s.backend.answers["POST /api/twitch/connect"] = wire(
         TwitchState(
@@ -325,6 +334,38 @@ def test_all_messages_are_saved_to_a_file(s: Scene, tmp_path: Path) -> None:
     tab(s).export(path)
     s.settle(lambda: tab(s).plots.progress_words == "All messages are in audience.csv.")
     assert path.read_bytes() == b"seq,text\r\n1,hello\r\n"
+
+
+def test_figures_know_what_was_written_before_the_window_was_there(tmp_path: Path) -> None:
+    now = datetime.now(UTC)
+    records = [
+        record(1, now - timedelta(seconds=30), "answered", "mia"),
+        record(2, now - timedelta(seconds=20), "filtered", "moss"),
+        record(3, now - timedelta(minutes=5), "held", "mia"),
+        record(4, now - timedelta(hours=9), "answered", "lars"),
+    ]
+    with scene(tmp_path, ANSWERS | {"GET /api/dispositions": wire(records)}, tab="stream") as s:
+        s.settle(lambda: len(s.window.audience.lines) == 4)
+        s.backend.connect()  # told twice, they count once
+        s.settle()
+        figures = s.window.audience.figures()
+    assert (figures.per_minute, figures.chatters) == (2, 2)
+    assert (figures.answered, figures.decided, figures.stopped) == (1, 2, 2)
+
+
+def test_a_small_window_has_the_line_to_write_in_in_sight(tmp_path: Path) -> None:
+    with scene(tmp_path, ANSWERS, tab="stream", size=(720, 480)) as s:
+        s.settle(lambda: s.window.audience.autonomy is not None)
+        page, field = tab(s).page, tab(s).say.field
+        low = field.winfo_rooty() + field.winfo_height()
+        assert low <= page.winfo_rooty() + page.winfo_height()
+
+
+def test_a_chip_says_what_became_of_a_line_in_a_narrow_list(tmp_path: Path) -> None:
+    with scene(tmp_path, ANSWERS, tab="stream", size=(960, 520)) as s:
+        s.say(wrote(0, "hello there, how are you?"), became(0, "rate-limited"))
+        assert tab(s).chat.painter.width < 520
+        assert "writes too much" in drawn(s)
 
 
 # --- what the streamer writes ---
