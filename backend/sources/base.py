@@ -5,9 +5,9 @@ Inside all sound is mono PCM16 at 16 kHz in frames of one length; what the devic
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from backend.clients.microphone import Microphones
 from backend.clients.twitch import Addresses, Waits
@@ -134,8 +134,8 @@ class SoundSource(Protocol):
 class Audience(Protocol):
     """Whom a chat hands what its viewers do; `backend.chat.desk.AudienceDesk` is it."""
 
-    async def take(self, message: AudienceMessage) -> object:
-        """Take a message, once however often it comes."""
+    def take(self, message: AudienceMessage) -> Coroutine[Any, Any, object]:
+        """Take a message, once however often it comes; from the call on a deletion finds it."""
         ...
 
     async def did(self, event: ViewerEvent) -> None:

@@ -62,8 +62,11 @@ JOIN_S = 20.0
 """Longest wait of whoever asks to join."""
 SEEN_KEPT = 20_000
 SENT_KEPT = 500
-MOST_TAKING = 256
-"""Messages that may be on their way into the desk; then the connection waits."""
+MOST_TAKING = 1000
+"""Messages that may be on their way into the desk; then the connection waits. The desk takes fewer at once by itself."""
+AT_ONCE = 4
+SLICE_S = 0.004
+"""Messages, and seconds of reading, after which everybody else on the loop has a turn."""
 
 WINDOW_S = 30.0
 PER_WINDOW = 20
@@ -125,6 +128,8 @@ class TwitchChat:
         self._watcher: asyncio.Task[None] | None = None
         self._tasks = Background(logger)
         self._taking: set[asyncio.Task[Any]] = set()
+        self._in_this_turn = 0
+        self._turn_s = 0.0
         self._us = Us()
         self._owner = Account("", "", "")
         self._seen: OrderedDict[str, None] = OrderedDict()
@@ -408,6 +413,7 @@ class TwitchChat:
             async with aclosing(socket.frames()) as frames:
                 async for frame in frames:
                     await self._frame(frame, owner.login)
+                    await self._breathe()
         finally:
             if more is not None:
                 more.cancel()
@@ -566,6 +572,7 @@ class TwitchChat:
                 async for line in lines:
                     for found in read_line(line, channel=wish.channel, us=self._us):
                         await self._hand_on(found)
+                    await self._breathe()
         finally:
             await chat.close()
 
@@ -603,13 +610,26 @@ class TwitchChat:
         return message.viewer.id == self._us.user_id and message.text in self._on_the_way
 
     async def _take(self, work: Coroutine[Any, Any, object]) -> None:
-        """Have the desk take something: it may be slow, and what follows (a deletion) must not wait for it."""
-        while len(self._taking) >= MOST_TAKING:
-            await asyncio.wait(self._taking, return_when=asyncio.FIRST_COMPLETED)
+        """Have the desk go on with something; it may be slow, and what follows (a deletion) must not wait for it.
+
+        The desk knows of it already, since ``work`` was made: no deletion comes before its message.
+        """
         task = asyncio.create_task(work)
         self._taking.add(task)
         task.add_done_callback(self._taken)
-        await asyncio.sleep(0)  # now the desk has begun with it, and others had their turn
+        self._in_this_turn += 1
+        while len(self._taking) >= MOST_TAKING:
+            await asyncio.wait(self._taking, return_when=asyncio.FIRST_COMPLETED)
+
+    async def _breathe(self) -> None:
+        """Let everybody else have a turn, when enough was read since the last one.
+
+        Not after every message: where the machine is slow, so are turns, and a deletion must not stand behind hundreds of them.
+        """
+        loop = asyncio.get_running_loop()
+        if self._in_this_turn >= AT_ONCE or loop.time() - self._turn_s > SLICE_S:
+            await asyncio.sleep(0)
+            self._turn_s, self._in_this_turn = loop.time(), 0
 
     def _taken(self, task: asyncio.Task[Any]) -> None:
         self._taking.discard(task)
