@@ -416,6 +416,9 @@ def _install_command(missing: List[str]) -> str:
 def _test(python: str, rest: List[str]) -> int:
     """Run pytest, with a display of its own where there is none."""
     command = [python, "-m", "pytest"] + _workers(rest) + rest
+    # Tests start the program a hundred times: it is compiled once, also where the environment forbids to keep that.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    os.environ.setdefault("PYTHONPYCACHEPREFIX", str(VENV / "pycache"))
     if not sys.platform.startswith("linux") or os.environ.get("DISPLAY"):
         check_system([])
         os.chdir(str(ROOT))

@@ -254,3 +254,25 @@ def test_a_killed_launcher_leaves_no_display_behind() -> None:
         child.kill()
     assert servers
     assert psutil.wait_procs(servers, timeout=10)[1] == []
+
+
+def test_what_tests_start_is_compiled_once_wherever_they_run(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[dict[str, str]] = []
+
+    def ran(command: list[str], environment: dict[str, str] | None = None) -> int:
+        seen.append(dict(environment or os.environ))
+        return 0
+
+    monkeypatch.setenv("DISPLAY", ":1")
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    monkeypatch.setenv("PYTHONPYCACHEPREFIX", "")
+    monkeypatch.delenv("PYTHONPYCACHEPREFIX")
+    monkeypatch.setattr(launch, "check_system", lambda missing: None)
+    monkeypatch.setattr(os, "chdir", lambda path: None)
+    monkeypatch.setattr(launch, "_replace", ran)
+    monkeypatch.setattr(launch, "_run", ran)
+    assert launch._test("python", []) == 0
+    assert "PYTHONDONTWRITEBYTECODE" not in seen[0]
+    assert seen[0]["PYTHONPYCACHEPREFIX"] == str(project / ".venv" / "pycache")
