@@ -148,6 +148,25 @@ class Sent:
 
 
 @dataclass(frozen=True, slots=True)
+class Broadcast:
+    """What a channel shows.
+
+    Attributes:
+        started_at: As Twitch wrote it; empty = it is not live.
+    """
+
+    title: str = ""
+    game: str = ""
+    started_at: str = ""
+    viewers: int = 0
+
+    @property
+    def is_live(self) -> bool:
+        """Whether anything is sent."""
+        return bool(self.started_at)
+
+
+@dataclass(frozen=True, slots=True)
 class Frame:
     """Something that Twitch told.
 

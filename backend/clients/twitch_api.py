@@ -23,6 +23,7 @@ from backend.clients.twitch import (
     Account,
     Addresses,
     Application,
+    Broadcast,
     DeviceCode,
     Granted,
     Sent,
@@ -45,6 +46,9 @@ SUBSCRIPTIONS: Mapping[str, type[eventsub.SubscriptionPayload]] = {
     "channel.chat.message_delete": eventsub.ChatMessageDeleteSubscription,
     "channel.chat.clear_user_messages": eventsub.ChatClearUserMessagesSubscription,
     "channel.chat.clear": eventsub.ChatClearSubscription,
+    "channel.update": eventsub.ChannelUpdateSubscription,
+    "stream.online": eventsub.StreamOnlineSubscription,
+    "stream.offline": eventsub.StreamOfflineSubscription,
     "channel.follow": eventsub.ChannelFollowSubscription,
     "channel.channel_points_custom_reward_redemption.add": eventsub.ChannelPointsRedeemAddSubscription,
 }
@@ -252,12 +256,39 @@ class TwitchApi:
             raise _malformed("the channel") from None
         return None
 
+    async def broadcast(self, token: str, channel_id: str) -> Broadcast:
+        """What a channel shows."""
+        params: dict[str, Any] = {"broadcaster_id": channel_id}
+        about = _first(await self._get("channels", params, token))
+        params = {"user_id": channel_id, "type": "live", "first": 1}
+        live = _first(await self._get("streams", params, token))
+        viewers = live.get("viewer_count")
+        return Broadcast(
+            title=str(live.get("title") or about.get("title") or "")[:200],
+            game=str(live.get("game_name") or about.get("game_name") or "")[:200],
+            started_at=str(live.get("started_at") or "")[:40],
+            viewers=viewers if isinstance(viewers, int) and 0 < viewers < 1e9 else 0,
+        )
+
+    async def followers(self, token: str, channel_id: str) -> int | None:
+        """How many follow a channel; None where Twitch does not say."""
+        params: dict[str, Any] = {"broadcaster_id": channel_id, "first": 1}
+        told = await self._get("channels/followers", params, token)
+        total = told.get("total") if isinstance(told, dict) else None
+        return total if isinstance(total, int) and 0 <= total < 1e12 else None
+
+    async def _get(self, path: str, params: dict[str, Any], token: str) -> Any:
+        route = Route("GET", path, params=params, token_for=token)
+        return await self._ask(self._http.request_json(route))
+
     async def subscribe(
         self, token: str, session_id: str, kind: str, *, broadcaster_id: str, user_id: str
     ) -> None:
         """Have a session told of a kind of events of a channel; that it is told already is no failure."""
         who = {"broadcaster_user_id": broadcaster_id, "user_id": user_id}
-        if kind == "channel.follow":
+        if kind in ("channel.update", "stream.online", "stream.offline"):
+            who = {"broadcaster_user_id": broadcaster_id}
+        elif kind == "channel.follow":
             who = {"broadcaster_user_id": broadcaster_id, "moderator_user_id": user_id}
         wanted = SUBSCRIPTIONS[kind](**who)
         try:
@@ -323,6 +354,14 @@ async def make_api(addresses: Addresses, application: Application, waits: Waits)
     is_secure = any(url.startswith("https:") for url in (addresses.helix, addresses.oauth))
     tls = await asyncio.to_thread(ssl_context) if is_secure else True
     return TwitchApi(addresses, application, waits, tls)
+
+
+def _first(told: Any) -> Mapping[str, Any]:
+    """The first of what a list holds; nothing where there is none."""
+    data = told.get("data") if isinstance(told, dict) else None
+    if not isinstance(data, list):
+        raise _malformed("the stream")
+    return data[0] if data and isinstance(data[0], dict) else {}
 
 
 def _granted(told: Any, refresh: str = "") -> Granted:

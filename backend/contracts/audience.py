@@ -204,6 +204,27 @@ class ChannelState(Wire):
     can_write: bool = False
 
 
+class StreamState(Wire):
+    """What a platform says of the stream itself.
+
+    Attributes:
+        channel: Whose; empty = nothing is known.
+        title, game: In the streamer's words, and the platform's.
+        started_at: Since when it is live.
+        viewers: How many watch.
+        followers: Of the channel in all; None = the platform does not say.
+    """
+
+    platform: str
+    channel: str = ""
+    is_live: bool = False
+    title: str = ""
+    game: str = ""
+    started_at: datetime | None = None
+    viewers: int = Field(0, ge=0)
+    followers: int | None = Field(None, ge=0)
+
+
 # --- the queue ---
 
 Answered = Literal["all", "addressed"]

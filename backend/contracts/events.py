@@ -21,6 +21,7 @@ from backend.contracts.audience import (
     DispositionName,
     QueuedMessage,
     QueueRules,
+    StreamState,
     Verdict,
     ViewerEvent,
 )
@@ -297,6 +298,20 @@ class ChannelChanged(Event):
     def sentence(self) -> str:
         state = self.channel
         return f"{state.platform} {state.state}" + (f": {state.detail}" if state.detail else "")
+
+
+class StreamChanged(Event):
+    """The stream began or ended, has another title or game, or other numbers."""
+
+    type: Literal["stream.changed"] = "stream.changed"
+    source: str = "channel"
+    severity: Severity = "DEBUG"
+    stream: StreamState
+
+    def sentence(self) -> str:
+        now = self.stream
+        state = f"live for {now.viewers:,}" if now.is_live else "not live"
+        return f"{now.channel or now.platform}: {state}" + (f", {now.title}" if now.title else "")
 
 
 class ChannelWrote(Event):
@@ -1267,6 +1282,7 @@ AnyEvent = Annotated[
     | CommandUsed
     | CommandsChanged
     | ChannelChanged
+    | StreamChanged
     | ChannelWrote
     | TwitchLoginChanged
     | ModerationActed

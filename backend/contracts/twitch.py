@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal
 
-from backend.contracts.audience import ChannelState
+from backend.contracts.audience import ChannelState, StreamState
 from backend.contracts.wire import Wire
 
 
@@ -36,10 +36,11 @@ class TwitchLogin(Wire):
 
 
 class TwitchState(Wire):
-    """The connection and the login."""
+    """The connection, the login, and what is known of the stream; without a login that is nothing."""
 
     channel: ChannelState
     login: TwitchLogin
+    stream: StreamState = StreamState(platform="twitch")
 
 
 class Written(Wire):

@@ -18,11 +18,19 @@ from importlib import import_module
 from random import SystemRandom
 from typing import TYPE_CHECKING, Any
 
-from backend.clients.twitch import Access, Account, EventSub, Frame
+from backend.clients.twitch import Access, Account, Broadcast, EventSub, Frame
 from backend.clients.twitch_irc import AnonymousChat, read_line
 from backend.clients.twitch_login import WRITE, Login, LoginOverError
-from backend.clients.twitch_reading import PLATFORM, Deleted, Told, Us, read_event, time_of
-from backend.contracts.audience import AudienceMessage, ChannelState, ViewerEvent
+from backend.clients.twitch_reading import (
+    PLATFORM,
+    Deleted,
+    Told,
+    Us,
+    read_event,
+    text_of,
+    time_of,
+)
+from backend.contracts.audience import AudienceMessage, ChannelState, StreamState, ViewerEvent
 from backend.contracts.entities import ServiceInfo
 from backend.contracts.errors import (
     AppError,
@@ -32,7 +40,13 @@ from backend.contracts.errors import (
     NotFoundError,
     ProviderError,
 )
-from backend.contracts.events import ChannelChanged, ChannelWrote, ErrorOccurred, TwitchLoginChanged
+from backend.contracts.events import (
+    ChannelChanged,
+    ChannelWrote,
+    ErrorOccurred,
+    StreamChanged,
+    TwitchLoginChanged,
+)
 from backend.contracts.twitch import TwitchLogin, TwitchState, Written
 from backend.core import clock
 from backend.core.background import Background
@@ -52,11 +66,19 @@ OTHERS: Mapping[str, str] = {
     "channel.chat.notification": "subscriptions, gifts and raids",
     "channel.follow": "followers",
     "channel.channel_points_custom_reward_redemption.add": "channel points",
+    "channel.update": "changes of title and game",
+    "stream.online": "the beginning of the stream",
+    "stream.offline": "the end of the stream",
 }
 """What is subscribed to beside the chat itself: without it the rest goes on."""
 OWNERS_ONLY = frozenset({"channel.channel_points_custom_reward_redemption.add"})
 TRY_AGAIN_S = (2.0, 10.0, 60.0)
 """Pauses before what Twitch did not take for a reason of its own is asked for again."""
+
+STREAM_S = 60.0
+"""How often it is asked how many watch and follow."""
+SETTLES_S = 180.0
+"""For so long Twitch's lists may not know yet what its events have told of a stream that began or ended."""
 
 JOIN_S = 20.0
 """Longest wait of whoever asks to join."""
@@ -142,6 +164,9 @@ class TwitchChat:
         self._waiting = 0
         self._drop = ""
         self._base_detail = ""
+        self._stream = StreamState(platform=PLATFORM)
+        self._live_told: tuple[Broadcast, float] | None = None
+        self._ask_again = asyncio.Event()
 
     # --- the module ---
 
@@ -210,7 +235,7 @@ class TwitchChat:
     @property
     def state(self) -> TwitchState:
         """The connection and the login."""
-        return TwitchState(channel=self._channel, login=self._login.state)
+        return TwitchState(channel=self._channel, login=self._login.state, stream=self._stream)
 
     def use(self, settings: TwitchSettings) -> None:
         """Take what the settings say now; who is connected stays so until the login or the addresses are others."""
@@ -298,6 +323,8 @@ class TwitchChat:
             await asyncio.gather(keeper, return_exceptions=True)
         if self._joined is not None:
             self._joined.cancel()  # who waits for it learns that something else was asked
+        self._tell_stream(StreamState(platform=PLATFORM))
+        self._live_told = None
         self._audience.set_writer(None)
 
     async def _give_up(self, wish: _Wish, why: str) -> None:
@@ -403,6 +430,7 @@ class TwitchChat:
         self._us = Us(access.user_id, access.login, self._known_names(), access.user_id == owner.id)
         socket = EventSub(self._settings.addresses.eventsub, self._settings.waits)
         more: asyncio.Task[None] | None = None
+        about: asyncio.Task[None] | None = None
         try:
             session_id = await socket.open()
             access, lacking = await self._subscribe(access, session_id, owner)
@@ -410,14 +438,16 @@ class TwitchChat:
             told("login")
             if lacking:
                 more = asyncio.create_task(self._subscribe_later(session_id, owner, lacking))
+            about = asyncio.create_task(self._watch_stream(owner), name="twitch: the stream")
             async with aclosing(socket.frames()) as frames:
                 async for frame in frames:
                     await self._frame(frame, owner.login)
                     await self._breathe()
         finally:
-            if more is not None:
-                more.cancel()
-                await asyncio.gather(more, return_exceptions=True)
+            beside = [task for task in (more, about) if task is not None]
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
             await socket.close()
 
     async def _subscribe(
@@ -524,6 +554,9 @@ class TwitchChat:
         at = time_of(frame.at, clock.now())
         if frame.kind.startswith("channel.channel_points"):
             self._learn_reward(frame.event)
+        if frame.kind in ("channel.update", "stream.online", "stream.offline"):
+            self._told_of_stream(frame, channel)
+            return
         for told in read_event(
             frame.kind, frame.event, told_id=frame.id, at=at, channel=channel, us=self._us
         ):
@@ -550,6 +583,66 @@ class TwitchChat:
                 self._rewards[reward_id[:200]] = title[:100]
                 while len(self._rewards) > 200:
                     self._rewards.popitem(last=False)
+
+    # --- the stream itself ---
+
+    async def _watch_stream(self, owner: Account) -> None:
+        """Ask about the stream again and again: nobody tells how many watch and follow, and an event may be missed."""
+        while True:
+            self._ask_again.clear()
+            try:
+                access = await self._login.access()
+                api = await self._api()
+                shown = await api.broadcast(access.token, owner.id)
+                self._tell_stream(self._stream_of(owner.login, shown, self._stream.followers))
+                followers = await api.followers(access.token, owner.id)
+                self._tell_stream(self._stream.model_copy(update={"followers": followers}))
+            except (ProviderError, LoginOverError, InvalidInputError) as error:
+                logger.debug("twitch: the stream is not known: %s", error.message)
+            except Exception:
+                logger.exception("twitch: what it says of the stream was not understood")
+            with suppress(TimeoutError):
+                async with asyncio.timeout(STREAM_S):
+                    await self._ask_again.wait()
+
+    def _told_of_stream(self, frame: Frame, channel: str) -> None:
+        """An event says it at once; Helix follows."""
+        event, now = frame.event, self._stream
+        title, game = now.title, now.game
+        if frame.kind == "channel.update":
+            title = text_of(event.get("title"), 200) or title
+            game = text_of(event.get("category_name"), 200)
+            began = now.started_at.isoformat() if now.started_at is not None else ""
+        else:
+            began = ""
+            if frame.kind == "stream.online":
+                began = text_of(event.get("started_at"), 40) or clock.now().isoformat()
+            self._live_told = Broadcast(started_at=began), clock.monotonic_s()
+        shown = Broadcast(title, game, began, now.viewers if began else 0)
+        self._tell_stream(self._stream_of(channel, shown, now.followers))
+        self._ask_again.set()
+
+    def _stream_of(self, channel: str, shown: Broadcast, followers: int | None) -> StreamState:
+        told = self._live_told
+        if told is not None and clock.monotonic_s() - told[1] < SETTLES_S:
+            if shown.is_live != told[0].is_live:
+                shown = replace(shown, started_at=told[0].started_at, viewers=0)
+        began = time_of(shown.started_at, clock.now()) if shown.is_live else None
+        return StreamState(
+            platform=PLATFORM,
+            channel=channel,
+            is_live=shown.is_live,
+            title=" ".join(shown.title.split()),
+            game=" ".join(shown.game.split()),
+            started_at=began,
+            viewers=shown.viewers,
+            followers=followers,
+        )
+
+    def _tell_stream(self, stream: StreamState) -> None:
+        if stream != self._stream:
+            self._stream = stream
+            self._bus.publish(StreamChanged(stream=stream))
 
     # --- without one ---
 

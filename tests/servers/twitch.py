@@ -40,6 +40,9 @@ SCOPES = {
     "channel.subscription.gift": {"channel:read:subscriptions"},
     "channel.subscription.message": {"channel:read:subscriptions"},
     "channel.raid": set(),
+    "channel.update": set(),
+    "stream.online": set(),
+    "stream.offline": set(),
     "channel.cheer": {"bits:read"},
     "channel.channel_points_custom_reward_redemption.add": {"channel:read:redemptions"},
 }
@@ -134,6 +137,9 @@ class TwitchServer:
         echoes: What is sent comes back as a message, as on Twitch.
         sends_per_30_s: How many messages may be sent.
         most_at_once: The most chat connections ever open together; one whose place was taken by a reconnect is not counted.
+        shows: What a channel sends, by its login: title, game_name, started_at (empty = it is not live), viewer_count.
+        followers: How many follow a channel, by its login.
+        lists_lag: GET /helix/streams goes on as before when a stream begins or ends, as it does for a while on Twitch.
         sent: Every message that was accepted, with what came along.
         asked: Method and path of every request.
         heard: Lines that IRC clients sent.
@@ -160,6 +166,10 @@ class TwitchServer:
         self.gives_refresh = True
         self.most_at_once = 0
         self.connections = 0
+        self.shows: dict[str, Json] = {}
+        self.followers: dict[str, int] = {}
+        self.lists_lag = False
+        self._listed: dict[str, str] = {}
         self.sent: list[Json] = []
         self.asked: list[str] = []
         self.heard: list[str] = []
@@ -210,6 +220,9 @@ class TwitchServer:
                 web.post("/oauth2/revoke", self._revoke),
                 web.get("/activate", self._activate),
                 web.get("/helix/users", self._users),
+                web.get("/helix/channels", self._channels),
+                web.get("/helix/streams", self._streams),
+                web.get("/helix/channels/followers", self._followers),
                 web.post("/helix/eventsub/subscriptions", self._subscribe),
                 web.post("/helix/chat/messages", self._message),
                 web.get("/ws", self._eventsub),
@@ -407,8 +420,35 @@ class TwitchServer:
 
     async def follow(self, login: str, *, channel: str = "kira") -> None:
         """Somebody follows."""
+        self.followers[channel] = self.followers.get(channel, 0) + 1
         event = {**_user(self.account(login), "user"), "followed_at": self._stamp()}
         await self.notify("channel.follow", self._at(channel, event))
+
+    async def update(self, title: str, game: str, *, channel: str = "kira") -> None:
+        """The channel has another title and game."""
+        self._show(channel).update(title=title, game_name=game)
+        event = {"title": title, "language": "en", "category_id": "1", "category_name": game}
+        await self.notify("channel.update", self._at(channel, event))
+
+    async def go_live(self, *, viewers: int = 1, channel: str = "kira") -> None:
+        """The stream begins."""
+        began = self._now().strftime("%Y-%m-%dT%H:%M:%SZ")
+        self._show(channel).update(started_at=began, viewer_count=viewers)
+        if not self.lists_lag:
+            self._listed[channel] = began
+        event = {"id": str(next(self._ids)), "type": "live", "started_at": began}
+        await self.notify("stream.online", self._at(channel, event))
+
+    async def go_offline(self, *, channel: str = "kira") -> None:
+        """It ends."""
+        self._show(channel).update(started_at="", viewer_count=0)
+        if not self.lists_lag:
+            self._listed[channel] = ""
+        await self.notify("stream.offline", self._at(channel, {}))
+
+    def _show(self, channel: str) -> Json:
+        empty = {"title": "", "game_name": "", "started_at": "", "viewer_count": 0}
+        return self.shows.setdefault(channel, empty)
 
     async def subscribe(
         self, login: str, *, months: int = 1, text: str = "", channel: str = "kira"
@@ -856,6 +896,40 @@ class TwitchServer:
         data = [{"id": a.id, "login": a.login, "display_name": a.name, "type": ""} for a in found]
         return web.json_response({"data": data})
 
+    def _whose(self, request: web.Request, name: str) -> Account | None:
+        asked = request.query.get(name, "")
+        return next((one for one in self.accounts.values() if one.id == asked), None)
+
+    async def _channels(self, request: web.Request) -> web.Response:
+        if self._helix_token(request) is None:
+            return _refused(401, "Invalid OAuth token")
+        whose = self._whose(request, "broadcaster_id")
+        if whose is None:
+            return web.json_response({"data": []})
+        shown = self._show(whose.login)
+        told = {"broadcaster_id": whose.id, "broadcaster_login": whose.login, "tags": []}
+        told |= {"title": shown["title"], "game_id": "1", "game_name": shown["game_name"]}
+        return web.json_response({"data": [told]})
+
+    async def _streams(self, request: web.Request) -> web.Response:
+        if self._helix_token(request) is None:
+            return _refused(401, "Invalid OAuth token")
+        whose = self._whose(request, "user_id")
+        began = self._listed.get(whose.login, "") if whose is not None else ""
+        if whose is None or not began:
+            return web.json_response({"data": [], "pagination": {}})
+        shown = self._show(whose.login)
+        told = {"id": "1", "user_id": whose.id, "user_login": whose.login, "type": "live"}
+        told |= {**shown, "started_at": began}
+        return web.json_response({"data": [told], "pagination": {}})
+
+    async def _followers(self, request: web.Request) -> web.Response:
+        if self._helix_token(request) is None:
+            return _refused(401, "Invalid OAuth token")
+        whose = self._whose(request, "broadcaster_id")
+        total = self.followers.get(whose.login, 0) if whose is not None else 0
+        return web.json_response({"total": total, "data": [], "pagination": {}})
+
     async def _subscribe(self, request: web.Request) -> web.Response:
         token = self._helix_token(request)
         if token is None:
@@ -1015,7 +1089,8 @@ class TwitchServer:
 
 
 CONTROLS = (
-    "chat follow subscribe gift raid redeem delete ban clear drop reconnect revoke raw fail approve deny expire log_out"
+    "chat follow subscribe gift raid redeem update go_live go_offline delete ban clear drop reconnect revoke raw"
+    " fail approve deny expire log_out"
 ).split()
 """What POST /control/NAME does."""
 KNOBS = (

@@ -19,7 +19,13 @@ from backend.contracts.errors import (
     NotFoundError,
     ProviderError,
 )
-from backend.contracts.events import AnyEvent, ChannelChanged, ChannelWrote, ErrorOccurred
+from backend.contracts.events import (
+    AnyEvent,
+    ChannelChanged,
+    ChannelWrote,
+    ErrorOccurred,
+    StreamChanged,
+)
 from backend.core.bus import EventBus
 from backend.sources import CHAT_SOURCES
 from backend.sources.base import ChatSource, TwitchOptions, TwitchSettings
@@ -153,6 +159,9 @@ class Room:
                 self._news.clear()
                 await self._news.wait()
 
+    async def until_asked(self, what: str) -> None:
+        await self.server.until(lambda: what in self.server.asked)
+
     async def close(self) -> None:
         for source in self.sources:
             await source.close()
@@ -193,6 +202,9 @@ async def test_a_channel_is_joined_with_a_login_and_the_state_says_so(room: Room
         "channel.chat.notification",
         "channel.follow",
         "channel.channel_points_custom_reward_redemption.add",
+        "channel.update",
+        "stream.online",
+        "stream.offline",
     ]
     assert room.kept == ["kira"]
     assert room.desk.writer is not None
@@ -354,6 +366,47 @@ async def test_viewers_events_arrive_once_each(room: Room, with_login: bool) -> 
     if with_login:
         assert room.desk.events[-1].reward == "Hydrate"
         assert room.desk.messages[0].reward == "Hydrate"
+
+
+async def test_title_game_and_followers_are_known_and_changes_told_at_once(room: Room) -> None:
+    await room.server.update("Cozy  evening", "Tetris")
+    room.server.followers["kira"] = 99
+    source = await room.joined()
+    await room.until(lambda: source.state.stream.followers == 99)
+    stream = source.state.stream
+    assert (stream.channel, stream.title, stream.game) == ("kira", "Cozy evening", "Tetris")
+    assert (stream.is_live, stream.started_at) == (False, None)
+    await room.server.follow("e")
+    room.server.lists_lag = True
+    await room.server.go_live(viewers=7)
+    # The list of Twitch does not know of it yet when it is asked again.
+    await room.until(lambda: source.state.stream.followers == 100)
+    assert source.state.stream.is_live
+    await room.server.update("Boss fight", "Chess")
+    await room.until(lambda: source.state.stream.game == "Chess")
+    stream = source.state.stream
+    assert (stream.title, stream.is_live, stream.started_at is not None) == (
+        "Boss fight",
+        True,
+        True,
+    )
+    await room.server.go_offline()
+    await room.until(lambda: not source.state.stream.is_live)
+    await source.disconnect()
+    assert source.state.stream.channel == ""
+    told = [event.stream for event in room.events if isinstance(event, StreamChanged)]
+    assert [stream.is_live for stream in told].count(True) >= 2
+    assert all(told[n] != told[n + 1] for n in range(len(told) - 1))
+
+
+@pytest.mark.parametrize("path", ["channels", "streams", "channels/followers"])
+async def test_what_cannot_be_known_of_a_stream_costs_nothing_else(room: Room, path: str) -> None:
+    room.server.fail(f"GET /helix/{path}", 403, times=99)
+    source = await room.joined()
+    await room.until_asked(f"GET /helix/{path}")
+    await room.server.chat("v", "hello")
+    await room.desk.until(lambda: room.desk.texts == ["hello"])
+    assert source.state.channel.state == "joined"
 
 
 @pytest.mark.parametrize("with_login", [True, False])
