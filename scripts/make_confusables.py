@@ -65,6 +65,16 @@ OTHER_LOOKS = {
 }  # fmt: skip
 
 
+LAST_LOOKS = {
+    # Letters with strokes and hooks whose names do not say the plain letter, signs of money, and Latin letters upside down.
+    "a": "\u20b3\u0414\u0434", "c": "\u20b5\u04ab\u04aa", "e": "\u042d\u044d", "f": "\u0493\u0492\u03dd\u03dc\u0584\u025f",
+    "g": "\u050d\u050c\u0581\u20b2", "h": "\u0570\u04a3\u04a2\u04a5\u04a4", "k": "\u04a1\u04a0\u049d\u049c\u049f\u049e\u04c4\u04c3",
+    "l": "\u056c\u05df\u2c61\u2c60", "m": "\u20a5", "n": "\u0438\u0418", "o": "\u00a4\u13a4\u0473\u0472\u04e9\u04e8",
+    "p": "\u048f\u048e", "r": "\u044f\u042f\u0393\u20b9\u0491\u0490\u027e\u027f", "u": "\u0289\u0244\u1d7e\u1d7f", "v": "\u221a",
+    "x": "\u0436\u0416", "z": "\u0499",
+}  # fmt: skip
+
+
 def table() -> dict[str, str]:
     """Character to what it looks like."""
     found: dict[str, str] = {}
@@ -82,7 +92,7 @@ def table() -> dict[str, str]:
         )
         if plain and whole.casefold() != plain:
             found[char] = plain
-    for looks in (BY_LOOKS, MORE_LOOKS, OTHER_LOOKS):
+    for looks in (BY_LOOKS, MORE_LOOKS, OTHER_LOOKS, LAST_LOOKS):
         for plain, chars in looks.items():
             found.update(dict.fromkeys(chars, plain))
     return found

@@ -10,6 +10,7 @@ Signs that can be letters ("$", "!") are read both ways, as different streams ov
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -44,14 +45,28 @@ WEAK = "!|(<+#^[{%"
 
 DRAWN = (
     ("/\\/\\", "m"), ("\\/\\/", "w"), ("|\\|", "n"), ("|\\/|", "m"), ("|_|", "u"), ("(_)", "u"), ("|-|", "h"), ("()", "o"),
-    ("[]", "o"), ("\\/", "v"), ("/\\", "a"), ("|<", "k"), ("|)", "d"), ("|>", "p"), ("|3", "b"), ("|=", "f"), ("><", "x"),
+    ("[]", "o"), ("\\/", "v"), ("/\\", "a"), ("|<", "k"), ("|)", "d"), ("|>", "p"), ("|3", "b"), ("|2", "r"), ("|=", "f"), ("><", "x"),
 )  # fmt: skip
 """Letters drawn with several signs, the longest first."""
+
+SPELLED = (("w", "vv"), ("f", "ph"), ("m", "rn"), ("s", "z"))
+"""Letters that are spelled with others throughout a word."""
+
+UPSIDE_DOWN = str.maketrans("bdnpqugc", "qpudbnbo")
+"""What a letter reads as where another one is turned to look like it; most letters have turned ones of their own."""
+
+SHORTEST_BACKWARDS = 5
+"""Backwards, shorter words are too often others."""
+
+SHORTEST_NUMBERED = 4
+"""So many letters are a word although there are numbers between them ("1. W 2. O 3. R 4. D")."""
 
 MOST_FRAGMENTS_SHORT = 4
 """A word this short that is split must not contain a piece of digits alone: "as 5 of us" is no word."""
 
 STARTS_TRIED = 4
+
+_NUMBER = re.compile(r"\d+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +80,9 @@ class Phrase:
         opens, closes: Whether it may begin or end inside a word.
         digits_end: Whether digits beside it count as the end of the word ("badword123").
         splits: "all" = however it is split; "not-words" = not where every piece is an everyday word ("put a").
+        words: Of one that is written backwards, how many words it has; it is split between them or not at all. 0 = it is
+            written forwards.
+        is_turned: Whether it is upside down: then not all of it is plain letters.
     """
 
     text: str
@@ -74,6 +92,8 @@ class Phrase:
     closes: bool = False
     digits_end: bool = True
     splits: str = "all"
+    words: int = 0
+    is_turned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +113,14 @@ class Stream:
         chars: The letters, folded.
         at, until: Where in the folded text each begins and ends.
         gaps: How many gaps (anything that is no letter) there are before each letter; one entry more than letters.
+        is_numbered: Whether numbers and flags are gaps in it.
     """
 
     chars: list[str] = field(default_factory=list)
     at: list[int] = field(default_factory=list)
     until: list[int] = field(default_factory=list)
     gaps: list[int] = field(default_factory=list)
+    is_numbered: bool = False
 
     def starts_word(self, k: int, *, digits_end: bool) -> bool:
         """Whether a word can begin with letter ``k``."""
@@ -137,6 +159,24 @@ def streams(folded: Folded) -> Iterator[Stream]:
         yield _stream(text, frozenset({*strong, *weak}), marks_end=True)
     if present & {"\\", "|", "(", "[", ">"}:
         yield _stream(text, frozenset(strong), draws=True)
+        yield _stream(text, frozenset({*strong, *weak}), draws=True)
+    if not folded.original.isascii():
+        original = folded.original
+        unflagged = "".join(
+            " " if "\U0001f1e6" <= original[place] <= "\U0001f1ff" else char
+            for char, place in zip(text, folded.at, strict=True)
+        )
+        if unflagged != text:
+            text = unflagged
+            yield _stream(text, frozenset(strong))
+    if _NUMBER.search(text):
+        stream = _stream(_NUMBER.sub(_blank, text), frozenset(strong))
+        stream.is_numbered = True
+        yield stream
+
+
+def _blank(found: re.Match[str]) -> str:
+    return " " * len(found[0])
 
 
 def _stream(
@@ -151,10 +191,10 @@ def _stream(
         char = text[index]
         width = 1
         is_last = marks_end and (index + 1 == end or text[index + 1].isspace())
-        if char.isalnum() or (char in signs and not (is_last and char == "!")):
-            pass
-        elif draws and (drawn := _drawn(text, index)) is not None:
+        if draws and (drawn := _drawn(text, index)) is not None:
             char, width = drawn
+        elif char.isalnum() or (char in signs and not (is_last and char == "!")):
+            pass
         else:
             # Marks that belong to a letter (vowel signs) neither part a word nor are letters of their own.
             if char < "\x80" or not unicodedata.category(char).startswith("M"):
@@ -186,7 +226,7 @@ def phrases_of(
 ) -> list[Phrase]:
     """A line of a word list as phrases: ``word``, ``word*``, ``*word``, ``*word*``, ``two words``.
 
-    A line gives several where its letters can be written in several ways (upper case that looks different, w as vv).
+    A line gives several where its letters can be written in several ways (upper case that looks different, `SPELLED`).
     """
     line = text.strip()
     opens, closes = line.startswith("*"), line.endswith("*")
@@ -198,11 +238,43 @@ def phrases_of(
             continue
         # Scripts without spaces between words have no whole words to look for.
         is_tight = any(_is_tight(char) for char in letters)
-        for variant in {letters, letters.replace("w", "vv")}:
+        variants = {letters: None}
+        for letter, other in SPELLED:
+            variants |= {known.replace(letter, other): None for known in variants}
+        for variant in variants:
             found[variant] = Phrase(
                 line, variant, tag, opens or is_tight, closes or is_tight, digits_end, splits
             )
+        if not is_tight:
+            _add_backwards(found, fold(spelled).text.split(), line, tag, digits_end=digits_end)
     return list(found.values())
+
+
+def _add_backwards(
+    found: dict[str, Phrase], words: Sequence[str], line: str, tag: int, *, digits_end: bool
+) -> None:
+    """The phrase as it is read from its end, word for word, and turned upside down."""
+    words = ["".join(char for char in word if char.isalnum()) for word in words]
+    words = [word for word in words if word]
+    plain = "".join(words)
+    if len(plain) < SHORTEST_BACKWARDS:
+        return
+    each = "".join(word[::-1] for word in words)
+    back = (plain[::-1], each)
+    turned = (letters.translate(UPSIDE_DOWN) for letters in (plain, *back))
+    both = [*((letters, False) for letters in back), *((letters, True) for letters in turned)]
+    for letters, is_turned in both:
+        found.setdefault(
+            letters,
+            Phrase(
+                line,
+                letters,
+                tag,
+                digits_end=digits_end,
+                words=len(words),
+                is_turned=is_turned,
+            ),
+        )
 
 
 def _is_tight(char: str) -> bool:
@@ -272,7 +344,7 @@ class Automaton:
         if self:
             for stream in streams(folded):
                 self._find(stream, found)
-        return found
+        return [one for one in found if not one.phrase.is_turned or not _is_plain(one, folded)]
 
     def _find(self, stream: Stream, found: list[Find]) -> None:
         steps, first, last = _runs(stream)
@@ -349,9 +421,16 @@ class Automaton:
         chars = stream.chars
         if all(chars[k].isdigit() for k in range(start, end + 1)):
             return phrase.letters.isdigit()
+        if phrase.words:
+            return self._is_backwards(phrase, stream, start, end)
         if not is_split:
-            return True
+            # Without a number in it the other readings have found it, and know what numbers beside it mean.
+            return not stream.is_numbered
         pieces = _pieces(stream, start, end)
+        if stream.is_numbered and not _is_numbered(phrase, pieces):
+            return False
+        if not any(char.isalpha() for piece in pieces for char in piece):
+            return False  # sums and scores: "+37 -42"
         if len(phrase.letters) <= MOST_FRAGMENTS_SHORT:
             has_number = any(piece.isdigit() for piece in pieces)
             if has_number and any(len(piece) > 1 for piece in pieces):
@@ -359,6 +438,13 @@ class Automaton:
         if phrase.splits == "not-words":
             return not all(piece in self._common for piece in pieces)
         return True
+
+    def _is_backwards(self, phrase: Phrase, stream: Stream, start: int, end: int) -> bool:
+        """Whether what reads as a phrase from its end is split as that is, and is no everyday word."""
+        if stream.is_numbered:
+            return False
+        pieces = _pieces(stream, start, end)
+        return len(pieces) in (1, phrase.words) and not all(p in self._common for p in pieces)
 
     def open_from(self, folded: Folded) -> int:
         """Where the end of the text that could begin a phrase starts, in folded characters; its length when none could.
@@ -390,9 +476,15 @@ class Automaton:
     def _goes_on(self, node: int, stream: Stream, start: int) -> bool:
         """Whether the letters from ``start`` to the end begin a phrase that needs more of them."""
         chars = stream.chars[start:]
-        if all(char in WEAK for char in chars):
-            return False  # a mark at the end of a sentence
+        if all(char in WEAK or char.isdigit() for char in chars):
+            return False  # a mark at the end of a sentence, or a number
+        is_counted = stream.is_numbered and len(_pieces(stream, start, len(stream.chars) - 1)) > 1
         for phrase in self._through[node]:
+            # Of the rarest disguises only the end is covered once it is there: waiting for each would cost too often.
+            if phrase.words or (
+                stream.is_numbered and not (is_counted and _may_be_numbered(phrase))
+            ):
+                continue
             states, before = {0}, ""
             for char in chars:
                 states = _stepped(states, phrase.letters, len(phrase.letters), char, before)
@@ -402,6 +494,22 @@ class Automaton:
             if any(read < len(phrase.letters) for read in states):
                 return True
         return False
+
+
+def _is_plain(one: Find, folded: Folded) -> bool:
+    start, end = folded.span(one.start, one.end)
+    return folded.original[start:end].isascii()
+
+
+def _may_be_numbered(phrase: Phrase) -> bool:
+    return not phrase.words and len(phrase.letters) >= SHORTEST_NUMBERED
+
+
+def _is_numbered(phrase: Phrase, pieces: Sequence[str]) -> bool:
+    """Whether pieces with numbers between them are the phrase: of a short one, only when each letter stands alone."""
+    if len(phrase.letters) > SHORTEST_NUMBERED:
+        return True
+    return _may_be_numbered(phrase) and len(pieces) == len(phrase.letters)
 
 
 def _starts(stream: Stream, phrase: Phrase, first: int, first_end: int) -> list[int]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from backend.chat.moderation.judge import Judge, JudgeOptions
-from backend.chat.moderation.normal import fold
+from backend.chat.moderation.normal import condensed, fold, seen
 from backend.chat.moderation.profile import Listed, Profile, Profiles
 from backend.chat.moderation.rules import STRENGTH, Compiled, Direction, Hit
 from backend.contracts.audience import Emote, Verdict, Viewer
@@ -436,6 +436,7 @@ class Release:
         """What may leave now that the reply goes on with this sentence."""
         if not self._compiled.looks("out"):
             return Released((Piece(sentence, sound, cues),))
+        sentence = seen(sentence)
         if len(sentence) <= PIECE_CHARS:
             return self._take([Piece(sentence, sound, cues)], is_end=False)
         parts = [
@@ -480,7 +481,7 @@ class Release:
             self._acted(verdict)
         leaving, held = pieces, list[Piece]()
         if not is_end:
-            waited = sum(len(piece.text) for piece in self._held)
+            waited = sum(len(condensed(piece.text)) for piece in self._held)
             self._offers += 1
             if self._offers <= HELD_OFFERS and waited <= HELD_CHARS:
                 leaving, held = self._parted(pieces)
@@ -488,7 +489,8 @@ class Release:
         if not held:
             self._offers = 0
         out = _together(leaving)
-        self._sent = join((self._sent, *(p.text for p in out if p.text)))[-CONTEXT_CHARS:]
+        left = join((self._sent, *(p.text for p in out if p.text)))
+        self._sent = condensed(left)[-CONTEXT_CHARS:]
         return Released(
             tuple(out),
             join(piece.text for piece in held),

@@ -5,13 +5,21 @@ Nothing here remembers anything or fails on any text; time grows with the text's
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from backend.chat.moderation import private
 from backend.chat.moderation.automaton import Automaton, Find, Phrase, phrases_of
-from backend.chat.moderation.normal import Folded, fold, is_mark, masked
+from backend.chat.moderation.normal import (
+    Folded,
+    fold,
+    is_mark,
+    masked,
+    tail_at,
+    unescaped,
+    without_asides,
+)
 from backend.chat.moderation.patterns import Pattern
 from backend.chat.moderation.profile import (
     LANGUAGES,
@@ -31,6 +39,7 @@ from backend.chat.moderation.profile import (
     shipped_text,
     shipped_words,
 )
+from backend.chat.sentences import with_gaps
 from backend.contracts.audience import Emote, ModerationAction, Role, Verdict
 
 Direction = Literal["in", "out"]
@@ -169,10 +178,13 @@ class Compiled:
     def open_from(self, text: str) -> int:
         """Where the end of an outgoing text that could begin a blocked phrase starts; its length when none could."""
         # A cut inside a word makes a word begin there, which at worst holds back a little too much.
-        cut = max(0, len(text) - END_CHARS)
-        folded = fold(text[cut:])
-        start = self._ways["out"].automaton.open_from(folded)
-        return cut + folded.at[start] if start < len(folded.text) else len(text)
+        cut = tail_at(text, END_CHARS)
+        found = len(text)
+        for folded in _readings(text[cut:], "out"):
+            start = self._ways["out"].automaton.open_from(folded)
+            if start < len(folded.text):
+                found = min(found, cut + folded.at[start])
+        return found
 
     def hits(
         self,
@@ -195,7 +207,10 @@ class Compiled:
                 return self._others(rule, "ignore", text, fold(""), ())
         folded = fold(text)
         found: list[Hit] = []
-        words = self._words(folded, way)
+        words: dict[int, list[tuple[int, int]]] = {}
+        for reading in _readings(text, direction):
+            for tag, spans in self._words(reading, way).items():
+                words[tag] = _merged(dict.fromkeys((*words.get(tag, ()), *spans)))
         for tag, rule in enumerate(way.rules):
             if self.is_exempt(rule, role):
                 continue
@@ -300,6 +315,17 @@ class Compiled:
             if isinstance(rule, LengthRule) and any(hit.fix == "cut" for hit in masks):
                 told = told[: rule.most - 1].rstrip() + "…"
         return told
+
+
+def _readings(text: str, direction: Direction) -> Iterator[Folded]:
+    """The ways in which words are read in a text: as it stands, unescaped, without asides, and as it is spoken."""
+    yield fold(text)
+    if (plain := unescaped(text)) is not None:
+        yield plain
+    if (short := without_asides(text)) != text:
+        yield fold(short)
+    if direction == "out" and (heard := with_gaps(text)) != text:
+        yield fold(heard)
 
 
 def _phrases(rule: WordsRule, tag: int) -> list[Phrase]:

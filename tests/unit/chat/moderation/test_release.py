@@ -12,6 +12,7 @@ import pytest
 from backend.api.stream import OVERLAY_TYPES
 from backend.chat.moderation.judge import Judge, JudgeOptions
 from backend.chat.moderation.moderator import Moderator
+from backend.chat.moderation.normal import seen
 from backend.chat.moderation.profile import Profile
 from backend.chat.moderation.rules import Compiled
 from backend.chat.trace import Trace
@@ -133,15 +134,72 @@ async def test_none_of_500_blocked_phrases_gets_through(tmp_path: Path, run: int
         ("stuflirt", "5+! ufl!r+ then."),
         ("kedum", "K . e . D . U . M then."),
         ("mumix blofeg", "mu! m!x 810f39 then."),
+        ("tikogon", "tik" + "\u200b" * 300 + "ogon then."),
+        ("tikogon", "tik" + "\u0336" * 300 + "ogon then."),
+        ("tikogon", "tik" + "." * 300 + "ogon then."),
+        ("tikogon", "tik" + "! " * 300 + "ogon then."),
+        ("tikogon", "1. T 2. I 3. K 4. O 5. G 6. O 7. N then."),
+        ("tikogon", "t7i7k7o7g7o7n then."),
+        ("tikogon", "t🇩🇪i🇩🇪k🇩🇪o🇩🇪g🇩🇪o🇩🇪n then."),
+        ("tikogon", "&#116;&#x69;k&#111;gon then."),
+        ("tikogon", "t%69k%6fgon then."),
+        ("tikogon", "ti\\u006bogon then."),
+        ("tikogon", "tik&#8203;ogon then."),
+        ("tikogon", "tik<b class='x'></b>ogon then."),
+        ("tikogon", "tik(laughs)ogon then."),
+        ("tikogon", "nogokit then."),
+        ("tikogon mufel", "nogokit lefum then."),
+        ("tikogon", "\u202enogokit\u202c then."),
+        ("bodunag", "ƃɐunpoq then."),
+        ("bodunag", "ɓɐunpoq then."),
+        ("fumaros", "ғumaɹos then."),
+        ("fumaros", "phurnaroz then."),
+        ("vagos", "√₳₲¤s then."),
+        ("tikogon", "тікоԍоп then."),
     ],
 )
 async def test_disguises_that_got_through_once_do_not_again(
     tmp_path: Path, phrase: str, said: str
 ) -> None:
     stage = Stage(tmp_path, rules(phrase))
-    _, public, _ = await stage.run([f"You know, {said} Nice to see you."])
-    assert squeezed(said.removesuffix(" then.")) not in squeezed(public)
+    answer, public, _ = await stage.run([f"You know, {said} Nice to see you."])
+    disguised = said.removesuffix(" then.")
+    assert squeezed(disguised) not in squeezed(public)
+    assert squeezed(seen(disguised)) not in squeezed(answer.reply)
+    assert answer.reply.endswith("then. Nice to see you.")
     await stage.sounds.close()
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "[tikogon](http://a.example) then.",
+        "[tiko](http://a.example)gon then.",
+        "tiko```x = 1```gon then.",
+    ],
+)
+async def test_what_only_the_voice_puts_together_is_not_spoken(tmp_path: Path, said: str) -> None:
+    stage = Stage(tmp_path, rules("tikogon"))
+    await stage.run([f"You know, {said} Nice to see you."])
+    assert "tikogon" not in squeezed("".join(stage.voice.said))
+    await stage.sounds.close()
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["Regen im August.", "I have two books.", "A4, B5 and C6.", "100% & more.", "(yes) it *is*."],
+)
+def test_harmless_text_is_not_taken_for_a_disguise(tmp_path: Path, said: str) -> None:
+    moderator = Moderator(tmp_path)
+    moderator.put(moderator.compiled("family", is_family=True))
+    assert moderator.check_out(said).action == "allow"
+
+
+def test_a_sentence_that_ends_with_a_number_does_not_wait(tmp_path: Path) -> None:
+    moderator = Moderator(tmp_path)
+    moderator.put(moderator.compiled("standard"))
+    for sentence in ("He is 50.", "See you at 64!", "It took me 88", "Two to 10."):
+        assert moderator.release().offer(sentence).held_tail == ""
 
 
 async def test_what_leaks_without_moderation_is_seen_by_this_test(tmp_path: Path) -> None:
