@@ -160,6 +160,7 @@ class SoundWindow(OneWindow):
         self._is_catching = not self._is_catching
         self._show_key()
         if self._is_catching:
+            self.key_button.focus_set()  # a click leaves the keyboard where it was
             self._key_note.show("Press the key you want to hold, Esc keeps the old one.", "accent")
 
     def close(self) -> None:

@@ -198,6 +198,17 @@ def test_the_next_key_becomes_the_talk_key_unless_it_is_needed(s: Scene) -> None
     assert s.window.state["microphone.key"] == "F9"
 
 
+def test_a_click_alone_brings_the_next_key_to_the_talk_key(s: Scene) -> None:
+    window = opened(s)
+    window.focus_force()
+    s.settle()
+    window.key_button.event_generate("<ButtonPress-1>", x=5, y=5)
+    window.key_button.event_generate("<ButtonRelease-1>", x=5, y=5)
+    s.settle()
+    s.press("<F9>", window.focus_get())
+    assert window.key_button.text == "F9"
+
+
 def test_escape_keeps_the_old_key_and_the_window(s: Scene) -> None:
     window = opened(s)
     window.catch_key()
