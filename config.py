@@ -379,7 +379,7 @@ class Settings(BaseSettings):
     )
     autonomous_triggers: Words = setting(
         AUTONOMOUS_TRIGGERS,
-        "What makes her speak unasked in the mode autonomous: idle = after silence, time, viewers, chat.",
+        "What may make her speak unasked in the mode autonomous: idle = silence, time, viewers, chat. The module autonomy decides.",
         live=True,
         choices=AUTONOMOUS_TRIGGERS,
     )

@@ -59,7 +59,7 @@ MODES: dict[str, dict[str, str]] = {
     },
     "Autonomous": {
         "AUTONOMOUS_PERSONALITY": "Personality",
-        "AUTONOMOUS_TRIGGERS": "Speaks unasked when",
+        "AUTONOMOUS_TRIGGERS": "May speak unasked",
         "AUTONOMOUS_LOCAL_LLM": "A local model may answer",
         "AUTONOMOUS_CACHE_REPLIES": "Replies kept for next time",
     },
@@ -84,6 +84,12 @@ AUDIENCE: dict[str, dict[str, str]] = {
         "MODERATION_LLM": "Ask a language model too",
         "MODERATION_LLM_TIMEOUT_S": "Longest wait for it (s)",
         "MODERATION_LLM_FAILS": "Without its answer",
+    },
+    "Autonomy": {
+        "AUTONOMY_GAP_S": "Between two things of her own (s)",
+        "AUTONOMY_SHARE": "Her share while viewers wait",
+        "AUTONOMY_TEXTS_PER_MINUTE": "Texts a model writes her (a minute)",
+        "AUTONOMY_TIMEZONE": "Time zone",
     },
 }
 """What the settings of a live audience are called; their groups have these headings already."""

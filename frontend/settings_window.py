@@ -41,12 +41,15 @@ ICONS = {
     "Speaking": "volume",
     "Hearing": "voice",
     "Modules": "filter",
+    "Twitch": "chat",
+    "Moderation": "shield",
 }
 ROLES = {
     "MEMORY": "Role: memory",
     "VISION": "Role: vision",
     "INTERNET": "Role: internet",
     "AUTONOMY": "Role: autonomy",
+    "MODERATION": "Role: moderation",
 }
 PROVIDERS = {
     "OPENROUTER": "OpenRouter",

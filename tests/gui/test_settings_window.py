@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from backend.contracts.settings import SettingInfo, SettingKind
-from config import Settings
+from config import Settings, load_settings
+from config_store import SettingsStore
 from frontend.client import Failure
 from frontend.setting_names import TITLES
-from frontend.settings_window import SettingsWindow, title_of
+from frontend.settings_window import SettingsWindow, heading_of, title_of
 from frontend.widgets.controls import Dropdown, Switch
 from frontend.widgets.field import Field
 from tests.gui.scene import Scene, provider_setting, scene, wire
@@ -267,3 +268,22 @@ def test_settings_of_hearing_stand_under_headings_in_the_order_one_looks(tmp_pat
 
 def test_every_name_given_to_a_setting_of_hearing_is_a_setting() -> None:
     assert {name.lower() for name in TITLES} <= set(Settings.model_fields)
+
+
+def test_each_setting_of_a_live_audience_has_a_name_of_its_own_under_its_heading(
+    tmp_path: Path,
+) -> None:
+    groups = {"TWITCH": "Twitch", "MODERATION": "Moderation", "AUTONOMY": "Autonomy"}
+    groups["AUTONOMOUS"] = "Modes"
+    shown: dict[str, str] = {}
+    for each in SettingsStore(load_settings({"data_dir": tmp_path})).describe():
+        first, *rest = each.name.split("_")
+        if first in groups:
+            assert each.group == groups[first]
+            assert each.name in TITLES
+            shown[each.name] = title_of(each)
+        elif first == "LLM" and rest[0] in groups:
+            assert heading_of(each) == f"Role: {rest[0].lower()}"
+            assert rest[0].lower() not in title_of(each).lower()
+    assert len(shown) >= 20
+    assert len(set(shown.values())) == len(shown)
