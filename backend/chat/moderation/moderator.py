@@ -50,6 +50,9 @@ PIECE_CHARS = 1_000
 WHOLE_CHARS = 160
 """A sentence up to here waits as a whole: cut off before its last word it would sound broken. Of a longer one only the end waits."""
 
+MOST_COVERS = 3
+"""So often a text is looked at again after something in it was covered: what stood on both sides may be a phrase now."""
+
 NOT_SHOWN = "viewer"
 """What a viewer is called whose name may not be shown."""
 
@@ -235,6 +238,15 @@ class Moderator:
             if reason:
                 hits.append(Hit(rule.name, rule.incoming, reason))
         verdict = compiled.verdict(text, hits, self.safe_line(compiled))
+        for _ in range(MOST_COVERS):
+            more = compiled.word_hits(verdict.text, "in", role=role)
+            if verdict.action not in ("mask", "hold") or not more:
+                break
+            again = compiled.verdict(verdict.text, more, self.safe_line(compiled))
+            if STRENGTH[again.action] < STRENGTH[verdict.action]:
+                again = again.model_copy(update={"action": verdict.action, "rule": verdict.rule})
+            both = f"{verdict.reason}; {again.reason}"[:500]
+            verdict = again.model_copy(update={"reason": both})
         if message_id:
             self.tell("in", verdict, message_id=message_id)
         return verdict
@@ -499,12 +511,28 @@ class Release:
 
     def _ruled(self, pieces: list[Piece]) -> tuple[list[Piece], Verdict]:
         """The pieces as the rules leave them, and what the rules said."""
+        pieces, verdict = self._covered(pieces, self._compiled.hits)
+        if verdict.action == "allow":
+            return pieces, verdict
+        for _ in range(MOST_COVERS):
+            pieces, more = self._covered(pieces, self._compiled.word_hits)
+            if more.action == "allow":
+                return pieces, verdict
+            verdict = max((verdict, more), key=lambda one: STRENGTH[one.action])
+        return [], verdict.model_copy(update={"action": "ignore"})
+
+    def _covered(
+        self, pieces: list[Piece], look: Callable[[str, Direction], list[Hit]]
+    ) -> tuple[list[Piece], Verdict]:
+        """The pieces without what is found in them, and with what left before."""
+        if not pieces:
+            return pieces, Verdict()
         whole, starts = _laid_out(self._sent, pieces)
         base = starts[0]
         hits = [
             # Nobody can be asked while she speaks: what would wait for approval is left out.
             replace(hit, action="ignore") if hit.action == "hold" else hit
-            for hit in self._compiled.hits(whole, "out")
+            for hit in look(whole, "out")
             if not hit.ranges or any(end > base for _, end in hit.ranges)
         ]
         if not hits:

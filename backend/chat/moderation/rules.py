@@ -206,22 +206,29 @@ class Compiled:
             if isinstance(rule, LengthRule) and len(text) > rule.most and rule.incoming == "ignore":
                 return self._others(rule, "ignore", text, fold(""), ())
         folded = fold(text)
-        found: list[Hit] = []
+        found = self.word_hits(text, direction, role=role)
+        for rule in rules:
+            if not isinstance(rule, WordsRule):
+                action = rule.incoming if direction == "in" else rule.outgoing
+                found += self._others(rule, action, text, folded, emotes)
+        return found
+
+    def word_hits(self, text: str, direction: Direction, *, role: Role | None = None) -> list[Hit]:
+        """What the rules about words find."""
+        way = self._ways[direction]
+        if not way.automaton:
+            return []
         words: dict[int, list[tuple[int, int]]] = {}
         for reading in _readings(text, direction):
             for tag, spans in self._words(reading, way).items():
                 words[tag] = _merged(dict.fromkeys((*words.get(tag, ()), *spans)))
-        for tag, rule in enumerate(way.rules):
-            if self.is_exempt(rule, role):
-                continue
-            action = rule.incoming if direction == "in" else rule.outgoing
-            if isinstance(rule, WordsRule):
-                if ranges := words.get(tag):
-                    found.append(
-                        Hit(rule.name, action, _times(len(ranges), "blocked word"), tuple(ranges))
-                    )
-            else:
-                found += self._others(rule, action, text, folded, emotes)
+        found: list[Hit] = []
+        for tag, ranges in sorted(words.items()):
+            rule = way.rules[tag]
+            if not self.is_exempt(rule, role):
+                action = rule.incoming if direction == "in" else rule.outgoing
+                reason = _times(len(ranges), "blocked word")
+                found.append(Hit(rule.name, action, reason, tuple(ranges)))
         return found
 
     def _words(self, folded: Folded, way: _Direction) -> dict[int, list[tuple[int, int]]]:

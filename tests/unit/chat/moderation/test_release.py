@@ -187,6 +187,43 @@ async def test_what_only_the_voice_puts_together_is_not_spoken(tmp_path: Path, s
 
 @pytest.mark.parametrize(
     "said",
+    [
+        "You tiko otherword gon then.",
+        "You tiko http://evil.example/x gon then.",
+        "You tiko oth otherword erword gon then.",
+    ],
+)
+@pytest.mark.parametrize("outgoing", ["mask", "ignore"])
+async def test_what_is_covered_does_not_join_what_stands_around_it(
+    tmp_path: Path, said: str, outgoing: str
+) -> None:
+    links = {"name": "links", "kind": "links", "outgoing": "mask"}
+    words = {"name": "own", "kind": "words", "words": ("tikogon", "otherword"), "outgoing": "mask"}
+    more = {"name": "more", "kind": "words", "words": ("tikogon",), "outgoing": outgoing}
+    profile = Profile.model_validate({"name": "t", "rules": [links, words, more]})
+    stage = Stage(tmp_path, Compiled(profile))
+    answer, _, _ = await stage.run([f"Hello. {said} Nice to see you."])
+    shown = "".join(char for char in answer.reply.casefold() if char.isalpha())
+    assert "tikogon" not in shown
+    assert "tikogon" not in "".join(c for c in "".join(stage.voice.said) if c.isalpha())
+    assert answer.reply.startswith("Hello.")
+    assert answer.reply.endswith("Nice to see you.")
+    await stage.sounds.close()
+
+
+def test_what_is_covered_in_a_message_does_not_join_what_stands_around_it(tmp_path: Path) -> None:
+    moderator = Moderator(tmp_path)
+    mask = {"name": "mask", "kind": "words", "words": ("otherword",), "incoming": "mask"}
+    stop = {"name": "stop", "kind": "words", "words": ("tikogon",), "incoming": "ignore"}
+    profile = Profile.model_validate({"name": "t", "rules": [mask, stop]})
+    moderator.put(Compiled(profile))
+    verdict = moderator.check_in("you tiko otherword gon then")
+    assert (verdict.action, verdict.rule, verdict.text) == ("ignore", "stop", "")
+    assert moderator.check_in("an otherword here").text == "an ********* here"
+
+
+@pytest.mark.parametrize(
+    "said",
     ["Regen im August.", "I have two books.", "A4, B5 and C6.", "100% & more.", "(yes) it *is*."],
 )
 def test_harmless_text_is_not_taken_for_a_disguise(tmp_path: Path, said: str) -> None:
