@@ -1,6 +1,6 @@
 """Draw the puppets of the built-in characters, layer by layer: python scripts/make_puppets.py [folder] [id …].
 
-The faces are those of make_avatars.py, drawn as SVG instead of pixels and taken apart: what moves by itself (ears, arms, tail,
+Faces and heads are those of faces.py, drawn as SVG and taken apart: what moves by itself (ears, arms, tail,
 eyes, mouth) is a layer of its own. Coordinates are those of its 512 grid; below the head comes a body. docs/rigs.md says what a
 rig is, docs/overlay.md what the "puppet" part means. The result is what lies in backend/avatar/builtin.
 """
@@ -17,8 +17,21 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from scripts import make_avatars as faces
-from scripts.make_avatars import Look, Point, bent, both, heart, mirrored, oval, spline, star
+from scripts import faces
+from scripts.faces import (
+    FOX,
+    OWL,
+    RABBIT,
+    ROBOT,
+    Look,
+    Point,
+    bent,
+    both,
+    mirrored,
+    oval,
+    spline,
+    star,
+)
 
 TARGET = ROOT / "backend" / "avatar" / "builtin"
 CANVAS = (-80, -72, 672, 812)
@@ -45,7 +58,7 @@ class Mask:
 
 @dataclass
 class Layer:
-    """One picture of a puppet: takes the calls of `make_avatars.Art` and writes them down as SVG."""
+    """One picture of a puppet: takes the calls of `faces.Canvas` and writes them down as SVG."""
 
     shapes: list[str] = field(default_factory=list)
     defs: list[str] = field(default_factory=list)
@@ -597,10 +610,7 @@ def face_parts(look: Look) -> list[Part]:
 
 def hoshi() -> Puppet:
     """The copper star fox."""
-    ink = "#3A1C2E"
-    look = Look(
-        eye_x=84, eye_y=296, iris=("#1C3E8F", "#4FD1FF"), ink=ink, blush="#FF7F6B", mouth_y=394, rx=39, ry=47, skin="#F49A4C",
-    )  # fmt: skip
+    ink = FOX.ink
 
     def tail(layer: Layer) -> None:
         shape = spline(
@@ -612,56 +622,9 @@ def hoshi() -> Puppet:
         layer.fill(oval(430, 740, 90, 26, -20), "#B4491E", clip=inside, blur=10, alpha=0.5)
         layer.stroke([*shape, *shape[:2]], ink, 6)
 
-    def ear(layer: Layer, *, is_left: bool) -> None:
-        turn = (lambda points: points) if is_left else mirrored
-        outer = turn(bent(((104, 268), 0.09), ((88, 44), 0.1), ((248, 152), 0)))
-        inside = layer.shape(outer, "#F7A653", "#E0712F", line=ink)
-        layer.fill(oval(88 if is_left else 424, 44, 70, 62), "#4A2338", clip=inside)
-        layer.stroke([*outer, outer[0]], ink, 6)
-        layer.fill(
-            turn(bent(((136, 236), 0.07), ((116, 112), 0.07), ((212, 164), 0))),
-            "#FFC7B0",
-            "#E98C7E",
-        )
-
     def head(layer: Layer) -> None:
-        left = [
-            (256, 126), (190, 134), (124, 172), (92, 238), (84, 300), (40, 356), (92, 372), (82, 404), (136, 412), (196, 446),
-            (256, 458),
-        ]  # fmt: skip
-        outline = spline(both(left), steps=10)
-        inside = layer.shape(outline, "#FBB463", "#E87A35", line=ink, width=7)
-        cream = spline(
-            both(
-                [(256, 340), (214, 318), (176, 352), (112, 336), (60, 360), (92, 376), (84, 406), (140, 416), (196, 450),
-                 (256, 464)]
-            ),
-            steps=10,
-        )  # fmt: skip
-        layer.fill(cream, "#FFF8EC", "#FBE3CB", clip=inside)
-        layer.fill(
-            bent(((256, 122), 0.1), ((288, 224), 0.12), ((256, 262), 0.12), ((224, 224), 0.1)),
-            "#FFE9C9", clip=inside, alpha=0.9,
-        )  # fmt: skip
-        layer.fill(oval(170, 190, 70, 36, -28), "#FFE0A8", clip=inside, blur=16, alpha=0.6)
-        layer.stroke([*outline, outline[0], outline[1]], ink, 7)
-        tuft = bent(
-            ((214, 140), 0.2),
-            ((236, 84), -0.16),
-            ((256, 120), 0.2),
-            ((280, 72), -0.1),
-            ((300, 140), 0.12),
-        )
-        layer.shape(tuft, "#FFC67E", "#F59A4A", line=ink)
-        layer.fill(oval(257, 146, 46, 14), "#FAB05F")
-        layer.shape(
-            spline([(238, 364), (256, 358), (274, 364), (266, 378), (256, 383), (246, 378)]),
-            "#5A2A3E",
-            ink,
-            line=ink,
-            width=3,
-        )
-        layer.fill(oval(250, 365, 6, 3), "#C78FA0")
+        faces.fox_head(layer)
+        faces.fox_nose(layer)
 
     def scarf(layer: Layer) -> None:
         shape = spline(
@@ -687,12 +650,12 @@ def hoshi() -> Puppet:
         *arms("#F7A653", "#E0712F", ink, "#4A2338"),
         Part("scarf", "root", (256, 470), pictured(scarf)),
         Part("head", "root", (256, 440)),
-        Part("ear_left", "head", (172, 210), pictured(lambda layer: ear(layer, is_left=True))),
-        Part("ear_right", "head", (340, 210), pictured(lambda layer: ear(layer, is_left=False))),
+        Part("ear_left", "head", (172, 210), pictured(lambda layer: faces.fox_ear(layer, -1))),
+        Part("ear_right", "head", (340, 210), pictured(lambda layer: faces.fox_ear(layer, 1))),
         Part("skull", "head", (256, 300), pictured(head)),
-        *face_parts(look),
-        Part("pin", "head", (382, 182), pictured(lambda layer: layer.shape(star(382, 182, 34), "#FFE98A", "#FFC02E", line=ink, width=5))),
-        Part("signs", "head", (256, 200), states=signs_by_mood(look)),
+        *face_parts(FOX),
+        Part("pin", "head", (382, 182), pictured(faces.fox_pin)),
+        Part("signs", "head", (256, 200), states=signs_by_mood(FOX)),
     ]  # fmt: skip
     return Puppet(
         "Hoshi",
@@ -729,69 +692,11 @@ def ears(*, down: float, up: float) -> dict[str, dict[str, dict[str, float | str
 
 def nemu() -> Puppet:
     """The white moon rabbit with paint on her ear."""
-    ink = "#40305C"
-    look = Look(
-        eye_x=86, eye_y=304, iris=("#6A2B6E", "#FF8FB8"), ink=ink, blush="#FF8FA8", mouth_y=386, rx=38, ry=44, skin="#EDE3F8",
-        sleepy=0.13,
-    )  # fmt: skip
-    outer = spline([(150, 210), (104, 120), (108, 22), (152, 0), (196, 44), (226, 156)])
-    inner = spline([(164, 186), (132, 118), (134, 50), (154, 30), (178, 66), (198, 156)])
-
-    def left_ear(layer: Layer) -> None:
-        inside = layer.shape(outer, "#FFFFFF", "#E4DAF5", line=ink)
-        layer.fill(inner, "#FFC3D3", "#F29DB8")
-        layer.fill(
-            spline([(112, 40), (150, 22), (170, 52), (150, 78), (120, 74)]),
-            "#6FA8F0",
-            clip=inside,
-            alpha=0.92,
-        )
-        layer.fill(oval(176, 92, 10, 9), "#6FA8F0", clip=inside)
-        layer.fill(oval(124, 104, 7, 7), "#6FA8F0", clip=inside)
-        layer.stroke([*outer, *outer[:2]], ink, 6)
-
-    def right_ear_up(layer: Layer) -> None:
-        layer.shape(mirrored(outer), "#FFFFFF", "#E4DAF5", line=ink)
-        layer.fill(mirrored(inner), "#FFC3D3", "#F29DB8")
-
-    def right_ear_down(layer: Layer) -> None:
-        flop = spline(
-            [(288, 156), (312, 74), (372, 30), (436, 58), (482, 138), (488, 226), (452, 244), (424, 190), (392, 128),
-             (362, 160), (350, 206)]
-        )  # fmt: skip
-        layer.shape(flop, "#FFFFFF", "#DDD0F0", line=ink)
-        layer.fill(
-            spline([(404, 76), (440, 96), (470, 158), (470, 214), (452, 206), (434, 150)]),
-            "#FFC3D3",
-            "#F29DB8",
-        )
+    ink = RABBIT.ink
 
     def head(layer: Layer) -> None:
-        left = [
-            (256, 148), (182, 156), (118, 200), (86, 270), (76, 342), (102, 400), (156, 440), (210, 456), (256, 459),
-        ]  # fmt: skip
-        outline = spline(both(left), steps=10)
-        inside = layer.shape(outline, "#FFFFFF", "#E9DFF7", line=ink, width=7)
-        layer.fill(oval(256, 462, 150, 46), "#BFA9E0", clip=inside, blur=16, alpha=0.55)
-        layer.fill(oval(392, 330, 46, 110), "#CDBBE8", clip=inside, blur=20, alpha=0.5)
-        layer.stroke([*outline, outline[0], outline[1]], ink, 7)
-        tuft = bent(
-            ((212, 162), 0.2),
-            ((230, 106), -0.16),
-            ((256, 142), 0.2),
-            ((282, 94), -0.1),
-            ((302, 162), 0.12),
-        )
-        layer.shape(tuft, "#FFFFFF", "#E4D8F6", line=ink)
-        layer.fill(oval(257, 168, 47, 15), "#FBF8FE")
-        layer.fill(oval(176, 200, 54, 24, -30), "#FFFFFF", clip=inside, blur=10, alpha=0.9)
-        layer.fill(
-            bent(((244, 360), 0.2), ((268, 360), 0.3), ((256, 374), 0.3)), "#F27D9C", "#D95A80"
-        )
-
-    def paint(layer: Layer) -> None:
-        layer.fill(oval(352, 398, 13, 9, -20), "#F7C948", alpha=0.95)
-        layer.fill(oval(370, 384, 5, 4), "#F7C948", alpha=0.95)
+        faces.rabbit_head(layer)
+        faces.rabbit_nose(layer)
 
     def body(layer: Layer) -> None:
         layer.shape(oval(352, 706, 34, 32), "#FFFFFF", "#E4DAF5", line=ink)
@@ -830,12 +735,12 @@ def nemu() -> Puppet:
         *arms("#FFFFFF", "#E4DAF5", ink),
         Part("ribbon", "root", (256, 478), pictured(ribbon)),
         Part("head", "root", (256, 440)),
-        Part("ear_left", "head", (178, 190), pictured(left_ear)),
-        Part("ear_right", "head", (322, 190), states={"up": pictured(right_ear_up), "down": pictured(right_ear_down)}, state="down"),
+        Part("ear_left", "head", (178, 190), pictured(lambda layer: faces.rabbit_ear(layer, -1, is_painted=True))),
+        Part("ear_right", "head", (322, 190), states={"up": pictured(lambda layer: faces.rabbit_ear(layer, 1)), "down": pictured(faces.rabbit_flop)}, state="down"),
         Part("skull", "head", (256, 300), pictured(head)),
-        *face_parts(look),
-        Part("paint", "head", (356, 394), pictured(paint)),
-        Part("signs", "head", (256, 200), states=signs_by_mood(look)),
+        *face_parts(RABBIT),
+        Part("paint", "head", (356, 394), pictured(faces.rabbit_paint)),
+        Part("signs", "head", (256, 200), states=signs_by_mood(RABBIT)),
     ]  # fmt: skip
     own = ears(down=17, up=-3)
     for mood in ("surprised", "joy", "love"):
@@ -868,62 +773,7 @@ def nemu() -> Puppet:
 
 def sumi() -> Puppet:
     """The plum owl with golden spectacles."""
-    ink = "#2A1836"
-    look = Look(
-        eye_x=84, eye_y=300, iris=("#7A3E05", "#FFC641"), ink=ink, blush="#FF9AA8", mouth_y=376, rx=44, ry=50, skin="#CDAADA",
-        sleepy=0.1,
-    )  # fmt: skip
-
-    def ear(layer: Layer, *, is_left: bool) -> None:
-        turn = (lambda points: points) if is_left else mirrored
-        layer.shape(
-            turn(bent(((92, 238), 0.1), ((64, 52), -0.05), ((256, 150), 0.1))),
-            "#7C5597",
-            "#5A3A78",
-            line=ink,
-        )
-        layer.fill(
-            turn(bent(((118, 190), 0.12), ((84, 86), -0.05), ((196, 150), 0.1))),
-            "#C9A2DB",
-            "#8D64AB",
-        )
-
-    def head(layer: Layer) -> None:
-        left = [
-            (256, 118),
-            (176, 126),
-            (104, 176),
-            (70, 262),
-            (78, 350),
-            (134, 422),
-            (196, 450),
-            (256, 458),
-        ]
-        outline = spline(both(left))
-        inside = layer.shape(outline, "#8A62A6", "#573976", line=ink, width=7)
-        for side in (-1, 1):
-            disc = oval(256 + side * 84, 298, 112, 118)
-            layer.fill(disc, "#F6E6F6", "#D9B9DF", clip=inside)
-            layer.stroke([*disc, disc[0]], "#A97FC0", 5, clip=inside)
-        for side in (-1, 1):
-            layer.fill(oval(256 + side * 84, 298, 92, 98), "#FFF7FB", "#EAD2EC", clip=inside)
-        layer.fill(
-            bent(((256, 128), 0.1), ((300, 216), -0.06), ((256, 318), -0.06), ((212, 216), 0.1)),
-            "#9C75B6",
-            "#7A5496",
-            clip=inside,
-        )
-        for x, y in ((228, 164), (284, 164), (256, 186), (240, 210), (272, 210), (256, 232)):
-            layer.stroke(
-                spline([(x - 9, y), (x, y + 8), (x + 9, y)], closed=False, steps=6), "#E4CBEF", 4
-            )
-        layer.fill(oval(150, 172, 60, 30, -30), "#D3B4E3", clip=inside, blur=14, alpha=0.6)
-        layer.stroke([*outline, outline[0], outline[1]], ink, 7)
-
-    def beak(layer: Layer) -> None:
-        shape = bent(((228, 348), 0.16), ((284, 348), 0.12), ((256, 390), 0.12))
-        layer.shape(shape, "#FFD36B", "#E8922E", line=ink, width=6)
-        layer.fill(oval(248, 358, 9, 4), "#FFF3CE", alpha=0.9)
+    ink = OWL.ink
 
     def open_beak(layer: Layer, width: float, height: float, *, tongue: bool = True) -> None:
         shape = bent(
@@ -978,17 +828,6 @@ def sumi() -> Puppet:
         "thinking": lambda layer: smile(layer, -1, 4),
     }  # fmt: skip
 
-    def spectacles(layer: Layer) -> None:
-        for side in (-1, 1):
-            x = 256 + side * 84
-            ring = oval(x, 302, 80, 80)
-            layer.stroke([*ring, *ring[:2]], "#5B3708", 11)
-            layer.stroke([*ring, *ring[:2]], "#F2BE4B", 6)
-            layer.stroke(
-                spline([(x - 54, 262), (x - 40, 244), (x - 20, 234)], closed=False), "#FFFFFF", 6
-            )
-        layer.stroke(spline([(240, 288), (256, 284), (272, 288)], closed=False), "#F2BE4B", 8)
-
     def body(layer: Layer) -> None:
         for side in (-1, 1):
             for toe in (-1, 0, 1):
@@ -1040,20 +879,20 @@ def sumi() -> Puppet:
         Part("arm_right", "root", (330, 520), pictured(lambda layer: wing(layer, is_left=False))),
         Part("bow", "root", (256, 474), pictured(bow)),
         Part("head", "root", (256, 440)),
-        Part("ear_left", "head", (150, 190), pictured(lambda layer: ear(layer, is_left=True))),
-        Part("ear_right", "head", (362, 190), pictured(lambda layer: ear(layer, is_left=False))),
-        Part("skull", "head", (256, 300), pictured(head)),
-        Part("cheeks", "head", layer=cheeks(look)),
-        Part("blush", "head", layer=blush_lines(look)),
-        Part("eyes", "head", (256, look.eye_y), states=eyes_by_mood(look), state="neutral"),
-        Part("brows", "head", (256, look.eye_y), states=brows_by_mood(look), state="neutral"),
+        Part("ear_left", "head", (150, 190), pictured(lambda layer: faces.owl_tuft(layer, -1))),
+        Part("ear_right", "head", (362, 190), pictured(lambda layer: faces.owl_tuft(layer, 1))),
+        Part("skull", "head", (256, 300), pictured(faces.owl_head)),
+        Part("cheeks", "head", layer=cheeks(OWL)),
+        Part("blush", "head", layer=blush_lines(OWL)),
+        Part("eyes", "head", (256, OWL.eye_y), states=eyes_by_mood(OWL), state="neutral"),
+        Part("brows", "head", (256, OWL.eye_y), states=brows_by_mood(OWL), state="neutral"),
         Part(
             "mouth", "head", (256, 372),
             states={name: pictured(draw) for name, draw in {**rest, **shapes}.items()}, state="neutral",
         ),
-        Part("beak", "head", (256, 350), pictured(beak)),
-        Part("spectacles", "head", (256, 302), pictured(spectacles)),
-        Part("signs", "head", (256, 200), states=signs_by_mood(look)),
+        Part("beak", "head", (256, 350), pictured(lambda layer: faces.owl_beak(layer, (256, 390)))),
+        Part("spectacles", "head", (256, 302), pictured(faces.owl_spectacles)),
+        Part("signs", "head", (256, 200), states=signs_by_mood(OWL)),
     ]  # fmt: skip
     tufts = ears(down=13, up=-6)
     tufts["angry"] = {"ear_left": {"rotate": 7}, "ear_right": {"rotate": -7}}
@@ -1076,10 +915,7 @@ def sumi() -> Puppet:
     )  # fmt: skip
 
 
-LIGHTS = {"": "#6BFFE0", "angry": "#FF7A66", "love": "#FF8FB5", "sad": "#86BDFF", "shy": "#FFB3D1"}
-SCREEN: list[Point] = spline(
-    both([(256, 192), (180, 196), (136, 214), (122, 262), (122, 332), (138, 380), (186, 398), (256, 402)])
-)  # fmt: skip
+LIGHTS = {"": faces.USUAL_LIGHT, **faces.LIGHTS}
 
 
 def lit(layer: Layer, points: Sequence[Point], light: str, width: float | None = None) -> None:
@@ -1098,43 +934,8 @@ def screen_eye(layer: Layer, mood: str, side: int, light: str) -> None:
     """One eye of light."""
     x, y = 256 + side * 68, 280
     match mood:
-        case "joy":
-            lit(
-                layer,
-                spline(
-                    [
-                        (x - 30, y + 16),
-                        (x - 16, y - 12),
-                        (x, y - 19),
-                        (x + 16, y - 12),
-                        (x + 30, y + 16),
-                    ],
-                    closed=False,
-                ),
-                light,
-                14,
-            )
-        case "sleepy":
-            lit(layer, spline([(x - 30, y), (x, y + 14), (x + 30, y)], closed=False), light, 12)
         case "shut":
             lit(layer, [(x - 30, y + 4), (x + 30, y + 4)], light, 11)
-        case "love":
-            lit(layer, heart(x, y, 36), light)
-        case "angry":
-            lit(
-                layer,
-                bent(
-                    ((x - side * 34, y - 6), 0),
-                    ((x + side * 34, y - 34), 0),
-                    ((x + side * 30, y + 30), 0.2 * -side),
-                    ((x - side * 30, y + 30), 0),
-                ),
-                light,
-            )
-        case "surprised":
-            ring = oval(x, y, 33, 38)
-            lit(layer, [*ring, *ring[:3]], light, 10)
-            lit(layer, oval(x, y, 11, 12), light)
         case "smug":
             lit(
                 layer,
@@ -1174,24 +975,13 @@ def screen_eye(layer: Layer, mood: str, side: int, light: str) -> None:
                 light,
             )
             if side > 0:
-                lit(layer, oval(x + 4, y + 56, 8, 12), light)
+                tear, width = faces.robot_tear()
+                lit(layer, tear, light, width)
         case _:
-            dx, dy = {"shy": (-10, 8), "thinking": (10, -14)}.get(mood, (0, 0))
-            lit(
-                layer,
-                spline(
-                    [
-                        (x - 27 + dx, y - 34 + dy),
-                        (x + 27 + dx, y - 34 + dy),
-                        (x + 32 + dx, y + dy),
-                        (x + 27 + dx, y + 34 + dy),
-                        (x - 27 + dx, y + 34 + dy),
-                        (x - 32 + dx, y + dy),
-                    ]
-                ),
-                light,
-            )
-            layer.fill(oval(x - 10 + dx, y - 14 + dy, 10, 12), "#FFFFFF")  # fmt: skip
+            for points, width in faces.robot_eye(mood, side):
+                lit(layer, points, light, width)
+            if mood in ("neutral", "shy", "thinking"):
+                faces.robot_glint(layer, mood, side)
 
 
 def screen_mouth(layer: Layer, name: str, light: str) -> None:
@@ -1207,33 +997,6 @@ def screen_mouth(layer: Layer, name: str, light: str) -> None:
         lit(layer, shape, light)
 
     match name:
-        case "joy" | "love":
-            lit(
-                layer,
-                spline(
-                    [
-                        (222, y - 6),
-                        (256, y - 2),
-                        (290, y - 6),
-                        (278, y + 24),
-                        (256, y + 30),
-                        (234, y + 24),
-                    ]
-                ),
-                light,
-            )
-        case "sad" | "angry":
-            line((228, y + 20), (242, y + 6), (270, y + 6), (284, y + 20))
-        case "surprised":
-            lit(layer, oval(256, y + 14, 12, 16), light)
-        case "smug":
-            line((230, y + 10), (258, y + 16), (284, y + 4), (294, y - 10))
-        case "shy":
-            line((230, y + 12), (243, y + 5), (256, y + 13), (269, y + 5), (282, y + 12), width=8)
-        case "thinking" | "sleepy":
-            lit(layer, [(240, y + 10), (274, y + 10)], light, 9)
-        case "neutral":
-            line((226, y), (240, y + 14), (256, y + 18), (272, y + 14), (286, y), width=10)
         case "PP":
             lit(layer, [(238, y + 8), (274, y + 8)], light, 13)
         case "FF":
@@ -1251,14 +1014,17 @@ def screen_mouth(layer: Layer, name: str, light: str) -> None:
             round_box(31, 44, y - 8)
         case "oh":
             lit(layer, oval(256, y + 14, 19, 22), light)
-        case _:  # ou
+        case "ou":
             ring = oval(256, y + 12, 13, 14)
             lit(layer, [*ring, *ring[:2]], light, 8)
+        case _:
+            shape, width = faces.robot_mouth(name)
+            lit(layer, shape, light, width)
 
 
 def rivet() -> Puppet:
     """The small mint robot whose face is a screen."""
-    ink = "#123238"
+    ink = ROBOT.ink
     spoken = ("PP", "FF", "DD", "SS", "E", "ih", "aa", "oh", "ou")
 
     def light_of(mood: str) -> str:
@@ -1276,35 +1042,6 @@ def rivet() -> Puppet:
             layer.fill(oval(257, 52, 8, 7), "#FFFFFF", alpha=0.9)
 
         return pictured(draw)
-
-    def ear(layer: Layer, side: int) -> None:
-        x = 256 + side * 186
-        layer.shape(
-            spline([(x - 26, 236), (x + 26, 236), (x + 32, 296), (x + 26, 356), (x - 26, 356), (x - 32, 296)]),
-            "#FFB14A", "#E5792B", line=ink,
-        )  # fmt: skip
-        layer.shape(oval(x + side * 10, 296, 20, 20), "#F2F5F4", "#B7C4C4", line=ink, width=5)
-        a = math.radians(24 if side > 0 else 0)
-        dx, dy = 12 * math.cos(a), 12 * math.sin(a)
-        layer.stroke([(x + side * 10 - dx, 296 - dy), (x + side * 10 + dx, 296 + dy)], ink, 6)
-
-    def head(layer: Layer) -> None:
-        shell = spline(
-            both([(256, 138), (170, 142), (108, 166), (88, 220), (82, 296), (90, 372), (118, 420), (176, 440), (256, 444)])
-        )  # fmt: skip
-        inside = layer.shape(shell, "#FBFFFD", "#A5D3C6", line=ink, width=7)
-        layer.fill(oval(180, 176, 78, 24, -12), "#FFFFFF", clip=inside, blur=8, alpha=0.95)
-        layer.fill(oval(256, 452, 180, 40), "#4E9488", clip=inside, blur=14, alpha=0.5)
-        for x, y in ((124, 200), (388, 200), (130, 396), (382, 396)):
-            layer.shape(oval(x, y, 8, 8), "#DDE8E5", "#93AFAA", line=ink, width=3)
-        layer.stroke([*shell, shell[0], shell[1]], ink, 7)
-        layer.shape(SCREEN, "#0F2D3A", "#0A1B28", line=ink, width=7)
-
-    def shine(layer: Layer) -> None:
-        layer.fill(
-            bent(((140, 216), 0.05), ((250, 198), 0.02), ((160, 300), 0.02), ((126, 300), 0.04)),
-            "#FFFFFF", clip=Mask(SCREEN), alpha=0.1,
-        )  # fmt: skip
 
     def blush(layer: Layer) -> None:
         for side in (-1, 1):
@@ -1386,7 +1123,6 @@ def rivet() -> Puppet:
     def speaks(name: str, light: str) -> Layer:
         return pictured(lambda layer: screen_mouth(layer, name, light))
 
-    look = Look(eye_x=68, eye_y=286, iris=("", ""), ink=ink, blush="", mouth_y=360, rx=30, ry=34)
     eye_states = {mood: eyes(mood, light_of(mood)) for mood in MOODS} | {
         "shut" if not mood else f"shut.{mood}": eyes("shut", light)
         for mood, light in LIGHTS.items()
@@ -1404,14 +1140,14 @@ def rivet() -> Puppet:
         Part("head", "root", (256, 436)),
         Part("antenna", "head", (256, 150), pictured(antenna)),
         Part("lamp", "antenna", (264, 60), states={mood: lamp(colour) for mood, colour in lamps.items()}, state="neutral"),
-        Part("ear_left", "head", (70, 296), pictured(lambda layer: ear(layer, -1))),
-        Part("ear_right", "head", (442, 296), pictured(lambda layer: ear(layer, 1))),
-        Part("skull", "head", (256, 300), pictured(head)),
+        Part("ear_left", "head", (70, 296), pictured(lambda layer: faces.robot_ear(layer, -1))),
+        Part("ear_right", "head", (442, 296), pictured(lambda layer: faces.robot_ear(layer, 1))),
+        Part("skull", "head", (256, 300), pictured(faces.robot_head)),
         Part("eyes", "head", (256, 280), states=eye_states, state="neutral"),
         Part("blush", "head", layer=pictured(blush)),
         Part("mouth", "head", (256, 352), states=mouth_states, state="neutral"),
-        Part("shine", "head", (256, 300), pictured(shine)),
-        Part("signs", "head", (256, 200), states=signs_by_mood(look, ("sleepy", "thinking", "surprised", "love"))),
+        Part("shine", "head", (256, 300), pictured(lambda layer: faces.robot_shine(layer, Mask(faces.SCREEN)))),
+        Part("signs", "head", (256, 200), states=signs_by_mood(ROBOT, ("sleepy", "thinking", "surprised", "love"))),
     ]  # fmt: skip
     own: dict[str, dict[str, dict[str, float | str]]] = {
         mood: {"blush": {"opacity": 1.0 if mood in ("shy", "love", "joy") else 0.0}}
