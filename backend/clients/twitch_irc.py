@@ -19,6 +19,7 @@ from backend.clients.twitch import Waits, close_socket, open_socket, provider
 from backend.clients.twitch_reading import (
     MOST_BADGES,
     MOST_EMOTES,
+    MOST_ID,
     MOST_NAME,
     MOST_TEXT,
     PLATFORM,
@@ -114,13 +115,13 @@ def read_line(line: Line, *, channel: str, us: Us) -> Iterator[Told]:
                 if message.bits:
                     yield cheer_of(message)
         case "CLEARMSG":
-            if message_id := tags.get("target-msg-id", "")[:200]:
+            if message_id := tags.get("target-msg-id", "")[:MOST_ID]:
                 yield Deleted(message_id=message_id)
         case "CLEARCHAT":
             # Without a viewer everything is gone.
             if len(line.params) < 2:
                 yield Deleted()
-            elif user_id := tags.get("target-user-id", "")[:200]:
+            elif user_id := tags.get("target-user-id", "")[:MOST_ID]:
                 yield Deleted(user_id=user_id)
         case "USERNOTICE":
             yield from _notice(line, channel, us)
@@ -136,11 +137,11 @@ def _message(line: Line, channel: str, us: Us) -> AudienceMessage | None:
         return None
     badges = tags.get("badges", "").split(",", MOST_BADGES)[:MOST_BADGES]
     return AudienceMessage(
-        id=tags["id"][:200],
+        id=tags["id"][:MOST_ID],
         platform=PLATFORM,
         channel=channel,
         viewer=viewer_of(
-            tags.get("user-id", "")[:200],
+            tags.get("user-id", "")[:MOST_ID],
             line.sender[:MOST_NAME],
             tags.get("display-name", "")[:MOST_NAME].strip(),
             [badge[:200] for badge in badges if badge],
@@ -150,9 +151,9 @@ def _message(line: Line, channel: str, us: Us) -> AudienceMessage | None:
         at=_time(tags.get("tmi-sent-ts", "")),
         bits=amount_of(tags.get("bits", "")),
         emotes=_emotes(tags.get("emotes", ""), len(text)),
-        reply_to=tags.get("reply-parent-msg-id", "")[:200],
+        reply_to=tags.get("reply-parent-msg-id", "")[:MOST_ID],
         mentions_us=is_named(text, us),
-        reward=tags.get("custom-reward-id", "")[:200],
+        reward=tags.get("custom-reward-id", "")[:MOST_ID],
     )
 
 
@@ -184,12 +185,12 @@ def _notice(line: Line, channel: str, us: Us) -> Iterator[Told]:
         return
     badges = tags.get("badges", "").split(",", MOST_BADGES)[:MOST_BADGES]
     yield ViewerEvent(
-        id=tags["id"][:200],
+        id=tags["id"][:MOST_ID],
         platform=PLATFORM,
         channel=channel,
         kind=kind,
         viewer=viewer_of(
-            tags.get("user-id", "")[:200],
+            tags.get("user-id", "")[:MOST_ID],
             tags.get("login", "")[:MOST_NAME],
             tags.get("display-name", "")[:MOST_NAME].strip(),
             [badge[:200] for badge in badges if badge],
@@ -209,7 +210,7 @@ def _emotes(written: str, length: int) -> tuple[Emote, ...]:
             first, _, last = place.partition("-")
             start, end = amount_of(first), amount_of(last) + 1
             if emote and place and start < end <= length and len(found) < MOST_EMOTES:
-                found.append(Emote(id=emote[:200], start=start, end=end))
+                found.append(Emote(id=emote[:MOST_ID], start=start, end=end))
     return tuple(sorted(found, key=lambda emote: emote.start))
 
 

@@ -44,8 +44,12 @@ CHECK_S = 3600.0
 """Twitch wants a token to be validated hourly."""
 EARLY_S = 300.0
 """A token is renewed when it is good for no longer than this."""
+SOON_S = 1.0
+"""Shortest pause between two checks."""
 AGAIN_S = 60.0
 """Pause after a check that Twitch did not answer."""
+ENDLESS_S = 10 * 365 * 86_400.0
+"""How long a token is good for of which Twitch says 0: it does not end."""
 FORESEEN_S = 86_400.0
 """From when on the end of a login that cannot be renewed is said."""
 
@@ -101,6 +105,14 @@ class _Tokens:
     beside: str
 
 
+async def _changes(event: asyncio.Event, wait_s: float) -> bool:
+    """Wait for it no longer than this; whether it came."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(wait_s):
+            await event.wait()
+    return event.is_set()
+
+
 class LoginOverError(AppError):
     """The login is good no more, and cannot be renewed."""
 
@@ -117,6 +129,8 @@ class Login:
         given: What the settings say.
         on_change: Told of every new state.
         early_s: How long before its end a token is renewed.
+        now_s: Seconds that only grow.
+        changes: Waits for an event, or so many seconds.
     """
 
     def __init__(
@@ -127,12 +141,16 @@ class Login:
         on_change: Callable[[TwitchLogin], None] = lambda state: None,
         *,
         early_s: float = EARLY_S,
+        now_s: Callable[[], float] = clock.monotonic_s,
+        changes: Callable[[asyncio.Event, float], Awaitable[bool]] = _changes,
     ) -> None:
         self._api = api
         self._store = store
         self._given = given
         self._on_change = on_change
         self._early_s = early_s
+        self._now_s = now_s
+        self._changes = changes
         self._tokens: _Tokens | None = None
         self._is_loaded = False
         self._access: Access | None = None
@@ -152,7 +170,7 @@ class Login:
     @property
     def left_s(self) -> float:
         """How long the token is good for, as far as we know; 0 without one."""
-        return max(0.0, self._ends_s - clock.monotonic_s()) if self._access else 0.0
+        return max(0.0, self._ends_s - self._now_s()) if self._access else 0.0
 
     async def close(self) -> None:
         """End what is under way; a renewal is waited for, or its token would be lost."""
@@ -192,7 +210,7 @@ class Login:
             ProviderError: Twitch cannot be asked.
         """
         known = self._access
-        now_s = clock.monotonic_s()
+        now_s = self._now_s()
         if known is not None and now_s - self._checked_s < CHECK_S and not self._is_late(now_s):
             return known
         return await self._one_at_a_time(self._check)
@@ -232,14 +250,10 @@ class Login:
 
     async def watch(self) -> None:
         """Validate and renew for ever, and say when the end is near. A task of whoever uses the login."""
+        await self._load()
         while True:
-            wait_s = CHECK_S
-            if self._access is not None and self._tokens is not None and self._tokens.refresh:
-                wait_s = min(wait_s, max(1.0, self.left_s - self._early_s))
             self._changed.clear()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(wait_s):
-                    await self._changed.wait()
+            if await self._changes(self._changed, self._next_check_s()):
                 continue  # another login, another wait
             while self._tokens is not None:
                 try:
@@ -250,7 +264,22 @@ class Login:
                     break
                 except AppError as error:
                     logger.info("twitch: the login could not be checked: %s", error.message)
-                    await asyncio.sleep(AGAIN_S)
+                    self._changed.clear()
+                    await self._changes(self._changed, AGAIN_S)
+
+    def _next_check_s(self) -> float:
+        """Until Twitch is asked again: after an hour, before a token ends that can be renewed, when another one does."""
+        if self._access is None:
+            is_unknown = self._tokens is not None and self._state.state != "over"
+            return 0.0 if is_unknown else CHECK_S
+        now_s = self._now_s()
+        early_s = self._early_s if self._tokens is not None and self._tokens.refresh else 0.0
+        return max(SOON_S, min(self._checked_s + CHECK_S, self._ends_s - early_s) - now_s)
+
+    async def recheck(self) -> None:
+        """Ask Twitch at once whether the login is good still."""
+        with suppress(AppError):
+            await self._one_at_a_time(self._check)
 
     async def _one_at_a_time(self, work: Callable[[], Coroutine[Any, Any, Access]]) -> Access:
         """Do it, or wait for who does it already; who waits may be cancelled, the work is not."""
@@ -285,12 +314,14 @@ class Login:
         if not tokens.access:
             return await self._renew()
         found = await (await self._api()).validate(tokens.access)
+        if not self._counts(tokens):
+            return await self._check()
         if found is None:
             return await self._renew()
-        now_s = clock.monotonic_s()
+        now_s = self._now_s()
         self._checked_s = now_s
         # 0 is what Twitch says of tokens that do not end.
-        self._ends_s = now_s + (found.seconds or 10 * 365 * 86_400.0)
+        self._ends_s = now_s + (found.seconds or ENDLESS_S)
         if self._is_late(now_s) and tokens.refresh:
             return await self._renew()
         self._access = Access(
@@ -307,21 +338,35 @@ class Login:
         try:
             granted = await (await self._api()).refresh(tokens.refresh)
         except ProviderError as error:
-            if error.kind == "key":
+            if error.kind == "key" and self._counts(tokens):
                 raise self._over() from None
             raise
-        await self._keep(_Tokens(granted.access, granted.refresh, tokens.client_id, tokens.beside))
+        if not self._counts(tokens):
+            for secret in (granted.access, granted.refresh):
+                REDACTOR.add(secret)
+            return await self._check()
+        tokens = _Tokens(granted.access, granted.refresh, tokens.client_id, tokens.beside)
+        await self._keep(tokens)
         found = await (await self._api()).validate(granted.access)
+        if not self._counts(tokens):
+            return await self._check()
         if found is None:
             raise self._over()
-        now_s = clock.monotonic_s()
-        self._checked_s, self._ends_s = now_s, now_s + (granted.seconds or found.seconds)
+        now_s = self._now_s()
+        self._checked_s, self._ends_s = (
+            now_s,
+            now_s + (granted.seconds or found.seconds or ENDLESS_S),
+        )
         self._access = Access(
             granted.access, found.user_id, found.login, found.client_id, found.scopes
         )
         logger.info("twitch: the login of %s was renewed", found.login)
         self._tell_in(self._access)
         return self._access
+
+    def _counts(self, tokens: _Tokens) -> bool:
+        """Whether nobody has logged in or out, and no other token was set, since these were looked at."""
+        return self._tokens == tokens and tokens.beside == self._given.mark
 
     def _over(self) -> LoginOverError:
         self._access = None
@@ -393,9 +438,9 @@ class Login:
         return orjson.dumps({"beside": mark, "forgotten": True}).decode() if mark else ""
 
     async def _wait(self, device: DeviceCode) -> None:
-        ends_s = clock.monotonic_s() + device.seconds
+        ends_s = self._now_s() + device.seconds
         interval_s = device.interval_s
-        while clock.monotonic_s() < ends_s:
+        while self._now_s() < ends_s:
             await asyncio.sleep(interval_s)
             try:
                 granted = await (await self._api()).device_token(device.device_code, tuple(SCOPES))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
@@ -24,6 +24,8 @@ PLATFORM = "twitch"
 MOST_TEXT = 2_000
 """Letters of a message; Twitch allows 500."""
 MOST_NAME = 100
+MOST_ID = 128
+"""Letters of an id, as many as are kept; Twitch's have 36."""
 MOST_BADGES = 20
 MOST_EMOTES = 100
 MOST_AMOUNT = 1_000_000_000
@@ -80,6 +82,7 @@ def read_event(
         channel: Login name of whose chat it is.
         us: Who we are there.
     """
+    told_id = told_id[:MOST_ID]
     match kind:
         case "channel.chat.message":
             message = _message(event, told_id, at, channel, us)
@@ -90,10 +93,10 @@ def read_event(
         case "channel.chat.notification":
             yield from _notice(event, told_id, at, channel, us)
         case "channel.chat.message_delete":
-            if message_id := text_of(event.get("message_id"), 200):
+            if message_id := text_of(event.get("message_id"), MOST_ID):
                 yield Deleted(message_id=message_id)
         case "channel.chat.clear_user_messages":
-            if user_id := text_of(event.get("target_user_id"), 200):
+            if user_id := text_of(event.get("target_user_id"), MOST_ID):
                 yield Deleted(user_id=user_id)
         case "channel.chat.clear":
             yield Deleted()
@@ -105,7 +108,7 @@ def read_event(
             reward = mapping_of(event.get("reward"))
             yield _did(
                 "redeem",
-                text_of(event.get("id"), 200) or told_id,
+                text_of(event.get("id"), MOST_ID) or told_id,
                 _viewer(event, "user"),
                 at,
                 channel,
@@ -141,15 +144,15 @@ def _message(
     at_letter = 0
     for part in parts:
         length = len(text_of(part.get("text")))
-        emote = text_of(mapping_of(part.get("emote")).get("id"), 200)
+        emote = text_of(mapping_of(part.get("emote")).get("id"), MOST_ID)
         if emote and length and at_letter + length <= len(text) and len(emotes) < MOST_EMOTES:
             emotes.append(Emote(id=emote, start=at_letter, end=at_letter + length))
-        named = text_of(mapping_of(part.get("mention")).get("user_id"), 200)
+        named = text_of(mapping_of(part.get("mention")).get("user_id"), MOST_ID)
         mentioned = mentioned or bool(us.user_id and named == us.user_id)
         at_letter += length
     reply = mapping_of(event.get("reply"))
     return AudienceMessage(
-        id=text_of(event.get("message_id"), 200) or told_id,
+        id=text_of(event.get("message_id"), MOST_ID) or told_id,
         platform=PLATFORM,
         channel=channel,
         viewer=_viewer(
@@ -159,11 +162,11 @@ def _message(
         at=at,
         bits=amount_of(mapping_of(event.get("cheer")).get("bits")),
         emotes=tuple(emotes),
-        reply_to=text_of(reply.get("parent_message_id"), 200),
+        reply_to=text_of(reply.get("parent_message_id"), MOST_ID),
         replies_to_us=bool(us.user_id and not us.is_owner)
-        and text_of(reply.get("parent_user_id"), 200) == us.user_id,
+        and text_of(reply.get("parent_user_id"), MOST_ID) == us.user_id,
         mentions_us=mentioned or is_named(text, us),
-        reward=text_of(event.get("channel_points_custom_reward_id"), 200),
+        reward=text_of(event.get("channel_points_custom_reward_id"), MOST_ID),
     )
 
 
@@ -172,7 +175,7 @@ def _notice(
 ) -> Iterator[Told]:
     notice = text_of(event.get("notice_type"), 100)
     detail = mapping_of(event.get(notice))
-    own_id = text_of(event.get("message_id"), 200) or told_id
+    own_id = text_of(event.get("message_id"), MOST_ID) or told_id
     viewer = _viewer(event, "chatter_user")
     text = text_of(mapping_of(event.get("message")).get("text"))
     match notice:
@@ -226,7 +229,7 @@ def _viewer(event: Mapping[str, Any], prefix: str, *, is_first: bool = False) ->
         if name := text_of(badge.get("set_id"), 100):
             badges.append(f"{name}/{text_of(badge.get('id'), 100)}")
     return viewer_of(
-        text_of(event.get(f"{prefix}_id"), 200),
+        text_of(event.get(f"{prefix}_id"), MOST_ID),
         text_of(event.get(f"{prefix}_login"), MOST_NAME),
         text_of(event.get(f"{prefix}_name"), MOST_NAME),
         badges,
@@ -272,12 +275,12 @@ def _has_word(text: str, name: str) -> bool:
 
 
 def time_of(written: str, otherwise: datetime) -> datetime:
-    """A moment as Twitch writes it; another one where it is none."""
+    """A moment as Twitch writes it, in UTC; another one where it is none."""
     try:
         found = datetime.fromisoformat(written[:40])
-    except ValueError:
+        return found.astimezone(UTC) if found.tzinfo is not None else otherwise
+    except (ValueError, OverflowError):
         return otherwise
-    return found if found.tzinfo is not None else otherwise
 
 
 def text_of(value: object, most: int = MOST_TEXT) -> str:
