@@ -15,22 +15,18 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import statistics
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import orjson
 from websockets.asyncio.client import ClientConnection, connect
 
-ROOT = Path(__file__).resolve().parent.parent
+from benchmarks.headless import Running, luma
+
 FACES = ("joy", "sad", "angry", "surprised")
 AT_ONCE = 16
 WARM_UP_S = 4.0
@@ -38,59 +34,17 @@ PAUSE_S = 3.0
 """Between rounds: a socket may say 400 things a second, and 800 at once."""
 
 
-@dataclass(frozen=True)
-class Luma:
-    """Where it listens, and what opens it."""
-
-    port: int
-    token: str
-
-
-@contextmanager
-def luma() -> Iterator[Luma]:
-    """The program itself, without its window."""
-    with ExitStack() as stack:
-        data = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        settings = {
-            "llm_provider": "echo",
-            "tts_chain": ["tone"],
-            "audio_sink": "none",
-            "api_requests_per_minute": 1_000_000,
-            "models_dir": str(data / "models"),
-            "logs_dir": str(data / "logs"),
-        }
-        (data / "settings.yaml").write_text(json.dumps(settings))  # JSON is YAML
-        process = stack.enter_context(
-            subprocess.Popen(
-                [sys.executable, "main.py", "--headless", "--port", "0", "--data-dir", str(data)],
-                cwd=ROOT,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            )
-        )
-        try:
-            address = data / "backend.json"
-            while not address.exists():
-                if process.poll() is not None:
-                    raise RuntimeError(f"Luma did not start: exit code {process.returncode}")
-                time.sleep(0.05)
-            port = int(json.loads(address.read_text())["url"].rpartition(":")[2])
-            yield Luma(port, (data / "api_token").read_text().strip())
-        finally:
-            process.terminate()
-
-
 class Http:
     """One kept-alive connection, as bare as it gets."""
 
     def __init__(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, to: Luma
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, to: Running
     ) -> None:
         self._reader, self._writer, self._to = reader, writer, to
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, to: Luma) -> AsyncIterator[Http]:
+    async def open(cls, to: Running) -> AsyncIterator[Http]:
         reader, writer = await asyncio.open_connection("127.0.0.1", to.port)
         try:
             yield cls(reader, writer, to)
@@ -126,7 +80,7 @@ class Line:
         self.reading = asyncio.create_task(self._read())
 
     @classmethod
-    async def open(cls, to: Luma, stack: AsyncExitStack, *types: str) -> Line:
+    async def open(cls, to: Running, stack: AsyncExitStack, *types: str) -> Line:
         socket = await stack.enter_async_context(
             connect(
                 f"ws://127.0.0.1:{to.port}/ws",
@@ -231,7 +185,7 @@ async def bare_at_once(connections: list[Http], count: int) -> float:
     return count / (time.perf_counter() - started_s)
 
 
-async def measure(to: Luma, commands: int, rounds: int) -> dict[str, Any]:
+async def measure(to: Running, commands: int, rounds: int) -> dict[str, Any]:
     """All of it, in turns."""
     await asyncio.sleep(WARM_UP_S)
     rest, socket, plain = Times(), Times(), list[float]()

@@ -13,17 +13,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import random
 import statistics
-import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -31,9 +26,9 @@ import orjson
 import websockets
 from websockets.asyncio.client import ClientConnection, connect
 
+from benchmarks.headless import Running, luma
 from tests.integration.test_client_ws_load import frame
 
-ROOT = Path(__file__).resolve().parent.parent
 AHEAD = 30
 FLOODERS = 4
 FRAMES_A_SOCKET = 700
@@ -41,75 +36,25 @@ FRAMES_A_SOCKET = 700
 REFERENCE_TURNS = 100
 
 
-@dataclass(frozen=True)
-class Luma:
-    """Where it listens, what opens it, and what it logs."""
-
-    port: int
-    token: str
-    log: Path
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """What a client shows."""
-        return {"Authorization": f"Bearer {self.token}"}
-
-    def connect(self) -> connect:
-        """A client's socket."""
-        return connect(
-            f"ws://127.0.0.1:{self.port}/client-ws",
-            additional_headers=self.headers,
-            proxy=None,
-            compression=None,
-            max_size=None,
-            close_timeout=0.5,
-        )
-
-    def errors(self) -> list[str]:
-        """Lines of the log that somebody should look at, and tracebacks."""
-        return [
-            line
-            for line in self.log.read_text("utf-8", "replace").splitlines()
-            if "Traceback" in line or '"level":"error"' in line.lower().replace(" ", "")
-        ]
+def dial(client: Running) -> connect:
+    """A client's socket."""
+    return connect(
+        f"ws://127.0.0.1:{client.port}/client-ws",
+        additional_headers=client.headers,
+        proxy=None,
+        compression=None,
+        max_size=None,
+        close_timeout=0.5,
+    )
 
 
-@contextmanager
-def luma() -> Iterator[Luma]:
-    """The program itself, without its window."""
-    with ExitStack() as stack:
-        data = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        settings = {
-            "llm_provider": "echo",
-            "tts_chain": ["tone"],
-            "audio_sink": "none",
-            "asr_vad": "energy",
-            "stt_chain": ["script"],
-            "api_requests_per_minute": 1_000_000,
-            "models_dir": str(data / "models"),
-            "logs_dir": str(data / "logs"),
-        }
-        (data / "settings.yaml").write_text(json.dumps(settings))  # JSON is YAML
-        process = stack.enter_context(
-            subprocess.Popen(
-                [sys.executable, "main.py", "--headless", "--port", "0", "--data-dir", str(data)],
-                cwd=ROOT,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            )
-        )
-        try:
-            address = data / "backend.json"
-            while not address.exists():
-                if process.poll() is not None:
-                    raise RuntimeError(f"Luma did not start: exit code {process.returncode}")
-                time.sleep(0.05)
-            port = int(json.loads(address.read_text())["url"].rpartition(":")[2])
-            token = (data / "api_token").read_text().strip()
-            yield Luma(port, token, data / "logs" / "luma.jsonl")
-        finally:
-            process.terminate()
-            process.wait(30)
+def errors_of(client: Running) -> list[str]:
+    """Lines of the log that somebody should look at, and tracebacks."""
+    return [
+        line
+        for line in client.log.read_text("utf-8", "replace").splitlines()
+        if "Traceback" in line or '"level":"error"' in line.lower().replace(" ", "")
+    ]
 
 
 @dataclass
@@ -130,14 +75,14 @@ class Seen:
     took_s: list[float] = field(default_factory=list)
 
 
-async def inputs(client: Luma, name: str, count: int) -> Seen:
+async def inputs(client: Running, name: str, count: int) -> Seen:
     """Type ``count`` numbered lines and look at what comes."""
     seen = Seen()
     sent_s: list[float] = []
     is_open = wrong = False
     texts: list[str] = []
 
-    async with client.connect() as socket:
+    async with dial(client) as socket:
 
         async def type_ahead() -> None:
             while len(sent_s) < min(count, seen.ends + AHEAD):
@@ -170,13 +115,13 @@ async def inputs(client: Luma, name: str, count: int) -> Seen:
     return seen
 
 
-async def flood(client: Luma, seed: int, count: int) -> tuple[int, int]:
+async def flood(client: Running, seed: int, count: int) -> tuple[int, int]:
     """Send nonsense over one socket after the other; how many sockets it took, and how many the server closed."""
     dice = random.Random(seed)  # noqa: S311 - repeatable nonsense, not secrets
     sent = sockets = closed = 0
     while sent < count:
         sockets += 1
-        async with client.connect() as socket:
+        async with dial(client) as socket:
             reading = asyncio.create_task(_drain(socket))
             try:
                 for _ in range(min(FRAMES_A_SOCKET, count - sent)):
@@ -201,7 +146,7 @@ async def _send(socket: ClientConnection, kind: str, **fields: Any) -> None:
     await socket.send(orjson.dumps({"type": kind, **fields}).decode())
 
 
-async def reference(client: Luma) -> float:
+async def reference(client: Running) -> float:
     """Median seconds of the same turn over REST."""
     took = []
     async with httpx.AsyncClient(
@@ -230,7 +175,7 @@ def _row(title: str, seen: Seen, took_s: float) -> None:
 async def measure(arguments: argparse.Namespace) -> int:
     """All of it; the number of things that are wrong."""
     wrong = 0
-    with luma() as client:
+    with luma(asr_vad="energy", stt_chain=["script"]) as client:
         before_s = await reference(client)
         began_s = time.perf_counter()
         one = await inputs(client, "Alone", arguments.inputs)
@@ -258,7 +203,7 @@ async def measure(arguments: argparse.Namespace) -> int:
         took_s = time.perf_counter() - began_s
         sockets, closed = (sum(each[n] for each in ended) for n in (0, 1))
         alive = await inputs(client, "After", 3)
-        errors = client.errors()
+        errors = errors_of(client)
         print(
             f"{share * FLOODERS:,} frames of nonsense in {took_s:.1f} s over {sockets} sockets ({closed} closed by"
             f" Luma): {len(errors)} errors in the log; afterwards {alive.ends} of 3 inputs answered"

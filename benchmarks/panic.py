@@ -17,13 +17,13 @@ import httpx
 import orjson
 from websockets.asyncio.client import connect
 
-from benchmarks.avatar_commands import Luma, luma
+from benchmarks.headless import Running, luma
 
 LONG = "One two three four five six seven eight nine ten. " * 10
 SPEAKS_S = 0.3
 
 
-async def once(running: Luma, api: httpx.AsyncClient) -> float:
+async def once(running: Running, api: httpx.AsyncClient) -> float:
     """Milliseconds to silence."""
     headers = {"Authorization": f"Bearer {running.token}"}
     address = f"ws://127.0.0.1:{running.port}/ws"
@@ -45,7 +45,7 @@ async def once(running: Luma, api: httpx.AsyncClient) -> float:
     return silent_ms
 
 
-async def measure(running: Luma, times: int) -> None:
+async def measure(running: Running, times: int) -> None:
     """All of it, and the reference."""
     headers = {"Authorization": f"Bearer {running.token}"}
     base = f"http://127.0.0.1:{running.port}"

@@ -25,12 +25,13 @@ import re
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 import wave
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from benchmarks.headless import luma
 
 ROOT = Path(__file__).resolve().parent.parent
 SENTENCE_TOKENS = 8
@@ -298,38 +299,15 @@ async def long_conversation(luma: Luma, turns: int) -> None:
 
 @contextmanager
 def _luma(stub: int, speed: str) -> Iterator[Luma]:
-    """The program itself, without its window."""
-    settings: dict[str, object] = {
-        "llm_provider": "openai_compatible",
-        "openai_compatible_url": f"http://127.0.0.1:{stub}/{speed}/v1",
-        "openai_compatible_model": "m",
-        "tts_chain": ["openai_compatible"],
-        "tts_openai_url": f"http://127.0.0.1:{stub}/v1",
-        "audio_sink": "none",
-        "api_requests_per_minute": 1_000_000,
-    }
-    with ExitStack() as stack:
-        data = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        settings |= {"models_dir": str(data / "models"), "logs_dir": str(data / "logs")}
-        (data / "settings.yaml").write_text(json.dumps(settings))  # JSON is YAML
-        process = stack.enter_context(
-            subprocess.Popen(
-                [sys.executable, "main.py", "--headless", "--port", "0", "--data-dir", str(data)],
-                cwd=ROOT,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            )
-        )
-        try:
-            address = data / "backend.json"
-            while not address.exists():
-                if process.poll() is not None:
-                    raise RuntimeError(f"Luma did not start: exit code {process.returncode}")
-                time.sleep(0.05)
-            port = int(json.loads(address.read_text())["url"].rpartition(":")[2])
-            yield Luma(port, (data / "api_token").read_text().strip())
-        finally:
-            process.terminate()
+    """The program itself, with the stubs for model and voice."""
+    with luma(
+        llm_provider="openai_compatible",
+        openai_compatible_url=f"http://127.0.0.1:{stub}/{speed}/v1",
+        openai_compatible_model="m",
+        tts_chain=["openai_compatible"],
+        tts_openai_url=f"http://127.0.0.1:{stub}/v1",
+    ) as running:
+        yield Luma(running.port, running.token)
 
 
 @contextmanager
