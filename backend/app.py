@@ -808,9 +808,17 @@ class Backend:
         return () if character is None else (character.name,)
 
     def _show_to_clients(self, message: AudienceMessage) -> None:
-        """A viewer's message, to Open-LLM-VTuber clients that showed the token."""
+        """A viewer's message as it may be shown, to Open-LLM-VTuber clients that showed the token."""
+        if not self.clients.has_trusted:
+            return
+        verdict = self.moderator.check_in(
+            message.text, message.viewer, emotes=message.emotes, is_new=False
+        )
+        if verdict.action in ("ignore", "hold"):
+            return  # these clients are on the stream
+        name = self.moderator.shown_name(message.viewer)
         at = message.at.isoformat(timespec="milliseconds")
-        self.clients.tell_trusted(twitch_chat(message.viewer.name, message.text, at))
+        self.clients.tell_trusted(twitch_chat(name, verdict.text, at))
 
     def _position_s(self) -> float | None:
         """Where the sound on stage is; None in silence."""

@@ -147,6 +147,11 @@ class Door:
             if not client.identity.is_trusted:
                 client.dismiss(4001, "clients without the token are not let in any more")
 
+    @property
+    def has_trusted(self) -> bool:
+        """Whether anybody is connected that showed the token."""
+        return any(client.identity.is_trusted for client in self._clients.values())
+
     def tell_trusted(self, message: dict[str, object]) -> None:
         """Send something to everybody who showed the token."""
         for client in list(self._clients.values()):

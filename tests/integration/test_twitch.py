@@ -11,6 +11,7 @@ import orjson
 import pytest
 import websockets
 
+from backend.chat.moderation.profile import shipped_words
 from tests.integration.conftest import Served, serve
 from tests.integration.vtuber import vtuber
 from tests.servers.thread import ServerThread
@@ -186,3 +187,19 @@ async def test_a_compatible_client_joins_sees_the_chat_and_leaves(
         assert told["channel"] == "kira"
         await client.say("twitch-connect", token="wrong", channel="kira")
         assert "does not know this token" in await client.error()
+
+
+async def test_a_compatible_client_is_shown_what_moderation_lets_through(
+    served: Served, twitch: Twitch
+) -> None:
+    slur = shipped_words("slurs")[0].strip("*")
+    access, _ = twitch.server.log_in("kira")
+    async with vtuber(served) as client:
+        await client.say("twitch-connect", token=access, channel="kira")
+        await client.until("twitch-connected")
+        twitch.do(twitch.server.chat("eve", f"you {slur}", name="Eve"))
+        twitch.do(twitch.server.chat("zoe", "mail me at zoe@example.com please", name="Zoe"))
+        told = await client.until("twitch-chat")
+        assert told["username"] == "Zoe"
+        assert "zoe@example.com" not in told["message"]
+        assert told["message"].startswith("mail me at ***")
