@@ -6,6 +6,7 @@ per second and per half minute, the newest lines, and a short hash per person.
 
 from __future__ import annotations
 
+import hashlib
 import unicodedata
 from collections import Counter, OrderedDict, deque
 from collections.abc import Mapping
@@ -27,6 +28,8 @@ SLICES = 20
 WORDS_PER_SLICE = 1_000
 TOPIC_SLICES = 6
 MOST_CHATTERS = 50_000
+CHATTERS_STORED = 2_000
+"""Of those who wrote last, so that after a crash they are not counted again."""
 TOPICS = 3
 LEAST_MENTIONS = 3
 MOOD_MESSAGES = 60
@@ -88,7 +91,9 @@ class Chatter:
         self._seconds: deque[list[float]] = deque(maxlen=RATE_S + 1)
         self._slices: deque[_Slice] = deque(maxlen=SLICES)
         self._moods: deque[tuple[float, str, bool]] = deque(maxlen=MOOD_MESSAGES)
-        self._people: set[int] = set()
+        self._people: dict[int, None] = {}
+        self._forgotten = 0
+        """People who are counted, and of whom it is not known any more who they were."""
         self._watched: dict[str, frozenset[str]] = {}
         self._hits: dict[str, deque[list[float]]] = {}
         self.counts: dict[Countable, int] = dict.fromkeys(
@@ -103,8 +108,8 @@ class Chatter:
         self._count_second(now_s)
         self.counts["messages"] += 1
         if len(self._people) < MOST_CHATTERS:
-            self._people.add(hash((message.viewer.platform, message.viewer.id)))
-            self.counts["chatters"] = len(self._people)
+            self._people[_mark(message.viewer.platform, message.viewer.id)] = None
+            self.counts["chatters"] = self._forgotten + len(self._people)
         self._arriving[message.id] = ChatLine(
             message.id, plain(message.viewer.name, 40), plain(message.text, LINE_CHARS)
         )
@@ -145,6 +150,31 @@ class Chatter:
             for name, each in topics.items()
         }
         self._hits = {name: self._hits.get(name, deque(maxlen=700)) for name in self._watched}
+
+    # --- the stream ---
+
+    def begin_stream(self) -> None:
+        """Another stream: what is counted for each begins anew."""
+        self._people, self._forgotten = {}, 0
+        for name in self.counts:
+            if name != "followers":
+                self.counts[name] = 0
+
+    def dump(self) -> dict[str, object]:
+        """What must be known after a crash."""
+        newest = list(self._people)[-CHATTERS_STORED:]
+        return {"counts": dict(self.counts), "people": newest}
+
+    def load(self, kept: Mapping[str, object]) -> None:
+        """Go on counting; what cannot be read is left out."""
+        counts, people = kept.get("counts"), kept.get("people")
+        for name, count in (counts if isinstance(counts, dict) else {}).items():
+            if name in self.counts and isinstance(count, int) and 0 <= count < 1e12:
+                self.counts[name] = count
+        marks = people if isinstance(people, list) else []
+        self._people = dict.fromkeys(mark for mark in marks if isinstance(mark, int))
+        self._forgotten = max(0, self.counts["chatters"] - len(self._people))
+        self.counts["chatters"] = self._forgotten + len(self._people)
 
     # --- what it is like ---
 
@@ -226,6 +256,12 @@ class Chatter:
                     hits[-1][1] += 1
                 else:
                     hits.append([second, 1])
+
+
+def _mark(platform: str, viewer_id: str) -> int:
+    """A viewer in few bytes, the same in every run."""
+    name = f"{platform} {viewer_id}".encode(errors="replace")
+    return int.from_bytes(hashlib.blake2b(name, digest_size=6).digest())
 
 
 def is_insult(words: frozenset[str]) -> bool:

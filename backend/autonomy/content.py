@@ -235,6 +235,7 @@ def facts_of(occasions: Sequence[Occasion], around: Around) -> dict[str, str]:
         if name and name not in names:
             names.append(name)
     found = {name: plain(value, 200) for name, value in found.items()}
+    found.pop("viewer", None)  # a name of signs alone is none
     if names:
         found["viewer"] = names[-1]
         found["viewers"] = _joined(names)

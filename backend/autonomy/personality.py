@@ -106,6 +106,8 @@ MOODS: Mapping[str, float] = {
 }
 """Moods at rest as characters name them."""
 
+PAUSE_S = 1800.0
+"""A run that begins later than this after the last one is another stream: she has rested."""
 NEAR = 0.05
 """Closer to rest than this nobody would notice."""
 
@@ -237,6 +239,10 @@ class Temper:
         mood = mood_word(self._valence, self._energy)
         return f"Right now you feel {mood} and {energy_words(self._energy)}; let it show a little, do not speak of it."
 
+    def streams_since(self, began_s: float) -> None:
+        """The stream began then: from there on she gets tired."""
+        self._began_s = began_s
+
     def dump(self, now_s: float) -> dict[str, float]:
         """What must be known after a crash."""
         self.settle(now_s)
@@ -255,7 +261,7 @@ class Temper:
         if (energy := _number(kept.get("energy"))) is not None:
             self._energy = _within(energy, 0.0, 1.0)
         streaming_s = _number(kept.get("streaming_s")) or 0.0
-        if since_s < 1800:  # longer than that was a pause: she has rested
+        if since_s < PAUSE_S:
             self._began_s = now_s - min(max(0.0, streaming_s), 7 * 86_400) - since_s
         rest = self._rest
         self._valence = rest.valence + (self._valence - rest.valence) * _kept(

@@ -223,8 +223,9 @@ class Scheduler:
         if is_high and not was_high:
             self.set_off(trigger_id, occasion, now)
 
-    def tick(self, now: Moment) -> None:
-        """Let time pass: what is due becomes pending, what is out of place is forgotten."""
+    def tick(self, now: Moment) -> bool:
+        """Let time pass: what is due becomes pending, what is out of place is forgotten; True when a crash must not undo it."""
+        has_thrown = False
         for armed in self._armed.values():
             pending = armed.pending
             while pending and pending[0].until_s is not None and pending[0].until_s < now.mono_s:
@@ -240,6 +241,7 @@ class Scheduler:
                     if not pending and now.mono_s >= armed.next_s and not self._is_running(armed):
                         if not self._add(armed, Occasion(), now, None):
                             self._wind(armed, now)
+                            has_thrown = True
                 case Silence():
                     quiet_s = now.mono_s - max(self._heard_s, armed.tried_s)
                     if (
@@ -251,7 +253,8 @@ class Scheduler:
                         if not self._add(armed, Occasion(facts), now, None):
                             armed.tried_s = now.mono_s
                 case AtTime():
-                    self._look_at_clock(armed, trigger.when, now)
+                    has_thrown |= self._look_at_clock(armed, trigger.when, now)
+        return has_thrown
 
     # --- choosing ---
 
@@ -403,24 +406,26 @@ class Scheduler:
         armed.pending.append(_Pending(occasion, now.mono_s, until_s))
         return True
 
-    def _look_at_clock(self, armed: _Armed, when: AtTime, now: Moment) -> None:
+    def _look_at_clock(self, armed: _Armed, when: AtTime, now: Moment) -> bool:
+        """Whether a time of day has come, done or left out."""
         if armed.between is not None and armed.between[0] <= now.wall < armed.between[1]:
-            return
+            return False
         next_at = times.coming(when, now.wall, self.zone)
         newest = times.latest(when, now.wall, self.zone)
         if newest is None:
             armed.between = (now.wall, next_at)
-            return
+            return False
         key, at = newest
         armed.between = (at, next_at)
         if key in armed.done:
-            return
+            return False
         armed.done.append(key)
         late_s = (now.wall - at).total_seconds()
         if late_s > LATE_S:
             armed.last = f"missed by {duration(round(late_s))}"
-            return
+            return True
         self._add(armed, Occasion({"time": key[-5:]}), now, now.mono_s + LATE_S - late_s)
+        return True
 
     def _is_running(self, armed: _Armed) -> bool:
         return self._running is not None and self._running[1] is armed

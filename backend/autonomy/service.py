@@ -11,19 +11,19 @@ import json
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import tzinfo
+from datetime import datetime, tzinfo
 from random import SystemRandom
 from typing import Any, Protocol
 
 from backend.autonomy.actions import ORIGIN, Actions, Done, Floor, Stage
-from backend.autonomy.chatter import Chatter, is_insult, is_praise
+from backend.autonomy.chatter import Chatter, is_insult, is_praise, plain
 from backend.autonomy.content import Around, Content, Writer, Written
-from backend.autonomy.personality import Happening, Temper
+from backend.autonomy.personality import PAUSE_S, Happening, Temper
 from backend.autonomy.said import Said
 from backend.autonomy.scheduler import Chosen, Moment, Occasion, Scheduler
 from backend.autonomy.triggers import group_of, is_set_off, reached, rules_from
 from backend.avatar.cues import Cues
-from backend.contracts.audience import AudienceMessage, ViewerEvent
+from backend.contracts.audience import AudienceMessage, StreamState, ViewerEvent
 from backend.contracts.autonomy import (
     AutonomyState,
     ByViewer,
@@ -56,6 +56,7 @@ from backend.contracts.events import (
     PanicChanged,
     QueueChanged,
     SceneCalled,
+    StreamChanged,
     TurnFinished,
     TurnStarted,
     UtteranceDropped,
@@ -78,6 +79,8 @@ TELL_AGAIN_S = 10.0
 TOLD = 12
 """Triggers in `autonomy.changed`; GET /api/autonomy has all."""
 STORE_S = 5.0
+MANNER_S = 10.0
+"""How long replies are told the same of how she feels: a mood that flickers between two words would help nobody."""
 POLL_S = 0.25
 LEVELS_S = 1.0
 SILENCE_S = 120.0
@@ -103,6 +106,7 @@ WANTED = (
     | ModerationActed
     | PanicChanged
     | QueueChanged
+    | StreamChanged
     | TurnFinished
     | TurnStarted
     | UtteranceDropped
@@ -167,6 +171,7 @@ class Autonomy:
         floor: Who has the stage.
         moves: Whether the module "avatar" is on.
         is_sounding: Whether her voice is heard on stage.
+        stream_now: What is known of the stream; changes come by event.
         options: How she acts.
         dice: Gives a number from 0 to below 1.
         moment: Both clocks.
@@ -188,6 +193,7 @@ class Autonomy:
         floor: Floor,
         moves: Callable[[], bool] = lambda: True,
         is_sounding: Callable[[], bool] = lambda: False,
+        stream_now: Callable[[], StreamState | None] = lambda: None,
         options: Options | None = None,
         dice: Callable[[], float] | None = None,
         moment: Callable[[], Moment] = lambda: Moment(clock.monotonic_s(), clock.now()),
@@ -198,12 +204,19 @@ class Autonomy:
         self._store = store
         self._character = character
         self._speaks_unasked = speaks_unasked
+        self._stream_now = stream_now
         self._moment = moment
         self._sleep = sleep
         self.floor = floor
         dice = dice or SystemRandom().random
         self.stream: dict[str, str] = {}
-        """Facts of the stream that whoever is connected knows ("game", "title")."""
+        """Facts of the stream that whoever is connected knows ("game", "title", "live")."""
+        self._began: tuple[str, datetime] | None = None
+        """Channel and moment of the stream that runs."""
+        self._counting_from = moment().wall
+        self._most_followers = ("", 0)
+        """Of a channel."""
+        self._manner: tuple[float, str] = (float("-inf"), "")
         self._options = options or Options()
         self._said = Said()
         self._chatter = Chatter()
@@ -224,6 +237,8 @@ class Autonomy:
         self._told: tuple[float, object] = (float("-inf"), None)
         self._levels_s = float("-inf")
         self._last = ""
+        self._saying = ""
+        """What she is about to say: not heard to its end, and said all the same."""
         self.use(self._options)
 
     # --- the module ---
@@ -247,6 +262,8 @@ class Autonomy:
         self.is_on = True
         now = self._moment()
         self._scheduler.heard(now)
+        if (stream := self._stream_now()) is not None:
+            self._streams(stream, now)
         self._temper.become((await self._character()).personality, now.mono_s)
         self._tasks.spawn(self._follow(), "what autonomy hears of")
         self._tasks.spawn(self._run(), "acting unasked")
@@ -331,9 +348,11 @@ class Autonomy:
             chosen = self._scheduler.peek(now, self._against)
         if chosen is None:
             why = next((f"{one.title}: {one.reasons[0]}" for one in states if one.reasons), "")
+            self._temper.settle(now.mono_s)
             return DryRun(
                 would="nothing",
                 why=why or "no trigger is switched on",
+                feels=self._temper.hint(),
                 triggers=states,
             )
         trigger = chosen.trigger
@@ -354,6 +373,7 @@ class Autonomy:
             why=why,
             text=text,
             prompt=self._content.prompt(chosen, around),
+            feels=around.hint,
             triggers=(*((state,) if state is not None else ()), *rest),
         )
 
@@ -376,6 +396,19 @@ class Autonomy:
             raise ConflictError(f"Not now: {why_not}.")
         self._begin(self._scheduler.begin(chosen, now))
 
+    @property
+    def manner(self) -> str:
+        """How she feels, for the system text of her replies on the stage; empty while the module is off."""
+        if not self.is_on:
+            return ""
+        now_s = self._moment().mono_s
+        told_s, words = self._manner
+        if now_s - told_s >= MANNER_S:
+            self._temper.settle(now_s)
+            words = self._temper.hint()
+            self._manner = now_s, words
+        return words
+
     # --- deciding ---
 
     async def step(self) -> None:
@@ -388,7 +421,7 @@ class Autonomy:
         if now.mono_s - self._levels_s >= LEVELS_S:
             self._levels_s = now.mono_s
             self._look_at_chat(now)
-        self._scheduler.tick(now)
+        self._is_dirty |= self._scheduler.tick(now)
         if self._acting is None and not self.floor.why_not(now.mono_s):
             chosen = self._scheduler.choose(now, self._against)
             if chosen is not None:
@@ -467,7 +500,13 @@ class Autonomy:
         if not self.is_on:
             return Done(False, "nothing", "the module was switched off")
         self.floor.took()
-        return await self._actions.do(deed, line.text, line.emotion, await self._character())
+        self._saying = line.text
+        try:
+            if line.text:
+                await self._keep_state()  # before it is heard
+            return await self._actions.do(deed, line.text, line.emotion, await self._character())
+        finally:
+            self._saying = ""
 
     async def _around(self) -> Around:
         now = self._moment()
@@ -552,6 +591,8 @@ class Autonomy:
                 self._wake.set()
             case ChatResponse() if event.conversation_id == STAGE:
                 self._said.add(event.text, now.wall)
+            case StreamChanged():
+                self._streams(event.stream, now)
             case PanicChanged():
                 self._wake.set()
             case CharacterChanged():
@@ -566,6 +607,7 @@ class Autonomy:
     def _wrote(self, message: AudienceMessage, now: Moment) -> None:
         before = dict(self._chatter.counts)
         words = self._chatter.wrote(message, now.mono_s)
+        self._is_dirty = True
         self._silent_s = now.mono_s
         self._scheduler.heard(now)
         if message.mentions_us or message.replies_to_us:
@@ -601,16 +643,44 @@ class Autonomy:
                     self._wake.set()
         self._count(before, now)
 
-    def told_followers(self, count: int) -> None:
-        """The platform says how many follow the channel in all."""
+    def _streams(self, stream: StreamState, now: Moment) -> None:
+        """The platform says how the stream is."""
+        if not stream.channel:
+            self.stream = {}
+            return
+        facts = {"game": stream.game, "title": stream.title}
+        facts["live"] = "yes" if stream.is_live else "not yet, or not any more"
+        self.stream = {name: plain(value, 200) for name, value in facts.items() if value}
+        if stream.is_live and stream.started_at is not None:
+            began = stream.started_at
+            if self._began != (stream.channel, began):
+                self._began = stream.channel, began
+                self._temper.streams_since(now.mono_s - _passed_s(began, now.wall))
+            if self._counting_from < began:
+                # What was counted before it began belongs to another one. The platform's clock may be ahead of ours.
+                self._chatter.begin_stream()
+                self._counting_from = max(now.wall, began)
+                self._is_dirty = True
+        if stream.followers is not None:
+            self._told_followers(stream.channel, stream.followers, now)
+
+    def _told_followers(self, channel: str, count: int, now: Moment) -> None:
         before = dict(self._chatter.counts)
-        self._chatter.counts["followers"] = max(0, count)
-        if before["followers"]:
-            self._count(before, self._moment())
+        self._chatter.counts["followers"] = count
+        known, most = self._most_followers
+        if known != channel:
+            # How many there were before nobody knows.
+            self._most_followers = channel, count
+        elif before["followers"] or most:
+            self._count(before, now)
 
     def _count(self, before: dict[Any, int], now: Moment) -> None:
         """See whether a milestone was reached."""
         after = self._chatter.counts
+        # Who leaves and comes back makes no number again.
+        channel, most = self._most_followers
+        before["followers"] = max(before["followers"], most)
+        self._most_followers = channel, max(most, after["followers"])
         for trigger in self.rules.triggers:
             if isinstance(when := trigger.when, Milestone):
                 number = reached(when, before[when.of], after[when.of])
@@ -686,11 +756,14 @@ class Autonomy:
         """Store what must survive a crash; a full disk costs the memory of it, not the show."""
         now = self._moment()
         self._is_dirty, self._stored_s = False, now.mono_s
+        saying = [[now.wall.isoformat(), self._saying]] if self._saying else []
         value = {
             "schedule": self._scheduler.dump(now),
             "temper": self._temper.dump(now.mono_s),
-            "said": self._said.dump(),
-            "counts": self._chatter.counts,
+            "said": [*self._said.dump(), *saying],
+            "chatter": self._chatter.dump(),
+            "counting": {"at": self._counting_from.isoformat()},
+            "most_followers": list(self._most_followers),
         }
         try:
             await self._store.put(STATE, json.dumps(value))
@@ -714,8 +787,17 @@ class Autonomy:
             since_s = (now.wall - then).total_seconds() if then is not None else 0.0
             self._temper.load(value["temper"], now.mono_s, since_s)
             self._said.load(value["said"])
+            if then is not None and since_s < PAUSE_S:
+                self._chatter.load(value.get("chatter", {}))
+                self._counting_from = Scheduler.kept_at(value.get("counting", {})) or then
+            channel, most = value.get("most_followers", ("", 0))
+            self._most_followers = str(channel), int(most)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             logger.warning("how she was could not be read, she begins anew: %s", error)
+
+
+def _passed_s(then: datetime, now: datetime) -> float:
+    return max(0.0, (now - then).total_seconds())
 
 
 def _in_words(deed: Deed, text: str) -> str:

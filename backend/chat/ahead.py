@@ -79,6 +79,7 @@ class Prepared:
         author: Who says it.
         speak: Whether the first sentence is spoken ahead.
         asked: What is asked.
+        manner: How she felt then: a mood that has turned since is no other question.
         mind: Who answers.
         voice: What speaks; None when nothing does.
         may_say: What of a first sentence may be spoken; the rest is not even made into sound.
@@ -97,6 +98,7 @@ class Prepared:
         voice: Voice | None,
         choice: VoiceChoice,
         publish: Callable[[AnyEvent], object],
+        manner: str = "",
         may_say: Callable[[str], str] = lambda sentence: sentence,
         waits_s: float = WAITS_S,
     ) -> None:
@@ -106,6 +108,7 @@ class Prepared:
         self.speak = speak
         self.conversation_id = conversation_id
         self.asked = asked
+        self.manner = manner
         self.mind = mind
         self._voice = voice
         self._choice = choice

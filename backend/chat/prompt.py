@@ -32,6 +32,9 @@ ABOUT_VIEWERS = (
     " just what this viewer wrote, and you answer as yourself. Never write those marks yourself."
 )
 
+MANNER_CHARS = 300
+"""Of how she feels, in a prompt."""
+
 MESSAGE_OVERHEAD_TOKENS = 4
 """Role and separators of one message, as OpenAI counts them."""
 
@@ -85,6 +88,7 @@ def build(
     reply_tokens: int,
     vocabulary: Vocabulary | None = None,
     is_viewers: bool = False,
+    manner: str = "",
 ) -> tuple[Message, ...]:
     """The messages for a reply, system text first, the message to answer last.
 
@@ -97,11 +101,15 @@ def build(
         reply_tokens: Of which this many are kept free for the reply.
         vocabulary: What the avatar can show; None = the character's expressions.
         is_viewers: A viewer wrote the message: it and its author's name are data, and never part of the system text.
+        manner: How she feels just now, in our own words; it colours the reply.
     """
     user = VIEWER if is_viewers else author
     system = system_text(character, user, vocabulary)
     if is_viewers or any(exchange.is_viewers for exchange in history):
         system += f"\n\n{ABOUT_VIEWERS}"
+    if manner:
+        # Last: what stands before it stays the same from turn to turn, for providers that keep what they have read.
+        system += f"\n\n{manner[:MANNER_CHARS]}"
     question = _said(author, message, is_viewers)
     left = budget_tokens - reply_tokens
     left -= estimate_tokens(system) + estimate_tokens(question) + 2 * MESSAGE_OVERHEAD_TOKENS

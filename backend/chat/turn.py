@@ -237,6 +237,7 @@ class TurnRunner:
         plain_speech: Who speaks off the stage, where no avatar moves and nobody waits for a mouth; None = `speech`.
         cues: What the avatar makes of cues; None = nobody shows them.
         moderator: Stands before everything public; None = everything may leave.
+        manner: How she feels in a conversation just now, in our own words; empty = as she is.
         remembers: Whether the module "memory" is on; off, every message is answered as if it were the first.
         budget_tokens, reply_tokens, temperature: See the settings CONTEXT_TOKENS, LLM_MAX_TOKENS, LLM_TEMPERATURE.
     """
@@ -250,6 +251,7 @@ class TurnRunner:
     plain_speech: Callable[[], SpeechEngine | None] | None = None
     cues: Cues | None = None
     moderator: Moderator | None = None
+    manner: Callable[[str], str] = lambda conversation_id: ""
     remembers: Callable[[], bool] = lambda: True
     budget_tokens: int = 4096
     reply_tokens: int = 512
@@ -278,6 +280,7 @@ class TurnRunner:
                 request.author,
                 request.conversation_id,
                 is_viewers=request.is_viewers,
+                manner=prepared.manner,
             )
         ):
             # The character, its memory or a setting is another one than when it was begun.
@@ -297,6 +300,7 @@ class TurnRunner:
                 request.author,
                 request.conversation_id,
                 is_viewers=request.is_viewers,
+                manner=self.manner(request.conversation_id),
             )
         answer.asked = asked
         self._mark(
@@ -351,12 +355,14 @@ class TurnRunner:
         mind = self.mind(conversation_id)
         if not mind.can_think_ahead:
             return None
+        manner = self.manner(conversation_id)
         return Prepared(
             text=text,
             author=author,
             speak=speak,
             conversation_id=conversation_id,
-            asked=self._asked(character, history, text, author, conversation_id),
+            asked=self._asked(character, history, text, author, conversation_id, manner=manner),
+            manner=manner,
             mind=mind,
             voice=self._voice(conversation_id) if speak else None,
             choice=character.voice,
@@ -381,6 +387,7 @@ class TurnRunner:
         conversation_id: str,
         *,
         is_viewers: bool = False,
+        manner: str = "",
     ) -> Prompt:
         messages = prompt.build(
             character,
@@ -391,6 +398,7 @@ class TurnRunner:
             reply_tokens=self.reply_tokens,
             vocabulary=self.cues.vocabulary(character) if self.cues is not None else None,
             is_viewers=is_viewers,
+            manner=manner,
         )
         return Prompt(
             messages,

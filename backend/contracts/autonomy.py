@@ -385,6 +385,7 @@ class DryRun(Wire):
         why: In words.
         text: What she would say, or an example; empty when it was not written.
         prompt: What a language model would be asked.
+        feels: What prompts say of how she feels; the replies on the stage are told the same while the module is on.
         triggers: Each trigger with what is against it, the chosen one first.
     """
 
@@ -393,4 +394,5 @@ class DryRun(Wire):
     why: str = ""
     text: str = ""
     prompt: str = ""
+    feels: str = ""
     triggers: tuple[TriggerState, ...] = ()

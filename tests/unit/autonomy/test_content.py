@@ -8,7 +8,7 @@ from itertools import pairwise
 from random import Random
 
 import hypothesis.strategies as st
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 
 from backend.autonomy.chatter import ChatLine, Chatter, is_insult, is_praise, plain
 from backend.autonomy.content import Around, Content, facts_of, filled, name_of
@@ -271,6 +271,7 @@ def test_insults_and_praise_are_words_and_not_parts_of_words() -> None:
 
 
 @given(st.text(max_size=300), st.text(max_size=60))
+@example("", ":/")
 @settings(max_examples=150, deadline=None)
 def test_nothing_a_viewer_types_raises_or_gets_through(text: str, name: str) -> None:
     chatter = Chatter()

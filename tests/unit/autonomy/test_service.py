@@ -24,7 +24,7 @@ from backend.chat.characters import Characters
 from backend.chat.conversations import VIEWERS, Chat
 from backend.chat.on_demand import OnDemand
 from backend.chat.turn import TurnRunner
-from backend.contracts.audience import AudienceMessage, Viewer, ViewerEvent
+from backend.contracts.audience import AudienceMessage, StreamState, Viewer, ViewerEvent
 from backend.contracts.autonomy import Milestone, TriggerRules
 from backend.contracts.entities import STAGE, Character
 from backend.contracts.errors import ConflictError, InvalidInputError, NotFoundError
@@ -35,6 +35,7 @@ from backend.contracts.events import (
     AutonomyChanged,
     ChatDisposition,
     QueueChanged,
+    StreamChanged,
     UtteranceDropped,
     UtteranceStarted,
 )
@@ -482,6 +483,157 @@ async def test_after_a_crash_in_the_middle_she_does_not_say_it_again(world: Worl
         assert (row.id, row.readiness) == ("raid", "resting")
         assert row.in_s == pytest.approx(540, abs=2)
         assert again.rules == checked({"triggers": [rules]})
+
+
+async def test_a_line_that_a_crash_cut_is_not_said_again_by_another_trigger(world: World) -> None:
+    also = {**RAID, "id": "also", "when": {"kind": "viewer", "does": "follow"}}
+    also["do"] = {"texts": ["Hello Ann!", "Nice to see you, {viewer}."]}
+    async with running(world, RAID, also) as autonomy:
+        raid(world)
+        await begun(world, autonomy)
+        await world.watch.until("playback.started")
+        kept = dict(world.store.values)
+        await heard(world, autonomy)
+    world.store.values = kept
+    world.go(60)
+    async with running(world, RAID, also) as again:
+        what = ViewerEvent(
+            id="f", platform="twitch", kind="follow", viewer=viewer("Ann"), at=world.wall
+        )
+        world.bus.publish(AudienceDid(what=what))
+        await begun(world, again)
+        await heard(world, again)
+    assert acts(world)[-1][2] == "Nice to see you, Ann."
+
+
+async def test_counters_go_on_after_a_crash_and_no_number_is_reached_twice(world: World) -> None:
+    rule = trigger("three", {"kind": "milestone", "of": "chatters", "at": [3]})
+    async with running(world, rule) as autonomy:
+        for n in (1, 2):
+            wrote(world, n, "hi")
+        await begun(world, autonomy)
+        world.go(10)
+        await autonomy.step()
+        kept = dict(world.store.values)
+    world.store.values = kept
+    world.go(60)
+    async with running(world, rule) as again:
+        wrote(world, 2, "me again")
+        await begun(world, again)
+        assert (again.state().chat.chatters, again.state().chat.messages) == (2, 3)
+        wrote(world, 3, "hi")
+        await begun(world, again)
+        await heard(world, again)
+        assert len(acts(world)) == 1
+        kept = dict(world.store.values)
+    world.store.values = kept
+    world.go(3600)
+    async with running(world, rule) as tomorrow:
+        assert tomorrow.state().chat.messages == 0
+
+
+def streams(world: World, **fields: Any) -> None:
+    stream = StreamState(platform="twitch", channel="kira", **fields)
+    world.bus.publish(StreamChanged(stream=stream))
+
+
+async def test_title_and_game_reach_her_lines_and_prompts(world: World) -> None:
+    rule = trigger("plays", {"kind": "viewer", "does": "raid"})
+    rule["do"] = {"texts": ["We play {game}: {title}!"]}
+    async with running(world, rule) as autonomy:
+        streams(world, title="[joy] Cozy <b>", game="Tetris", is_live=True, started_at=world.wall)
+        raid(world)
+        await begun(world, autonomy)
+        await heard(world, autonomy)
+        assert acts(world)[-1][2] == "We play Tetris: joy Cozy b!"
+        assert autonomy.stream["live"] == "yes"
+        world.bus.publish(StreamChanged(stream=StreamState(platform="twitch")))
+        await world.watch.settle()
+        assert autonomy.stream == {}
+
+
+async def test_another_stream_counts_anew_and_the_same_one_goes_on(world: World) -> None:
+    async with running(world, RAID) as autonomy:
+        wrote(world, 1, "before it began")
+        await world.watch.settle()
+        world.go(60)
+        # The platform's clock is ahead of ours.
+        began = world.wall + timedelta(seconds=30)
+        streams(world, is_live=True, started_at=began)
+        wrote(world, 2, "hi")
+        await world.watch.settle()
+        assert autonomy.state().chat.messages == 1
+        world.bus.publish(StreamChanged(stream=StreamState(platform="twitch")))
+        streams(world, is_live=True, started_at=began, viewers=3)
+        wrote(world, 3, "hi")
+        await world.watch.settle()
+        assert autonomy.state().chat.messages == 2
+
+
+async def test_she_is_tired_of_a_stream_that_ran_before_she_was_switched_on(world: World) -> None:
+    async with running(world, RAID) as autonomy:
+        fresh = autonomy.state().mood.energy
+        streams(world, is_live=True, started_at=world.wall - timedelta(hours=8))
+        await world.watch.settle()
+        world.go(6 * 3600)
+        assert autonomy.state().mood.energy < 0.75 * fresh
+
+
+async def test_a_number_of_followers_is_reached_once(world: World) -> None:
+    rule = trigger("hundred", {"kind": "milestone", "of": "followers", "at": [100]})
+    rule["do"] = {"texts": ["{count} followers!"]}
+    async with running(world, rule) as autonomy:
+        for count in (99, 101, 98, 102):
+            streams(world, followers=count)
+            await begun(world, autonomy)
+            await heard(world, autonomy)
+        assert [act[2] for act in acts(world)] == ["100 followers!"]
+    async with running(world) as again:
+        for count in (97, 103):
+            streams(world, followers=count)
+            await begun(world, again)
+        assert len(acts(world)) == 1
+
+
+async def test_what_is_known_of_the_stream_when_she_is_switched_on_counts(world: World) -> None:
+    autonomy = world.autonomy()
+    autonomy._stream_now = lambda: StreamState(platform="twitch", channel="kira", game="Chess")
+    await autonomy.start()
+    assert autonomy.stream["game"] == "Chess"
+    await autonomy.stop()
+
+
+async def test_replies_are_told_how_she_feels_while_the_module_is_on(world: World) -> None:
+    autonomy = world.autonomy()
+    assert autonomy.manner == ""
+    async with running(world, RAID) as autonomy:
+        before = autonomy.manner
+        assert before.startswith("Right now you feel ")
+        for n in range(8):
+            wrote(world, n, "you stupid idiot", mentions_us=True)
+        await world.watch.settle()
+        assert autonomy.manner == before  # for a moment
+        world.go(11)
+        assert autonomy.manner != before
+        assert "stupid" not in autonomy.manner
+        assert (await autonomy.dry_run()).feels == autonomy.manner
+        assert (await autonomy.dry_run("raid")).feels == autonomy.manner
+
+
+async def test_dice_that_were_thrown_for_a_time_of_day_are_kept(world: World) -> None:
+    rule = trigger("news", {"kind": "at", "times": ["18:05"]}, probability=0.5)
+    async with running(world, rule, dice=lambda: 0.9) as autonomy:
+        autonomy.use(Options(gap_s=0, zone=UTC))
+        world.go(301)
+        await autonomy.step()
+        world.go(6)
+        await autonomy.step()
+        kept = dict(world.store.values)
+    world.store.values = kept
+    async with running(world) as again:
+        again.use(Options(gap_s=0, zone=UTC))
+        await begun(world, again)
+        assert acts(world) == []
 
 
 async def test_a_memory_that_cannot_be_read_costs_nothing_but_itself(world: World) -> None:

@@ -242,6 +242,19 @@ async def test_a_changed_setting_throws_it_away(house: House) -> None:
     assert [p.temperature for p in house.llm.prompts] == [0.8, 0.1]
 
 
+async def test_a_mood_that_turns_meanwhile_does_not(house: House) -> None:
+    moods = iter(("You feel calm.", "You feel excited."))
+    house.runner.manner = lambda conversation_id: next(moods)
+    prepared = await house.prepare()
+    await house.first_spoken()
+    handle = await house.chat.send(
+        "how are you", conversation_id=STAGE, prepared=prepared, author="you"
+    )
+    await handle.result()
+    assert handle.turn_id == prepared.turn_id
+    assert [one.messages[0].text[-14:] for one in house.llm.prompts] == ["You feel calm."]
+
+
 async def test_there_is_one_in_a_conversation(house: House) -> None:
     house.llm.gate = asyncio.Semaphore(0)
     first = await house.prepare("how are")

@@ -40,3 +40,21 @@ def test_a_model_with_hundreds_of_faces_costs_no_more_than_its_share() -> None:
     assert "[expression number 0]" in text
     plain = told(((), ()))
     assert len(text) - len(plain) < 2 * prompt.TAGS_CHARS + 200
+
+
+def test_how_she_feels_stands_last_in_the_system_text_and_has_a_bound() -> None:
+    messages = prompt.build(
+        MIKA,
+        [],
+        message="hello",
+        author="Ann",
+        budget_tokens=2048,
+        reply_tokens=256,
+        is_viewers=True,
+        manner="You feel calm. " * 100,
+    )
+    before, _, manner = messages[0].text.rpartition("\n\n")
+    assert manner.startswith("You feel calm.")
+    assert len(manner) == prompt.MANNER_CHARS
+    assert before.endswith(prompt.ABOUT_VIEWERS)
+    assert [message.role for message in messages] == ["system", "user"]
