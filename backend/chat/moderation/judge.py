@@ -71,22 +71,32 @@ class Judge:
         if self._open >= MOST_AT_ONCE:
             return self._unanswered("too many texts are being judged")
         self._open += 1
+        asking = asyncio.create_task(self._answer(text), name="asking a language model to judge")
+        # One that does not let itself be cancelled goes on counting, and nobody waits for it.
+        asking.add_done_callback(self._asked)
         try:
-            async with asyncio.timeout(self.options.timeout_s):
-                answer = await self._answer(text)
-        except TimeoutError:
-            return self._unanswered(f"no answer within {self.options.timeout_s:g} s")
-        except AppError as error:
-            logger.debug("moderation by a language model failed: %s", error.message)
-            return self._unanswered("the language model failed")
+            await asyncio.wait({asking}, timeout=self.options.timeout_s)
         finally:
-            self._open -= 1
+            asking.cancel()
+        if not asking.done():
+            return self._unanswered(f"no answer within {self.options.timeout_s:g} s")
+        if asking.cancelled() or asking.exception() is not None:
+            return self._unanswered("the language model failed")
+        answer = asking.result()
         word = answer.strip(" \t\r\n.!*\"'`").partition("\n")[0].partition(" ")[0].strip(".,:;!*")
         if word.upper() == "YES":
             return True, ""
         if word.upper() == "NO":
             return False, "the language model says no"
         return self._unanswered("the language model said neither yes nor no")
+
+    def _asked(self, asking: asyncio.Task[str]) -> None:
+        self._open -= 1
+        error = None if asking.cancelled() else asking.exception()
+        if isinstance(error, AppError):
+            logger.debug("moderation by a language model failed: %s", error.message)
+        elif error is not None:
+            logger.error("moderation by a language model failed", exc_info=error)
 
     async def _answer(self, text: str) -> str:
         quoted = text.replace("<<<", "\u2039" * 3).replace(">>>", "\u203a" * 3)
