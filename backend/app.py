@@ -199,6 +199,7 @@ class Backend:
             plain_speech=self._plain_speech,
             cues=self.cues,
             moderator=self.moderator,
+            manner=lambda conversation_id: self.autonomy.manner if conversation_id == STAGE else "",
             remembers=lambda: self.remembering.is_on,
             budget_tokens=settings.context_tokens,
             reply_tokens=settings.llm_max_tokens,
@@ -302,6 +303,7 @@ class Backend:
             ),
             moves=lambda: self.showing.is_on,
             is_sounding=self.player.is_speaking,
+            stream_now=lambda: self.twitch.state.stream,
             options=_autonomy_options(settings),
         )
         self.modules = Modules(

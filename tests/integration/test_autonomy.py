@@ -180,3 +180,18 @@ def test_rules_and_counts_are_there_after_a_restart(tmp_path: Path) -> None:
             assert state["is_on"]
             off = api.post("/api/modules/autonomy", json={"enabled": False}).json()
             assert off["state"] == "off"
+
+
+def test_her_mood_colours_replies_on_the_stage_alone_while_the_module_is_on(
+    api: httpx.Client, served: Served
+) -> None:
+    manner = served.app.state.backend.runner.manner
+    feels = api.post("/api/autonomy/dry-run", json={}).json()["feels"]
+    assert feels.startswith("Right now you feel ")
+    assert manner("stage").startswith("Right now you feel ")
+    assert manner("another") == ""
+    api.post("/api/modules/autonomy", json={"enabled": False})
+    try:
+        assert manner("stage") == ""
+    finally:
+        api.post("/api/modules/autonomy", json={"enabled": True})
