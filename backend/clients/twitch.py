@@ -205,8 +205,8 @@ def check_address(url: str, setting: str, schemes: tuple[str, ...]) -> str:
         InvalidInputError: It is none, with what to do.
     """
     text = url.strip()
-    parts = urlsplit(text)
     try:
+        parts = urlsplit(text)
         if parts.scheme not in schemes:
             raise ValueError(f"it must start with {schemes[0]}:// and name a host")
         secure = parts.scheme in ("wss", "https")
@@ -449,7 +449,11 @@ class EventSub:
 
     def _checked_move(self, url: str) -> str:
         """The address Twitch asks to move to; empty when it leads elsewhere than to Twitch."""
-        ours, theirs = urlsplit(self._url), urlsplit(url)
+        ours = urlsplit(self._url)
+        try:
+            theirs = urlsplit(url)
+        except ValueError:
+            theirs = urlsplit("")
         host = (theirs.hostname or "").lower()
         known = (ours.hostname or "").lower()
         is_kin = known.endswith(".twitch.tv") and host.endswith(".twitch.tv")

@@ -39,6 +39,8 @@ from backend.core.network import ssl_context
 
 MOST_BYTES = 1 << 20
 LONGEST_WAIT_S = 60.0
+SKEW_S = 5.0
+"""So far clocks may differ and still mean the same moment."""
 
 SUBSCRIPTIONS: Mapping[str, type[eventsub.SubscriptionPayload]] = {
     "channel.chat.message": eventsub.ChatMessageSubscription,
@@ -397,7 +399,7 @@ def _wait_s(headers: Mapping[str, str]) -> float | None:
     if not (written.isascii() and written.isdigit()):
         return None
     wait_s = int(written) - clock.now().timestamp()
-    return wait_s if 0 <= wait_s <= LONGEST_WAIT_S else 30.0
+    return max(0.5, wait_s) if -SKEW_S <= wait_s <= LONGEST_WAIT_S else 30.0
 
 
 def _failed(error: _Refused) -> ProviderError:

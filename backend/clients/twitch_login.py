@@ -273,8 +273,10 @@ class Login:
             is_unknown = self._tokens is not None and self._state.state != "over"
             return 0.0 if is_unknown else CHECK_S
         now_s = self._now_s()
-        early_s = self._early_s if self._tokens is not None and self._tokens.refresh else 0.0
-        return max(SOON_S, min(self._checked_s + CHECK_S, self._ends_s - early_s) - now_s)
+        # Twitch tells whole seconds, and 0 of what does not end: the last one is waited for.
+        can = self._tokens is not None and bool(self._tokens.refresh)
+        ends_s = self._ends_s - self._early_s if can else self._ends_s + 1
+        return max(SOON_S, min(self._checked_s + CHECK_S, ends_s) - now_s)
 
     async def recheck(self) -> None:
         """Ask Twitch at once whether the login is good still."""

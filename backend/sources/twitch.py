@@ -96,6 +96,11 @@ PER_WINDOW_OWNER = 100
 """Messages that Twitch takes in 30 s, and from a channel's owner."""
 MOST_WAITING = 20
 LONGEST_WAIT_S = 60.0
+SAME_S = 30.0
+"""For so long Twitch does not show the same text again, and says `SAME`."""
+SAME = "msg_duplicate"
+NOT_FIRST = "/.!$ "
+"""What a reply may not begin with: to Twitch, or to another program that reads the chat, it could be a command of the streamer."""
 MOST_LETTERS = 500
 MOST_PARTS = 3
 
@@ -159,6 +164,8 @@ class TwitchChat:
         self._sent_ids: OrderedDict[str, None] = OrderedDict()
         self._on_the_way: list[str] = []
         self._sends: deque[float] = deque()
+        self._written: deque[tuple[float, str]] = deque(maxlen=PER_WINDOW_OWNER)
+        """When which text was written, as long as Twitch would not show it again."""
         self._blocked_s = 0.0
         self._writing = asyncio.Lock()
         self._waiting = 0
@@ -311,6 +318,7 @@ class TwitchChat:
         joined.add_done_callback(_looked_at)
         self._wish, self._joined = wish, joined
         self._drop = ""
+        self._written.clear()
         self._tell("connecting", channel=wish.channel, detail="joining")
         self._keeper = self._tasks.spawn(self._keep_joined(wish, joined), "twitch")
         return joined
@@ -350,13 +358,14 @@ class TwitchChat:
 
     async def _keep_joined(self, wish: _Wish, joined: asyncio.Future[None]) -> None:
         attempt = 0
+        was_joined = False
         try:
             while True:
                 began_s: float | None = None
 
                 def told(mode: str) -> None:
-                    nonlocal began_s
-                    began_s = clock.monotonic_s()
+                    nonlocal began_s, was_joined
+                    began_s, was_joined = clock.monotonic_s(), True
                     if not joined.done():
                         joined.set_result(None)
                     logger.info("twitch: joined #%s (%s)", wish.channel, mode)
@@ -374,6 +383,9 @@ class TwitchChat:
                     InvalidInputError,
                 ) as error:
                     is_asked = wish.is_asked and not joined.done()
+                    if was_joined and isinstance(error, NotFoundError):
+                        # It was there a moment ago: Twitch has trouble, or it comes back.
+                        error = ProviderError(error.message, kind="server", provider="twitch")
                     if not isinstance(error, ProviderError) or error.kind == "key" or is_asked:
                         self._tell("failed", channel=wish.channel, detail=error.message)
                         if not joined.done():
@@ -569,6 +581,7 @@ class TwitchChat:
             "version_removed": "Twitch has given up this kind of event. Update Luma",
         }.get(frame.status, f"{frame.status or 'no reason given'}. Connect again")
         if frame.kind == CHAT or frame.status == "authorization_revoked":
+            self._tasks.spawn(self._login.recheck(), "twitch asks about the login")
             raise _Final(f"Twitch took the subscription to the chat back: {why}.")
         what = OTHERS.get(frame.kind, frame.kind[:100])
         self._base_detail += f"; without {what}"
@@ -745,13 +758,16 @@ class TwitchChat:
 
     async def write(self, text: str, *, reply_to: str = "") -> Written:
         """Write, in parts when it is long, each as soon as Twitch takes it."""
+        return await self._write(parts_of(text), reply_to)
+
+    async def _write(self, parts: list[str], reply_to: str, to: str = "") -> Written:
+        """Write these parts; the first one to somebody by name, if Twitch would not show it again otherwise."""
         if self._channel.mode != "login" or not self._channel.can_write:
             raise ConflictError(
                 "Nothing can be written into the Twitch chat now: "
                 + (self._channel.detail or "it is not connected")
                 + "."
             )
-        parts = parts_of(text)
         if not parts:
             raise InvalidInputError("There is nothing to write.")
         if self._waiting >= MOST_WAITING:
@@ -762,6 +778,16 @@ class TwitchChat:
             async with asyncio.timeout(LONGEST_WAIT_S):
                 async with self._writing:  # one after another, in the order in which they came
                     for part in parts:
+                        if not sent and to and self._said_s(part) is not None:
+                            part = f"@{to} {part}"[:MOST_LETTERS]
+                        if (said_s := self._said_s(part)) is not None:
+                            return Written(
+                                is_sent=False,
+                                message_ids=tuple(sent),
+                                drop_reason=SAME,
+                                detail=f"The same was written {said_s:.0f} s ago, and Twitch does not show it"
+                                f" again within {SAME_S:g} s; it was not sent.",
+                            )
                         done = await self._send(part, reply_to if not sent else "")
                         if not done.is_sent:
                             return Written(
@@ -790,7 +816,19 @@ class TwitchChat:
         return Written(is_sent=True, message_ids=tuple(sent))
 
     async def _reply(self, message: AudienceMessage, text: str) -> None:
-        await self.write(text, reply_to=message.id)
+        # Each part is a message of its own, and none may be a command.
+        parts = [bare for part in parts_of(text) if (bare := part.lstrip(NOT_FIRST))]
+        viewer = message.viewer
+        to = viewer.name if viewer.name.lower() == viewer.login else ""
+        done = await self._write(parts, message.id, to)
+        if done.drop_reason == SAME:
+            logger.info("twitch: a reply was left out: %s", done.detail)
+
+    def _said_s(self, text: str) -> float | None:
+        """How many seconds ago the same was written; None when Twitch would show it."""
+        now_s = clock.monotonic_s()
+        same = [at_s for at_s, said in self._written if said == text and now_s - at_s < SAME_S]
+        return now_s - same[-1] if same else None
 
     async def _send(self, text: str, reply_to: str) -> Any:
         access = await self._login.access()
@@ -825,8 +863,10 @@ class TwitchChat:
                 if self._drop:
                     self._drop = ""
                     self._change(detail=self._with_warnings(self._base_detail))
-            else:
+            elif sent.code != SAME:
                 self._dropped(sent.code, sent.reason)
+            if sent.is_sent or sent.code == SAME:
+                self._written.append((clock.monotonic_s(), text))
             return sent
         finally:
             # What was sent may be seen a moment after the answer.

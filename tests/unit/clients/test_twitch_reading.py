@@ -245,3 +245,25 @@ def test_reading_takes_linear_time() -> None:
         line(text)
     list(_lines("\n" * 1_000_000))
     assert time.process_time() - began < 1.0
+
+
+def test_ids_are_no_longer_than_what_is_kept_of_them() -> None:
+    event = {"message_id": "m" * 500, "chatter_user_id": "u" * 500, "message": {"text": "hi"}}
+    (told,) = read_event("channel.chat.message", event, told_id="", at=NOON, channel="c", us=US)
+    assert isinstance(told, AudienceMessage)
+    assert (len(told.id), len(told.viewer.id)) == (128, 128)
+    del event["message_id"]
+    (told,) = read_event(
+        "channel.chat.message", event, told_id="t" * 500, at=NOON, channel="c", us=US
+    )
+    assert isinstance(told, AudienceMessage)
+    assert len(told.id) == 128
+    line = parse(f"@id={'i' * 500};user-id={'u' * 500} :ann!ann@x PRIVMSG #c :hi")
+    (read,) = read_line(line, channel="c", us=US)
+    assert isinstance(read, AudienceMessage)
+    assert (len(read.id), len(read.viewer.id)) == (128, 128)
+
+
+@pytest.mark.parametrize("written", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
+def test_a_moment_outside_of_all_calendars_is_replaced(written: str) -> None:
+    assert time_of(written, NOON) == NOON

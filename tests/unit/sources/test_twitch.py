@@ -29,7 +29,7 @@ from backend.contracts.events import (
 from backend.core.bus import EventBus
 from backend.sources import CHAT_SOURCES
 from backend.sources.base import ChatSource, TwitchOptions, TwitchSettings
-from backend.sources.twitch import channel_of, parts_of
+from backend.sources.twitch import OTHERS, channel_of, parts_of
 from config_secrets import SecretStore
 from tests.servers.twitch import CLIENT_SECRET, PUBLIC_CLIENT, SECRET_CLIENT, TwitchServer
 
@@ -529,7 +529,7 @@ async def test_moving_to_another_connection_loses_and_doubles_nothing(room: Room
     assert source.state.channel.state == "joined"
     assert "reconnecting" not in [state.state for state in room.states]
     assert room.server.most_at_once == 1
-    assert room.server.asked.count("POST /helix/eventsub/subscriptions") == 7
+    assert room.server.asked.count("POST /helix/eventsub/subscriptions") == 1 + len(OTHERS)
 
 
 async def test_a_move_that_fails_ends_in_a_new_connection(room: Room) -> None:
