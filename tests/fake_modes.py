@@ -10,7 +10,7 @@ from typing import Literal
 
 from backend.contracts.avatar import AvatarShown, Transition
 from backend.contracts.entities import Audio, Character, Cue
-from backend.contracts.errors import AppError, ProviderError
+from backend.contracts.errors import AppError, NotFoundError, ProviderError
 from backend.contracts.modes import ModeName
 from backend.core.bus import EventBus
 from backend.engines.llm.base import Delta, Message, Prompt
@@ -23,9 +23,10 @@ fails every turn · finds each message wrong · answers, and finds each probe wr
 
 
 class Still:
-    """An avatar that remembers what it was asked for."""
+    """An avatar that remembers what it was asked for; it has the faces that are named, or any."""
 
-    def __init__(self) -> None:
+    def __init__(self, *faces: str) -> None:
+        self.faces = faces
         self.asked: list[object] = []
 
     def express(
@@ -38,6 +39,8 @@ class Still:
         priority: int = 0,
         transition: Transition = "smooth",
     ) -> AvatarShown:
+        if self.faces and wanted not in self.faces:
+            raise NotFoundError(f"There is no face like that; there is {', '.join(self.faces)}.")
         self.asked.append((wanted, owner, duration_ms, priority, transition))
         return self.shown(character)
 

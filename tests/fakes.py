@@ -10,6 +10,7 @@ from backend.contracts.events import AnyEvent
 from backend.core.bus import EventBus, Subscription
 from backend.engines.llm.base import Delta, Prompt
 from backend.outputs.base import OutputDevice, Progress, Sounding
+from backend.outputs.none import NoSound
 
 RATE_HZ = 8000
 
@@ -53,6 +54,25 @@ class Beeps:
         self.said.append(text)
         count = max(1, round(len(text) * self._seconds_per_char * RATE_HZ))
         return Speech(Audio(b"\x10\x00" * count, RATE_HZ), self.name, "beep")
+
+
+class PlaysOn(NoSound):
+    """A sink that plays the first sentence, heard so far, until it is told to stop."""
+
+    name = "plays on"
+
+    def __init__(self, heard_s: float = 0.1) -> None:
+        super().__init__()
+        self.heard_s = heard_s
+        self.stopped = asyncio.Event()
+
+    async def play(self, audio: Audio, progress: Progress) -> float:
+        progress(self.heard_s, -20.0)
+        await self.stopped.wait()
+        return self.heard_s
+
+    def stop(self) -> None:
+        self.stopped.set()
 
 
 class ManualSink:

@@ -48,6 +48,20 @@ OPEN = """async ([kind, rig, calm, settings]) => {
   return place.childElementCount;
 }"""
 TICK = "([steps, ms]) => { for (let n = 0; n < steps; n += 1) stood.tick(moment += ms); }"
+LOST = """async (kind) => {
+  const canvas = document.querySelector("#place canvas");
+  const found = canvas.getContext(kind).getExtension("WEBGL_lose_context");
+  const told = (name) => new Promise((done) => canvas.addEventListener(name, done, {once: true}));
+  const gone = told("webglcontextlost");
+  found.loseContext();
+  await gone;
+  stood.tick(moment += 20);
+  const back = told("webglcontextrestored");
+  setTimeout(() => found.restoreContext(), 50);
+  await back;
+  stood.tick(moment += 20);
+}"""
+
 PAINTED = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
 
 
@@ -289,20 +303,7 @@ def test_a_lost_picture_comes_back(nori: Standing) -> None:
     nori.open()
     nori.quiet()
     before = nori.picture()
-    lost = """async () => {
-      const canvas = document.querySelector("#place canvas");
-      const found = canvas.getContext("webgl2").getExtension("WEBGL_lose_context");
-      const told = (name) => new Promise((done) => canvas.addEventListener(name, done, {once: true}));
-      const gone = told("webglcontextlost");
-      found.loseContext();
-      await gone;
-      stood.tick(moment += 20);
-      const back = told("webglcontextrestored");
-      setTimeout(() => found.restoreContext(), 50);
-      await back;
-      stood.tick(moment += 20);
-    }"""
-    nori.page.evaluate(lost)
+    nori.page.evaluate(LOST, "webgl2")
     assert changed(before, nori.picture()) < 60
     assert any("comes back by itself" in line for line in nori.tab.lines)
 
@@ -538,20 +539,7 @@ def test_a_lost_picture_of_a_live2d_model_comes_back(mimi: Standing) -> None:
     mimi.open()
     mimi.tick()
     before = mimi.picture()
-    lost = """async () => {
-      const canvas = document.querySelector("#place canvas");
-      const found = canvas.getContext("webgl").getExtension("WEBGL_lose_context");
-      const told = (name) => new Promise((done) => canvas.addEventListener(name, done, {once: true}));
-      const gone = told("webglcontextlost");
-      found.loseContext();
-      await gone;
-      stood.tick(moment += 20);
-      const back = told("webglcontextrestored");
-      setTimeout(() => found.restoreContext(), 50);
-      await back;
-      stood.tick(moment += 20);
-    }"""
-    mimi.page.evaluate(lost)
+    mimi.page.evaluate(LOST, "webgl")
     assert changed(before, mimi.picture()) < 20
 
 

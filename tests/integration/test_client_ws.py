@@ -22,10 +22,10 @@ from backend.audio.wav import read_wav
 from tests.integration.conftest import Served, serve
 from tests.integration.vtuber import Message, Vtuber, kinds, shown, vtuber
 from tests.servers.llm import LlmServer
+from tests.servers.orphiq import recorded
 from tests.servers.speech import SpeechServer
 from tests.servers.thread import ServerThread
 
-SESSION = Path(__file__).parent.parent / "fixtures" / "open_llm_vtuber_session.jsonl"
 REPLY = "[joy] Hi there, nice to meet you. [sadness] Now I am sad! Bye."
 PLAIN = "Hi there, nice to meet you. Now I am sad! Bye."
 
@@ -77,18 +77,6 @@ def once(found: list[str]) -> list[str]:
 
 
 # --- the recorded session ---
-
-
-def recorded() -> list[tuple[Message, list[Message]]]:
-    """What the client of the recording sent, each with what the server answered before the next."""
-    steps: list[tuple[Message, list[Message]]] = [({}, [])]
-    for line in SESSION.read_text("utf-8").splitlines():
-        entry = json.loads(line)
-        if entry["dir"] == "S>C":
-            steps[-1][1].append(entry["msg"])
-        elif entry["msg"]["type"] != "frontend-playback-complete":
-            steps.append((entry["msg"], []))
-    return steps
 
 
 def expected(sent: Message, answers: list[Message]) -> list[str]:

@@ -103,61 +103,60 @@ def test_the_overlay_state_says_who_is_on_stage_and_what_is_shown(
     assert state["playing"] is None
 
 
-def test_the_overlay_state_knows_the_middle_of_a_sentence(
-    served: Served, api: httpx.Client
-) -> None:
+def begin(
+    served: Served, piece: SpokenPiece, turn_id: str, conversation_id: str, heard_s: float = 0
+) -> ManualSink:
+    """She says a sentence on a sink of the test; ``heard_s`` seconds of it have been heard."""
     backend = served.app.state.backend
     sink = ManualSink()
 
-    async def begin() -> None:
+    async def play() -> None:
         backend.player.sink = sink
-        audio = Audio(b"\x01\x00" * 16000, 8000)
         async with Watch(backend.bus) as seen:
-            backend.player.play_again(
-                [SpokenPiece(3, "One two.", audio, "/api/audio/ab/3")], "ab" * 16, STAGE
-            )
+            backend.player.play_again([piece], turn_id, conversation_id)
             await seen.until("playback.started")
-            await sink.advance(0.5)
-            await seen.until("playback.position", 2)
+            if heard_s:
+                await sink.advance(heard_s)
+                await seen.until("playback.position", 2)
 
-    async def end() -> None:
-        async with Watch(backend.bus) as seen:
+    inside(served, play())
+    return sink
+
+
+def end(served: Served, sink: ManualSink) -> None:
+    """She has said it."""
+
+    async def wait() -> None:
+        async with Watch(served.app.state.backend.bus) as seen:
             await sink.advance(5)
             await seen.until("playback.finished")
 
-    inside(served, begin())
+    inside(served, wait())
+
+
+def test_the_overlay_state_knows_the_middle_of_a_sentence(
+    served: Served, api: httpx.Client
+) -> None:
+    audio = Audio(b"\x01\x00" * 16000, 8000)
+    piece = SpokenPiece(3, "One two.", audio, "/api/audio/ab/3")
+    sink = begin(served, piece, "ab" * 16, STAGE, heard_s=0.5)
     playing = api.get("/overlay/state").json()["playing"]
     assert (playing["n"], playing["text"], playing["sink"]) == (3, "One two.", "manual")
     assert 0.5 <= playing["position_s"] <= 2.0
     assert playing["duration_s"] == 2.0
     assert [word["end"] for word in playing["words"]] == [3, 8]
-    inside(served, end())
+    end(served, sink)
     assert api.get("/overlay/state").json()["playing"] is None
 
 
 def test_what_another_conversation_says_is_not_on_the_overlay(
     served: Served, api: httpx.Client
 ) -> None:
-    backend = served.app.state.backend
-    sink = ManualSink()
-
-    async def begin() -> None:
-        backend.player.sink = sink
-        audio = Audio(b"\x01\x00" * 8000, 8000)
-        async with Watch(backend.bus) as seen:
-            backend.player.play_again(
-                [SpokenPiece(1, "Private.", audio, "/api/audio/cd/1")], "cd" * 16, "private"
-            )
-            await seen.until("playback.started")
-
-    async def end() -> None:
-        async with Watch(backend.bus) as seen:
-            await sink.advance(5)
-            await seen.until("playback.finished")
-
-    inside(served, begin())
+    audio = Audio(b"\x01\x00" * 8000, 8000)
+    piece = SpokenPiece(1, "Private.", audio, "/api/audio/cd/1")
+    sink = begin(served, piece, "cd" * 16, "private")
     assert api.get("/overlay/state").json()["playing"] is None
-    inside(served, end())
+    end(served, sink)
 
 
 def test_overlays_are_told_who_goes_on_stage_and_when_that_one_is_edited(

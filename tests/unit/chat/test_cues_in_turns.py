@@ -15,12 +15,10 @@ from backend.chat.turn import TurnRunner
 from backend.contracts.entities import STAGE, Audio, Speech, VoiceChoice
 from backend.core.bus import EventBus
 from backend.modes.mind import alone
-from backend.outputs.base import Progress
-from backend.outputs.none import NoSound
 from backend.playback.player import Player
 from backend.playback.sounds import SoundStore
 from backend.storage.database import Database
-from tests.fakes import Watch, WritesText
+from tests.fakes import PlaysOn, Watch, WritesText
 
 
 class Speaks:
@@ -28,24 +26,6 @@ class Speaks:
 
     async def synthesize(self, text: str, voice: VoiceChoice) -> Speech:
         return Speech(Audio(bytes(8_000), 8_000), "fake", "fake")
-
-
-class Sounds(NoSound):
-    """A sink that plays the first sentence until it is told to stop."""
-
-    name = "sounds"
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stopped = asyncio.Event()
-
-    async def play(self, audio: Audio, progress: Progress) -> float:
-        progress(0.1, -20.0)
-        await self.stopped.wait()
-        return 0.1
-
-    def stop(self) -> None:
-        self.stopped.set()
 
 
 async def test_what_was_never_heard_was_never_shown(tmp_path: Path) -> None:
@@ -57,7 +37,7 @@ async def test_what_was_never_heard_was_never_shown(tmp_path: Path) -> None:
     await characters.open()
     rigs = Rigs(tmp_path / "rigs")
     await rigs.refresh(now=True)
-    player = Player(bus, Sounds(), lambda cue, turn_id, _: cues.fire(cue, turn_id, "hoshi"))
+    player = Player(bus, PlaysOn(), lambda cue, turn_id, _: cues.fire(cue, turn_id, "hoshi"))
 
     def position_s() -> float | None:
         playing = player.now_playing()

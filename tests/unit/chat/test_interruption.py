@@ -13,12 +13,10 @@ from backend.contracts.entities import STAGE, Audio, Speech, VoiceChoice
 from backend.core.bus import EventBus
 from backend.engines.llm.base import Delta, Prompt
 from backend.modes.mind import alone
-from backend.outputs.base import Progress
-from backend.outputs.none import NoSound
 from backend.playback.player import Player
 from backend.playback.sounds import SoundStore
 from backend.storage.database import Database
-from tests.fakes import Watch
+from tests.fakes import PlaysOn, Watch
 
 
 class Lingers:
@@ -64,24 +62,6 @@ class Speaks:
         return Speech(Audio(bytes(16_000), 8_000), "fake", "fake")
 
 
-class Sounds(NoSound):
-    """A sink that plays until it is told to stop."""
-
-    name = "sounds"
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stopped = asyncio.Event()
-
-    async def play(self, audio: Audio, progress: Progress) -> float:
-        progress(0.5, -20.0)
-        await self.stopped.wait()
-        return 0.5
-
-    def stop(self) -> None:
-        self.stopped.set()
-
-
 async def test_the_sound_fades_before_the_provider_has_closed_and_no_voice_works_on(
     tmp_path: Path,
 ) -> None:
@@ -91,7 +71,7 @@ async def test_the_sound_fades_before_the_provider_has_closed_and_no_voice_works
     bus.bind(asyncio.get_running_loop())
     characters = Characters(database, bus, tmp_path / "avatars")
     await characters.open()
-    llm, voice, sink = Lingers(), Speaks(), Sounds()
+    llm, voice, sink = Lingers(), Speaks(), PlaysOn(0.5)
     player = Player(bus, sink, lambda *_: None)
     sounds = SoundStore(tmp_path / "turns", max_bytes=10**9, max_age_days=1)
     runner = TurnRunner(bus, alone(lambda: llm), lambda: voice, sounds, player)

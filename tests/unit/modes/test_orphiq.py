@@ -7,61 +7,21 @@ from contextlib import aclosing, asynccontextmanager
 
 import pytest
 
-from backend.contracts.avatar import AvatarShown, Transition
-from backend.contracts.entities import Character
 from backend.contracts.errors import EngineUnavailableError, NotFoundError, ProviderError
 from backend.engines.llm.base import Delta, Message, Prompt
 from backend.modes.base import ExpressionRequest, MotionRequest, Part, SpokenPart
 from backend.modes.options import OrphiqOptions
 from backend.modes.orphiq import MOST_FORWARDED, Orphiq
+from tests.fake_modes import Still
 from tests.fakes import character
 from tests.servers.orphiq import OrphiqServer
 
 MIKA = character()
 
 
-class Puppet:
-    """An avatar with one face and one motion."""
-
-    def __init__(self) -> None:
-        self.shows: list[object] = []
-
-    def express(
-        self,
-        character: Character,
-        wanted: int | str,
-        *,
-        owner: str,
-        duration_ms: float | None = None,
-        priority: int = 0,
-        transition: Transition = "smooth",
-    ) -> AvatarShown:
-        if wanted != "joy":
-            raise NotFoundError("There is no face like that; there is joy.")
-        self.shows.append(wanted)
-        return self.shown(character)
-
-    def perform(
-        self,
-        character: Character,
-        *,
-        owner: str,
-        group: str | None = None,
-        index: int = 0,
-        name: str | None = None,
-        loop: bool = False,
-        priority: int = 0,
-    ) -> AvatarShown:
-        self.shows.append(name or group)
-        return self.shown(character)
-
-    def shown(self, character: Character) -> AvatarShown:
-        return AvatarShown(character_id=character.id)
-
-
 @asynccontextmanager
 async def mode(server: OrphiqServer, **options: float) -> AsyncIterator[Orphiq]:
-    made = Orphiq(OrphiqOptions(url=server.url, body=Puppet(), **options))  # type: ignore[arg-type]  # times only
+    made = Orphiq(OrphiqOptions(url=server.url, body=Still("joy"), **options))  # type: ignore[arg-type]  # times only
     try:
         yield made
     finally:
@@ -128,7 +88,7 @@ async def test_the_server_learns_what_was_heard_of_a_cut_reply() -> None:
 
 async def test_without_an_address_it_says_which_setting_to_make() -> None:
     for url, words in (("", "not set"), ("http//x", "cannot be used")):
-        orphiq = Orphiq(OrphiqOptions(url=url, body=Puppet()))
+        orphiq = Orphiq(OrphiqOptions(url=url, body=Still("joy")))
         assert words in orphiq.problem
         assert "ORPHIQ_WEBSOCKET_URL" in orphiq.problem
         health = await orphiq.health()
