@@ -11,19 +11,6 @@ from typing import Protocol, TypeVar
 
 GRID = 512
 
-EXPRESSIONS = (
-    "neutral",
-    "joy",
-    "sad",
-    "angry",
-    "surprised",
-    "smug",
-    "shy",
-    "sleepy",
-    "love",
-    "thinking",
-)
-
 Point = tuple[float, float]
 
 

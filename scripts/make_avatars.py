@@ -15,6 +15,7 @@ from PIL import Image, ImageChops, ImageDraw, ImageFilter
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from backend.chat.builtin import EXPRESSIONS
 from scripts import faces
 from scripts.faces import (
     FOX,
@@ -415,7 +416,7 @@ def main() -> None:
     total = 0
     for name in sys.argv[2:] or CAST:
         (folder / name).mkdir(parents=True, exist_ok=True)
-        for mood in faces.EXPRESSIONS:
+        for mood in EXPRESSIONS:
             path = folder / name / f"{mood}.png"
             CAST[name](mood).saved().save(path, optimize=True)
             total += path.stat().st_size

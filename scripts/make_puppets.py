@@ -17,6 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from backend.chat.builtin import EXPRESSIONS
 from scripts import faces
 from scripts.faces import (
     FOX,
@@ -310,7 +311,7 @@ def speaking_mouth(layer: Layer, look: Look, name: str) -> None:
 
 # --- putting a puppet together ------------------------------------------------------------------------------------
 
-MOODS = faces.EXPRESSIONS
+MOODS = EXPRESSIONS
 CLOSED_EYES = ("joy", "sleepy", "love")
 """Moods whose eyes do not blink: they are closed, or hearts."""
 
