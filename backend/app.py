@@ -302,7 +302,7 @@ class Backend:
                 hears=self.hearing.hears_somebody,
             ),
             moves=lambda: self.showing.is_on,
-            is_sounding=self.player.is_speaking,
+            is_sounding=self.player.is_saying,
             stream_now=lambda: self.twitch.state.stream,
             options=_autonomy_options(settings),
         )

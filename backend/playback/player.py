@@ -237,9 +237,14 @@ class Player:
         return self._ducked_for is not None
 
     def is_speaking(self, conversation_id: str = STAGE) -> bool:
-        """Whether a reply there is being spoken: from its first sound to its last, pauses between sentences included."""
+        """Whether something sounds there: a reply from its first sound to its last, pauses between sentences included."""
         speaking = self._speaking
         return speaking is not None and speaking.conversation_id == conversation_id
+
+    def is_saying(self, conversation_id: str = STAGE) -> bool:
+        """The same for words alone: a sound of the stage is none of hers."""
+        speaking = self._speaking
+        return self.is_speaking(conversation_id) and speaking is not None and not speaking.is_effect
 
     def sounding(self, last_s: float = 3.0) -> list[Sounding]:
         """What left the sink in the last seconds and what is about to leave it; see `Sink.sounding`."""

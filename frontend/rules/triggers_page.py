@@ -363,7 +363,8 @@ class TriggersPage(ListPage):
         if self.winfo_exists() and answer is not None:
             why = f", because {answer.why}" if answer.why else ""
             would = answer.would or "nothing"
-            self.words.show(f"Now: {would}{why}", "text")
+            feels = f". Told to who writes: {answer.feels}" if answer.feels else ""
+            self.words.show(f"Now: {would}{why}{feels}", "text")
 
 
 def _without_kind(troubles: dict[str, str]) -> dict[str, str]:

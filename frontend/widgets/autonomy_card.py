@@ -200,7 +200,9 @@ class AutonomyCard(Panel):
                 "text3",
                 clip=room,
             )
-            whole = "\n".join(part for part in (would, answer.text, answer.why) if part)
+            whole = "\n".join(
+                part for part in (would, answer.text, answer.why, answer.feels) if part
+            )
             self.zone("answer", 16, y + 38, room, 40, None, tip=plain(whole, 500), is_stop=False)
         else:
             acted = self._audience.acted

@@ -97,7 +97,11 @@ ANSWERS: dict[str, Any] = {
     "GET /api/dispositions": [],
     "GET /api/twitch": wire(OFF),
     "GET /api/autonomy": wire(STATE),
-    "POST /api/autonomy/dry-run": wire(DryRun(would="says: So...", why="it was quiet for 90 s")),
+    "POST /api/autonomy/dry-run": wire(
+        DryRun(
+            would="says: So...", why="it was quiet for 90 s", feels="Right now you feel content."
+        )
+    ),
     "POST /api/modules/autonomy": {},
     "GET /api/triggers": wire(TriggerRules(triggers=(SILENCE,))),
     "PUT /api/triggers": lambda body: body,
@@ -315,8 +319,18 @@ def test_a_dry_run_says_what_she_would_do_and_why(s: Scene) -> None:
     s.settle()
     card.repaint()
     assert {"Says: So...", "because it was quiet for 90 s"} <= set(words_on(card))
+    assert "Right now you feel content." in card._zones["answer"].tip
     card.invoke("switch")
     assert asked(s, "POST /api/modules/autonomy") == [{"enabled": False}]
+
+
+def test_a_dry_run_of_one_trigger_says_what_writers_are_told_of_her_mood(s: Scene) -> None:
+    shown = page(s, "triggers")
+    shown.show_item("silence")
+    shown.dry_run()
+    s.settle()
+    assert shown.words.cget("text").startswith("Now: says: So..., because it was quiet for 90 s")
+    assert "Right now you feel content." in shown.words._whole
 
 
 def test_a_backend_without_a_part_is_said_in_words(tmp_path: Path) -> None:
