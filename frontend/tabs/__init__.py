@@ -10,7 +10,9 @@ from __future__ import annotations
 from typing import Any, ClassVar, Literal, Protocol
 
 from backend.contracts.events import Event
-from frontend.client import BackendClient
+from frontend.client import BackendClient, Failure
+from frontend.pictures import Avatars
+from frontend.stage import Stage
 from frontend.theme import Theme
 
 Notice = Literal["info", "ok", "warn", "error"]
@@ -45,6 +47,21 @@ class App(Protocol):
 
     def open_settings(self, field: str = "") -> None:
         """Open the settings window, scrolled to a setting."""
+
+
+class CastApp(App, Protocol):
+    """What the window offers tabs that show who is on stage."""
+
+    @property
+    def stage(self) -> Stage:
+        """Characters and who is on, settings, services, volume."""
+
+    @property
+    def avatars(self) -> Avatars:
+        """Pictures of the characters."""
+
+    def fail(self, failure: Failure) -> None:
+        """Show why a request did not work."""
 
 
 class Tab(Protocol):

@@ -35,9 +35,8 @@ from backend.contracts.events import (
 )
 from frontend.client import Failure
 from frontend.microphone import Microphone, Utterance, reader_of, setting_of
-from frontend.pictures import Avatars
-from frontend.stage import SILENCE_DB, Stage, read_model, read_models
-from frontend.tabs import App
+from frontend.stage import SILENCE_DB, read_model, read_models
+from frontend.tabs import CastApp
 from frontend.widgets.composer import Composer
 from frontend.widgets.controls import Button, Words, picture_label
 from frontend.widgets.conversation import Action, ConversationView, Message
@@ -69,23 +68,12 @@ _WHAT_NEXT = re.compile(r" \((?:trying again|[^()]* takes over)\)$")
 LIVE = {"speaking": "speaking", "reading": "being read", "read": "read"}
 
 
-class ChatApp(App, Protocol):
+class ChatApp(CastApp, Protocol):
     """What the Chat tab needs of the window beyond what every tab may use."""
-
-    @property
-    def stage(self) -> Stage:
-        """Characters, volume, who answers."""
 
     @property
     def microphone(self) -> Microphone:
         """What is heard."""
-
-    @property
-    def avatars(self) -> Avatars:
-        """Pictures of the characters."""
-
-    def fail(self, failure: Failure) -> None:
-        """Show why a request did not work."""
 
     def open_sound(self) -> None:
         """Open the window of microphone and loudspeaker."""

@@ -9,10 +9,7 @@ from typing import Any, ClassVar, Protocol
 from backend.contracts.avatar import CueEntry, Motion, Transition
 from backend.contracts.events import ConfigChanged, Event, ServiceChanged
 from frontend.avatar import Avatar, motion_words
-from frontend.client import Failure
-from frontend.pictures import Avatars
-from frontend.stage import Stage
-from frontend.tabs import App
+from frontend.tabs import CastApp
 from frontend.timeline import Bar, owner_words
 from frontend.widgets.card import HEAD, Card
 from frontend.widgets.chip_flow import ChipFlow
@@ -52,23 +49,12 @@ TRANSITIONS: tuple[tuple[Transition, str], ...] = (
 )
 
 
-class StageApp(App, Protocol):
+class StageApp(CastApp, Protocol):
     """What the Stage tab needs of the window beyond what every tab may use."""
-
-    @property
-    def stage(self) -> Stage:
-        """Who is on, settings, services."""
 
     @property
     def avatar(self) -> Avatar:
         """What the avatar can show and shows."""
-
-    @property
-    def avatars(self) -> Avatars:
-        """Pictures of the characters."""
-
-    def fail(self, failure: Failure) -> None:
-        """Show why a request did not work."""
 
 
 class StageTab(tk.Frame):

@@ -13,9 +13,7 @@ from backend.contracts.audience import ChannelState
 from backend.contracts.events import Event
 from frontend.audience import Audience, Group, why
 from frontend.client import Failure
-from frontend.pictures import Avatars
-from frontend.stage import Stage
-from frontend.tabs import App
+from frontend.tabs import CastApp
 from frontend.widgets.audience_plots import AudiencePlots
 from frontend.widgets.autonomy_card import MOST_ROWS, AutonomyCard
 from frontend.widgets.card import Card
@@ -53,23 +51,12 @@ STATES: dict[str, tuple[str, str]] = {
 """State of the channel to words and colour of its dot."""
 
 
-class StreamApp(App, Protocol):
+class StreamApp(CastApp, Protocol):
     """What the Stream tab needs of the window beyond what every tab may use."""
-
-    @property
-    def stage(self) -> Stage:
-        """Who is on, settings, services."""
-
-    @property
-    def avatars(self) -> Avatars:
-        """Pictures of the characters."""
 
     @property
     def audience(self) -> Audience:
         """Who writes, and what becomes of it."""
-
-    def fail(self, failure: Failure) -> None:
-        """Show why a request did not work."""
 
     def open_twitch(self) -> None:
         """Open the window of the Twitch login."""
