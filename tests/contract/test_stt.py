@@ -40,9 +40,12 @@ def spoken() -> Audio:
 
 
 def _here(name: str) -> Any:
-    """An engine whose library may be missing is skipped then."""
-    lacks = name == "faster_whisper" and importlib.util.find_spec("faster_whisper") is None
-    return pytest.param(name, marks=pytest.mark.skipif(lacks, reason="not installed"))
+    """An engine whose library may be missing is skipped then; loading it beside the one it is like takes long."""
+    if name != "faster_whisper":
+        return pytest.param(name)
+    lacks = importlib.util.find_spec("faster_whisper") is None
+    marks = (pytest.mark.slow, pytest.mark.skipif(lacks, reason="not installed"))
+    return pytest.param(name, marks=marks)
 
 
 @pytest_asyncio.fixture(

@@ -310,6 +310,7 @@ def test_a_browser_may_send_the_token_as_subprotocol(guarded: Served) -> None:
     )
 
 
+@pytest.mark.slow  # every way in, on every route
 def test_the_battery_finds_a_route_that_is_not_guarded(
     guarded: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:

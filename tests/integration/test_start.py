@@ -65,6 +65,7 @@ def test_an_explicit_port_that_is_taken_is_an_error(running: Program, tmp_path: 
         assert "Traceback" not in program.said
 
 
+@pytest.mark.slow  # two programs
 def test_the_default_port_moves_to_the_next_free_one(tmp_path: Path) -> None:
     try:
         holder: socket.socket | None = socket.create_server(("127.0.0.1", 8765))
@@ -80,7 +81,14 @@ def test_the_default_port_moves_to_the_next_free_one(tmp_path: Path) -> None:
         holder.close()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGTERM,
+        pytest.param(signal.SIGINT, marks=pytest.mark.slow),
+        pytest.param(signal.SIGHUP, marks=pytest.mark.slow),
+    ],
+)
 def test_it_ends_cleanly_when_asked(tmp_path: Path, number: int) -> None:
     if signal.getsignal(number) is signal.SIG_IGN:
         pytest.skip(
@@ -112,6 +120,7 @@ def test_asked_while_it_starts_it_ends_as_well(tmp_path: Path) -> None:
         assert took_s < 5
 
 
+@pytest.mark.slow  # two programs
 def test_after_a_kill_the_next_start_works_with_the_same_token(tmp_path: Path) -> None:
     with Program(tmp_path / "data", "--headless", "--port", "0") as program:
         program.ready()

@@ -309,6 +309,7 @@ async def test_junk_is_answered_not_fatal(served: Served, junk: str) -> None:
         await client.until("pong", 1)
 
 
+@pytest.mark.slow  # fills the buffers of the system
 async def test_a_client_that_does_not_read_is_dropped_with_4008_and_nobody_waits_for_it(
     served: Served,
 ) -> None:

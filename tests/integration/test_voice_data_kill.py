@@ -110,7 +110,10 @@ async def test_a_kill_loses_no_recording_no_clip_and_no_edit(tmp_path: Path, tim
     folder = tmp_path / "data"
     total: dict[str, int] = {}
     promises: list[str] = []
-    for _ in range(times):
+    kills = 0
+    # A kill before the first promise shows nothing: then, on a slow machine, there are some more.
+    while kills < times or (kills < times + 8 and not has_shown(total, times)):
+        kills += 1
         killed = kill_at_random(
             [*CHILD, str(folder), str(chance.randrange(10**6))],
             chance,
@@ -121,10 +124,16 @@ async def test_a_kill_loses_no_recording_no_clip_and_no_edit(tmp_path: Path, tim
         promises = [each for each in promises if each.startswith("upload")] + killed.promises
         counts = await check(folder, killed.promises)
         total = {kind: total.get(kind, 0) + counts[kind] for kind in counts}
-    sys.stdout.write(f"{times} kills, promises kept: {total}\n")
+    sys.stdout.write(f"{kills} kills, promises kept: {total}\n")
     async with studio(folder) as at:
         for line in promises:
             if line.startswith("upload "):
                 at.data.uploads.known(line.split()[1])
-    assert total["cut"] >= times
-    assert total["text"] + total["sound"] + total["kept"] >= times
+    assert has_shown(total, times), total
+
+
+def has_shown(total: dict[str, int], times: int) -> bool:
+    """Whether there were promises to keep: about as many as kills, of each kind."""
+    if not total:
+        return False
+    return total["cut"] >= times and total["text"] + total["sound"] + total["kept"] >= times

@@ -78,6 +78,7 @@ def test_recorded_prompts_are_not_suggested(tmp_path):
     assert "en-us-" not in fix
 
 
+@pytest.mark.slow  # many sets of clips
 def test_every_measurable_fault_is_found_and_nothing_is_blamed_for_it(tmp_path):
     results = bench.Results()
     bench.measurable(VOICE, bench.Examiner(tmp_path, results), results, 30, seed=5)

@@ -103,6 +103,7 @@ def test_losses_and_gradients_of_three_steps_are_those_of_piper(tmp_path: Path) 
             assert (got - want).norm() < 1e-3 * want.norm()
 
 
+@pytest.mark.slow  # a whole step of two networks
 def test_a_step_moves_both_networks_and_says_finite_numbers(tmp_path: Path) -> None:
     clips, audio = sounds(tmp_path, 2)
     network = tiny()
