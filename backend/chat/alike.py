@@ -18,6 +18,7 @@ MOST_WORDS = 40
 LONGEST_WORD = 40
 
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
+_NUMBER = re.compile(r"[-+]?\d+(?:[.,:/*x^+-]\d+)*")
 _ASKS = frozenset(
     "who what when where why how which whose can could would will do does did is are am was were should shall may"
     " wer was wann wo warum wieso wie welche welcher kannst könntest magst hast bist gibt"
@@ -43,8 +44,18 @@ def words_of(text: str) -> frozenset[str]:
     return frozenset(found)
 
 
+def gist_of(text: str) -> frozenset[str]:
+    """What two messages must have in common to say the same: their words, and all their numbers in order as one more.
+
+    "vote 1" and "vote 2" have nothing to do with each other, nor have "2:1" and "1:2".
+    """
+    plain = unicodedata.normalize("NFKC", text[:READ_CHARS])[:READ_CHARS]
+    numbers = _NUMBER.findall(plain)
+    return words_of(text) | {" ".join(numbers)} if numbers else words_of(text)
+
+
 def are_alike(one: frozenset[str], other: frozenset[str], share: float) -> bool:
-    """Whether two sets of words say the same: ``share`` of all their words in common, and every number."""
+    """Whether two of `gist_of` say the same: ``share`` of all their words in common, and every number."""
     if not one or not other:
         return False
     if one == other:
@@ -52,7 +63,7 @@ def are_alike(one: frozenset[str], other: frozenset[str], share: float) -> bool:
     common = len(one & other)
     if common < share * (len(one) + len(other) - common):
         return False
-    return not any(word.isdigit() for word in one ^ other)
+    return not any(char.isdigit() for word in one ^ other for char in word)
 
 
 def asks(text: str) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-from backend.chat.alike import are_alike, asks, is_wordless, words_of
+from backend.chat.alike import are_alike, asks, gist_of, is_wordless
 from backend.contracts.audience import (
     AudienceMessage,
     DispositionName,
@@ -210,7 +210,7 @@ class ChatQueue:
             verdict=verdict,
             since_s=self._clock(now_s),
             order=self._order,
-            words=words_of(text or message.text) if merges else frozenset(),
+            words=gist_of(text or message.text) if merges else frozenset(),
         )
         entry.points = tuple(self._points(entry))
         if verdict.action == "hold":

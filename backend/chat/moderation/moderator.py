@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import re
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -52,6 +53,9 @@ WHOLE_CHARS = 160
 
 MOST_COVERS = 3
 """So often a text is looked at again after something in it was covered: what stood on both sides may be a phrase now."""
+
+_SMALL = re.compile(r"(?<![^\W_])\d{1,3}(?![^\W_])")
+"""A number that means something: "vote 2" is another message than "vote 1". What is longer, or hangs on a word, is noise."""
 
 NOT_SHOWN = "viewer"
 """What a viewer is called whose name may not be shown."""
@@ -341,13 +345,16 @@ class Moderator:
     ) -> tuple[int, int]:
         """How often the viewer has said it lately, this time included, and how many viewers have."""
         now_s = self._now_s()
-        # What differs by case, marks, digits or spaces alone is the same message.
-        plain = "".join(char for char in fold(text[:2_000]).text if char.isalpha()) or text[:2_000]
-        mark = hashlib.blake2b(plain.encode("utf-8", "replace"), digest_size=12).digest()
+        # What differs by case, marks, digits or spaces alone is the same message of one viewer; of several, the same with
+        # another number is another one: they vote.
+        folded = fold(text[:2_000]).text
+        plain = "".join(char for char in folded if char.isalpha()) or text[:2_000]
+        mark = _mark(plain)
+        shared = _mark(" ".join((plain, *_SMALL.findall(folded))))
         who = (viewer.platform, viewer.id)
         own = self._said.get(who) or deque(maxlen=KEPT_OF_ONE)
         times = 1 + sum(1 for at_s, other in own if other == mark and now_s - at_s <= seconds)
-        others = self._texts.get(mark) or OrderedDict()
+        others = self._texts.get(shared) or OrderedDict()
         viewers = len({name for name, at_s in others.items() if now_s - at_s <= seconds} | {who})
         if is_new:
             own.append((now_s, mark))
@@ -357,8 +364,8 @@ class Moderator:
             others.move_to_end(who)
             if len(others) > KEPT_OF_ONE:
                 others.popitem(last=False)
-            self._texts[mark] = others
-            self._texts.move_to_end(mark)
+            self._texts[shared] = others
+            self._texts.move_to_end(shared)
             while len(self._said) > MOST_VIEWERS:
                 self._said.popitem(last=False)
             while len(self._texts) > MOST_TEXTS:
@@ -390,6 +397,10 @@ class Moderator:
                     turn_id=(message_id or None) if direction == "out" else None,
                 )
             )
+
+
+def _mark(text: str) -> bytes:
+    return hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=12).digest()
 
 
 class Incoming:

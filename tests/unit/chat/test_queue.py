@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from backend.chat.alike import names_one_of
 from backend.chat.queue import ALONE, GONE_KEPT, LONGEST_ANSWER_S, ChatQueue, Fate, Removal
 from backend.contracts.audience import FINAL, AudienceMessage, Emote, QueueRules, Verdict, Viewer
 
@@ -252,6 +253,22 @@ def test_it_is_joined_with_one_that_is_being_answered_too() -> None:
     ("one", "other"),
     [
         ("what is two plus 2", "what is two plus 3"),
+        ("vote 1", "vote 2"),
+        ("vote1", "vote2"),
+        (
+            "please do play the song called track4 once more for all of us",
+            "please do play the song called track5 once more for all of us",
+        ),
+        ("will it be 2:1", "will it be 1:2"),
+        ("is it 1.5", "is it 5.1"),
+        ("what is 10-2", "what is 2-10"),
+        ("is -5 cold", "is 5 cold"),
+        (wide("vote 1"), "vote 2"),
+        ("第3話はいつですか", "第4話はいつですか"),
+        (
+            "a b c d e f g h i j k l m n o p q r s t u v w x y z aa bb cc dd ee ff gg hh ii jj kk ll mm nn oo 1",
+            "a b c d e f g h i j k l m n o p q r s t u v w x y z aa bb cc dd ee ff gg hh ii jj kk ll mm nn oo 2",
+        ),
         ("do you like cats", "do you like dogs"),
         ("hi", "bye"),
         ("何歳ですか", "どこに住んでいますか"),
@@ -262,6 +279,27 @@ def test_what_differs_in_what_matters_is_not_joined(one: str, other: str) -> Non
     put(queue, message(one, "ann"))
     said = message(other, "bob")
     assert fate_of(put(queue, said), said) == "queued"
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("vote 1", "VOTE 1!!"),
+        ("vote 1", wide("vote 1")),
+        ("top 10?", "top 10"),
+        ("what is 2 + 2", "what is 2 + 2 ?"),
+    ],
+)
+def test_the_same_numbers_are_the_same(one: str, other: str) -> None:
+    queue = ChatQueue()
+    put(queue, message(one, "ann"))
+    said = message(other, "bob")
+    assert fate_of(put(queue, said), said) == "merged"
+
+
+def test_a_name_with_a_number_is_known_beside_others() -> None:
+    assert names_one_of("Luma2, are you 5?", ["Luma2"])
+    assert not names_one_of("Luma3, are you 5?", ["Luma2"])
 
 
 def test_nobody_is_joined_with_himself() -> None:

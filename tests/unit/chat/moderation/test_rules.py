@@ -206,6 +206,17 @@ def test_the_same_message_again_and_again_is_spam(tmp_path: Path) -> None:
     assert only_looked_at == [""] * 9
 
 
+def test_viewers_who_say_the_same_with_other_numbers_are_no_copies(tmp_path: Path) -> None:
+    rules = moderator(tmp_path)
+    vote = "I think everybody in here should really vote for the map with the number {}, please"
+    votes = [rules.check_in(vote.format(n), viewer(str(n))).rule for n in range(12)]
+    assert votes == [""] * 12
+    noise = [rules.check_in(vote.format(10**9 + n), viewer(f"n{n}")).rule for n in range(4)]
+    assert noise == ["", "", "", "repetition"]
+    glued = [rules.check_in(vote.format(f"one{n}"), viewer(f"g{n}")).rule for n in range(4)]
+    assert glued == ["", "", "", "repetition"]
+
+
 def test_what_is_remembered_of_messages_is_bounded(tmp_path: Path) -> None:
     rules = moderator(tmp_path)
     for n in range(MOST_VIEWERS + 500):
