@@ -65,6 +65,7 @@ MOST_FRAGMENTS_SHORT = 4
 """A word this short that is split must not contain a piece of digits alone: "as 5 of us" is no word."""
 
 STARTS_TRIED = 4
+MOST_STARTS = 16
 
 _NUMBER = re.compile(r"\d+")
 
@@ -321,7 +322,9 @@ class Automaton:
                 self._output.append(0)
                 self._through.append([])
             node = child
-            self._through[node].append(phrase)
+            # Of what is written backwards only the end is covered, once it is there: waiting for it would cost too often.
+            if not phrase.words:
+                self._through[node].append(phrase)
         self._ends[node].append(phrase)
         self.longest = max(self.longest, len(phrase.letters))
 
@@ -465,9 +468,14 @@ class Automaton:
             while node and step not in self._next[node]:
                 node = self._fail[node]
             node = self._next[node].get(step, 0)
+        # A mark at the end of a sentence begins nothing, nor does a number.
+        firm = len(stream.chars) - 1
+        while firm >= 0 and (stream.chars[firm] in WEAK or stream.chars[firm].isdigit()):
+            firm -= 1
         while node:
             begin = len(steps) - self._depth[node]
-            for k in range(first[begin], last[begin] + 1):
+            # A letter that is repeated stands for one: of a long row of them a few tell as much as all.
+            for k in range(first[begin], min(last[begin], firm, first[begin] + MOST_STARTS) + 1):
                 if stream.starts_word(k, digits_end=True) and self._goes_on(node, stream, k):
                     return stream.at[k]
             node = self._fail[node]
@@ -476,14 +484,9 @@ class Automaton:
     def _goes_on(self, node: int, stream: Stream, start: int) -> bool:
         """Whether the letters from ``start`` to the end begin a phrase that needs more of them."""
         chars = stream.chars[start:]
-        if all(char in WEAK or char.isdigit() for char in chars):
-            return False  # a mark at the end of a sentence, or a number
-        is_counted = stream.is_numbered and len(_pieces(stream, start, len(stream.chars) - 1)) > 1
+        is_counted = stream.gaps[start] != stream.gaps[len(stream.chars) - 1]
         for phrase in self._through[node]:
-            # Of the rarest disguises only the end is covered once it is there: waiting for each would cost too often.
-            if phrase.words or (
-                stream.is_numbered and not (is_counted and _may_be_numbered(phrase))
-            ):
+            if stream.is_numbered and not (is_counted and _may_be_numbered(phrase)):
                 continue
             states, before = {0}, ""
             for char in chars:

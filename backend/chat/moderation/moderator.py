@@ -40,9 +40,10 @@ KEPT_OF_ONE = 100
 CONTEXT_CHARS = 240
 """How much of what left already is looked at again with the next sentence."""
 
+HELD_RAW_CHARS = 1_000
 HELD_CHARS = 200
 HELD_OFFERS = 64
-"""An end waits no longer than this, and only while it still could go on to a blocked phrase: letters that are spelled, each as
+"""An end waits no longer than this, marks and noise left out of the second figure, and only while it still could go on to a blocked phrase: letters that are spelled, each as
 a sentence of its own, are not let out one by one."""
 
 PIECE_CHARS = 1_000
@@ -462,13 +463,7 @@ class Release:
         sentence = seen(sentence)
         if len(sentence) <= PIECE_CHARS:
             return self._take([Piece(sentence, sound, cues)], is_end=False)
-        parts = [
-            self._take([Piece(piece, cues=() if n else cues)], is_end=False)
-            for n, piece in enumerate(_in_pieces(sentence, PIECE_CHARS))
-        ]
-        pieces = tuple(piece for part in parts for piece in part.pieces)
-        verdict = max((part.verdict for part in parts), key=lambda one: STRENGTH[one.action])
-        return Released(pieces, parts[-1].held_tail, verdict)
+        return _joined([self._take([piece], is_end=False) for piece in _parts(sentence, cues)])
 
     def finish(self) -> Released:
         """What is left when the reply has ended."""
@@ -477,8 +472,17 @@ class Release:
     async def take(
         self, sentence: str, sound: Audio | None = None, cues: tuple[Cue, ...] = ()
     ) -> Released:
-        """As `offer`, and then what the language model says, where the settings ask for it."""
-        return await self._judged(self.offer(sentence, sound, cues))
+        """As `offer`, and then what the language model says, where the settings ask for it.
+
+        Others have their turn between the pieces of a sentence that has many.
+        """
+        if len(sentence) <= PIECE_CHARS or not self._compiled.looks("out"):
+            return await self._judged(self.offer(sentence, sound, cues))
+        found: list[Released] = []
+        for piece in _parts(seen(sentence), cues):
+            found.append(self._take([piece], is_end=False))
+            await asyncio.sleep(0)
+        return await self._judged(_joined(found))
 
     async def end(self) -> Released:
         """As `finish`, and then what the language model says."""
@@ -504,9 +508,13 @@ class Release:
             self._acted(verdict)
         leaving, held = pieces, list[Piece]()
         if not is_end:
-            waited = sum(len(condensed(piece.text)) for piece in self._held)
+            waited = [piece.text for piece in self._held]
             self._offers += 1
-            if self._offers <= HELD_OFFERS and waited <= HELD_CHARS:
+            if (
+                self._offers <= HELD_OFFERS
+                and sum(map(len, waited)) <= HELD_RAW_CHARS
+                and sum(len(condensed(text)) for text in waited) <= HELD_CHARS
+            ):
                 leaving, held = self._parted(pieces)
         self._held = held
         if not held:
@@ -627,6 +635,21 @@ def _together(pieces: Sequence[Piece]) -> list[Piece]:
         else:
             found.append(piece)
     return found
+
+
+def _parts(sentence: str, cues: tuple[Cue, ...]) -> list[Piece]:
+    """A long sentence in pieces; a sound cannot be cut where its words are."""
+    return [
+        Piece(text, cues=() if n else cues)
+        for n, text in enumerate(_in_pieces(sentence, PIECE_CHARS))
+    ]
+
+
+def _joined(found: Sequence[Released]) -> Released:
+    """What may leave of all pieces of a sentence."""
+    pieces = tuple(piece for part in found for piece in part.pieces)
+    verdict = max((part.verdict for part in found), key=lambda one: STRENGTH[one.action])
+    return Released(pieces, found[-1].held_tail, verdict)
 
 
 def _in_pieces(text: str, size: int) -> list[str]:

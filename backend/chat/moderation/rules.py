@@ -233,7 +233,7 @@ class Compiled:
 
     def _words(self, folded: Folded, way: _Direction) -> dict[int, list[tuple[int, int]]]:
         found: dict[int, dict[tuple[int, int], None]] = {}
-        for one in way.automaton.find(folded):
+        for one in dict.fromkeys(way.automaton.find(folded)):
             harmless = way.harmless[one.phrase.tag]
             if not _is_harmless(one, folded.text, harmless):
                 span = folded.span(one.start, one.end)

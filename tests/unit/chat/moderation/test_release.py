@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncGenerator
 from contextlib import suppress
 from fnmatch import fnmatchcase
@@ -332,6 +333,62 @@ def test_a_sound_whose_words_were_changed_is_not_played(tmp_path: Path) -> None:
     ]
 
 
+async def test_others_have_their_turn_while_a_very_long_sentence_is_looked_at(
+    tmp_path: Path,
+) -> None:
+    moderator = Moderator(tmp_path)
+    moderator.put(rules("badword"))
+    release = moderator.release()
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    beside = asyncio.create_task(others())
+    joy = Cue("expression", "joy")
+    released = await release.take("All is well here. " * 500 + "badword", cues=(joy,))
+    beside.cancel()
+    assert turns >= 8
+    assert released.verdict.action == "mask"
+    assert "badword" not in released.text
+    assert [piece.cues for piece in released.pieces if piece.cues] == [(joy,)]
+
+
+NOISE = [
+    "[](", "|\\/|_()", "5h1+ @$$ ", "i!1|l", "<b>", "(", "a\u0301\u0302\u0303", "a s ", "! ", "1 a ", "&#97;",
+    "🇩🇪", "f.u.c.k ",
+]  # fmt: skip
+
+
+def test_the_cost_of_a_look_grows_with_the_length_alone(tmp_path: Path) -> None:
+    moderator = Moderator(tmp_path)
+    rules_of_all = moderator.compiled("family", is_family=True)
+    calls = 0
+
+    def count(frame: object, event: str, arg: object) -> None:
+        nonlocal calls
+        calls += 1
+
+    def steps(noise: str, chars: int) -> int:
+        nonlocal calls
+        text = (noise * chars)[:chars]
+        rules_of_all.hits(text, "out")  # what is remembered of characters is no cost of this look
+        rules_of_all.open_from(text)
+        calls = 0
+        sys.setprofile(count)
+        try:
+            rules_of_all.hits(text, "out")
+            rules_of_all.open_from(text)
+        finally:
+            sys.setprofile(None)
+        return calls
+
+    assert [noise for noise in NOISE if steps(noise, 1_600) > 8 * steps(noise, 400)] == []
+
+
 async def test_a_sentence_that_came_with_its_sound_is_moderated_too(tmp_path: Path) -> None:
     stage = Stage(tmp_path, rules("badword"))
 
@@ -468,7 +525,7 @@ async def test_a_judge_that_fails_costs_no_turn_and_tells_nobody_why(
 ) -> None:
     broken = Broken(RuntimeError("key sk-secret is wrong"))
     options = JudgeOptions(asked="out", fails=fails)  # type: ignore[arg-type]  # one of the two words
-    moderator = Moderator(tmp_path, judge=Judge(lambda: broken, options))  # type: ignore[return-value]  # a model of the test
+    moderator = Moderator(tmp_path, judge=Judge(lambda: broken, options))  # type: ignore[arg-type,return-value]  # a model of the test
     moderator.put(rules("badword", safe_lines=["Else."]))
     released = await moderator.release().take("Fine words.")
     assert released.text == leaves
@@ -478,7 +535,7 @@ async def test_a_judge_that_fails_costs_no_turn_and_tells_nobody_why(
 async def test_a_judge_that_cannot_be_cancelled_is_not_waited_for(tmp_path: Path) -> None:
     broken = Broken(None)
     options = JudgeOptions(asked="out", timeout_s=0.01, fails="open")
-    judge = Judge(lambda: broken, options)  # type: ignore[return-value]  # a model of the test
+    judge = Judge(lambda: broken, options)  # type: ignore[arg-type,return-value]  # a model of the test
     moderator = Moderator(tmp_path, judge=judge)
     moderator.put(rules("badword"))
     async with asyncio.timeout(5):
