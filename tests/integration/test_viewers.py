@@ -13,9 +13,10 @@ from typing import Any
 import httpx
 import pytest
 
+from backend.audio.wav import to_wav
 from tests.integration.conftest import Served, serve
 from tests.integration.program import Program
-from tests.integration.test_stream import line
+from tests.integration.test_stream import backend_of, line
 
 OPEN = {"queued", "held", "answering"}
 
@@ -218,6 +219,41 @@ async def test_a_viewer_changes_her_face(served: Served, api: httpx.Client) -> N
     assert used["data"]["message_id"] == told["message_id"]
     names = [one["command"]["name"] for one in api.get("/api/commands").json()]
     assert names[:4] == ["expression", "motion", "say", "help"]
+
+
+async def test_a_viewer_plays_a_sound_and_calls_a_scene(served: Served, api: httpx.Client) -> None:
+    folder = backend_of(served).engines.settings.data_dir / "sounds"
+    folder.mkdir(exist_ok=True)
+    (folder / "horn.wav").write_bytes(to_wav(b"\x01\x00" * 800, 8000))
+    (folder / "broken.ogg").write_bytes(b"OggS")
+    listed = {one["name"]: one["problem"] for one in api.get("/api/sounds").json()}
+    assert listed == {"horn.wav": "", "broken.ogg": ""}
+    for name, action, value in (("horn", "sound", "horn.wav"), ("home", "scene", "Kitchen")):
+        body = {"name": name, "action": action, "value": value}
+        assert api.post("/api/commands", json=body).status_code == 201
+    no = api.post("/api/commands", json={"name": "x", "action": "scene", "value": "{args}"})
+    assert (no.status_code, "any scene" in no.text) == (422, True)
+    wanted = {"types": ["playback.*", "scene.called", "command.used"]}
+    async with line(served, wanted) as client:
+        await client.next()
+        told = write(api, "!horn", "loud")
+        started = await client.until("type", "playback.started")
+        assert (told["reason"], started["data"]["text"]) == ("plays horn.wav", "")
+        sound = api.get(started["data"]["url"])
+        assert (sound.status_code, sound.headers["content-type"]) == (200, "audio/wav")
+        write(api, "!home", "loud")
+        called = await client.until("type", "scene.called")
+    assert (called["data"]["scene"], called["data"]["by"], called["data"]["viewer"]) == (
+        "Kitchen",
+        "!home",
+        "loud",
+    )
+    assert api.post("/api/sounds/none.wav/play").status_code == 422
+    assert api.post("/api/sounds/horn.wav/play").json() == {"duration_s": 0.1}
+    api.post("/api/panic")
+    assert api.post("/api/sounds/horn.wav/play").status_code == 409
+    for name in ("horn", "home"):
+        api.delete(f"/api/commands/{name}")
 
 
 @pytest.mark.parametrize(
