@@ -227,6 +227,8 @@ async def sound_of_sentence(
 
 
 async def _is_of_stage(running: Services, turn_id: str) -> bool:
+    if running.player.is_effect(turn_id):
+        return True
     # The event is stored before the turn is: a sound may be fetched while its turn still runs.
     made = await running.events.search(Filter(types=("speech.ready",), turn_id=turn_id), 1)
     if made:

@@ -45,6 +45,9 @@ ENDS_S = 0.25
 
 SILENT_DBFS = -120.0
 
+EFFECTS_KNOWN = 32
+"""Of those that were played, so that pages may fetch them."""
+
 MOST_EFFECTS = 5
 """Sounds that may wait for her to be silent; a chat that hammers a command is no jukebox."""
 
@@ -159,6 +162,7 @@ class Player:
         self._again_feeder: asyncio.Task[None] | None = None
         self._effects: deque[tuple[str, SpokenPiece]] = deque()
         self._about_to_speak = False
+        self._effect_ids: deque[str] = deque(maxlen=EFFECTS_KNOWN)
 
     @property
     def volume(self) -> float:
@@ -360,7 +364,12 @@ class Player:
         # Her mouth stays closed: where nothing is known of a mouth, pages move it with the level.
         closed = (MouthTime(viseme="sil", start_s=0.0, end_s=audio.duration_s),)
         self._effects.append((sound_id, SpokenPiece(1, "", audio, url, mouth=closed)))
+        self._effect_ids.append(sound_id)
         self._next_effect()
+
+    def is_effect(self, sound_id: str) -> bool:
+        """Whether an id is that of a sound of the stage that was played lately, or waits."""
+        return sound_id in self._effect_ids
 
     def _next_effect(self) -> None:
         """Begin the next sound, unless something else sounds."""
