@@ -10,19 +10,19 @@ from frontend.draw import Painter
 from frontend.microphone import MODE_TITLES, MUTE_KEY, Microphone
 from frontend.stage import SILENCE_DB
 from frontend.theme import Theme
-from frontend.widgets.controls import RING, Control
+from frontend.widgets.controls import RING
 from frontend.widgets.popup import Choice, Picker
+from frontend.widgets.split_chip import ARROW, SplitChip
 
 BARS = 8
 BAR = 5
-ARROW = 22
 MUTE = "\x00mute"
 SOUND = "\x00sound"
 STEADY_WORDS = ("Mic problem", "Hearing you", "Microphone", "Listening")
 """The chip is as wide as the widest of these, so the header stands still while somebody talks."""
 
 
-class MicChip(Control):
+class MicChip(SplitChip):
     """A chip with two parts: the left one mutes, the arrow opens the ways to listen.
 
     Where there is nothing to mute (off, a problem), both open the list.
@@ -40,17 +40,11 @@ class MicChip(Control):
         self._bars: list[int] = []
         self._lit = 0
         self._has_meter = True
-        super().__init__(master, theme, 150, 28, label="Microphone")
-        self.configure(cursor="hand2")
-        self.bind("<ButtonPress-1>", self._clicked)
-        for sequence in ("<space>", "<Return>", "<KP_Enter>"):
-            self.bind(sequence, lambda _: self.press())
-        self.bind("<Down>", lambda _: self.open())
         ends = (
             microphone.listen(("listening",), self._changed),
             microphone.listen(("level",), self._show_level),
         )
-        self.bind("<Destroy>", lambda _: [end() for end in ends], add="+")
+        super().__init__(master, theme, 150, label="Microphone", ends=ends)
         self._changed()
 
     @property
@@ -63,9 +57,6 @@ class MicChip(Control):
         if shown != self._has_meter:
             self._has_meter = shown
             self._changed()
-
-    def ring_radius(self) -> float:
-        return 14 + RING
 
     def paint(self, p: Painter, w: float, h: float) -> None:
         look = self._microphone.look
@@ -81,7 +72,7 @@ class MicChip(Control):
         room = w - 30 - ARROW - (BARS * BAR + 6 if self._has_meter else 0)
         color = look.color if look.color in ("warn", "error", "accent") else "text2"
         p.text(RING + 28, middle - 0.5, look.word, "small", color, clip=room)
-        p.icon(RING + w - 14, middle, "down", 13, "text3")
+        self.paint_arrow(p, w, h)
         self._bars, self._lit = [], 0
         if self._has_meter:
             left = RING + w - ARROW - BARS * BAR - 2
@@ -134,13 +125,6 @@ class MicChip(Control):
             self._microphone.set_muted(not self._microphone.now.muted)
         else:
             self._open_sound()
-
-    def _clicked(self, event: tk.Event[tk.Misc]) -> None:
-        self.focus_set()
-        if event.x > self.winfo_width() - self.theme.px(ARROW + RING):
-            self.open()
-        else:
-            self.press()
 
     def _changed(self) -> None:
         t = self.theme

@@ -10,17 +10,17 @@ from frontend.draw import Painter
 from frontend.modes import ICONS, MEANINGS, TITLES, Modes
 from frontend.stage import PROVIDER_TITLES, Stage
 from frontend.theme import Theme
-from frontend.widgets.controls import RING, Control
+from frontend.widgets.controls import RING
 from frontend.widgets.popup import Choice, Picker
+from frontend.widgets.split_chip import ARROW, SplitChip
 
-ARROW = 22
 WIDEST = 250.0
 SETTINGS = "\x00settings"
 WINDOW = "\x00window"
 USUAL_TIP = "Who writes the replies"
 
 
-class ModeChip(Control):
+class ModeChip(SplitChip):
     """A chip with two parts: the left one opens the window of modes, the arrow the list of modes and providers."""
 
     def __init__(
@@ -38,14 +38,8 @@ class ModeChip(Control):
         self._open_settings = open_settings
         self._open_modes = open_modes
         self._is_short = False
-        super().__init__(master, theme, 120, 28, label="Who answers", tip=USUAL_TIP)
-        self.configure(cursor="hand2")
-        self.bind("<ButtonPress-1>", self._clicked)
-        for sequence in ("<space>", "<Return>", "<KP_Enter>"):
-            self.bind(sequence, lambda _: self.press())
-        self.bind("<Down>", lambda _: self.open())
         ends = (stage.listen(("provider",), self._changed), modes.listen(self._changed))
-        self.bind("<Destroy>", lambda _: [end() for end in ends], add="+")
+        super().__init__(master, theme, 120, label="Who answers", tip=USUAL_TIP, ends=ends)
         self._changed()
 
     @property
@@ -68,9 +62,6 @@ class ModeChip(Control):
             self._is_short = is_short
             self._changed()
 
-    def ring_radius(self) -> float:
-        return 14 + RING
-
     def paint(self, p: Painter, w: float, h: float) -> None:
         fill, edge, color = "hover" if self.hovered else "surface", "line", "text2"
         if self._is_amber:
@@ -82,7 +73,7 @@ class ModeChip(Control):
         else:
             p.dot(RING + 14, middle, 3.5, self.dot)
         p.text(RING + 25, middle - 0.5, self.words, "small", color, clip=w - 27 - ARROW)
-        p.icon(RING + w - 14, middle, "down", 13, "text3")
+        self.paint_arrow(p, w, h)
 
     def press(self) -> str:
         """Open the window of modes; the list where the backend knows none."""
@@ -152,13 +143,6 @@ class ModeChip(Control):
         if service is None or not stage.provider:
             return "text3" if not stage.provider else "ok"
         return {"ready": "ok", "degraded": "warn", "failed": "error"}.get(service.state, "text3")
-
-    def _clicked(self, event: tk.Event[tk.Misc]) -> None:
-        self.focus_set()
-        if event.x > self.winfo_width() - self.theme.px(ARROW + RING):
-            self.open()
-        else:
-            self.press()
 
     def _changed(self) -> None:
         self.redraw_soon()
