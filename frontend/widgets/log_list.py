@@ -14,7 +14,7 @@ from PIL import ImageTk
 
 from frontend.draw import shape
 from frontend.theme import FontName, Theme
-from frontend.widgets.focus import focused
+from frontend.widgets.focus import focused, frame_ring
 from frontend.widgets.log_buffer import LogRow, LogView, as_line
 
 ROW = 23
@@ -415,16 +415,7 @@ class LogList(tk.Canvas):
         self.delete("ring")
         t = self.theme
         if not self.is_quiet and focused(self) is self:
-            line = max(2, t.px(2))
-            self.create_rectangle(
-                line // 2,
-                line // 2,
-                self.winfo_width() - line // 2 - 1,
-                self.winfo_height() - line // 2 - 1,
-                outline=t.color("accent"),
-                width=line,
-                tags="ring",
-            )
+            frame_ring(self, t)
         if self.selected is not None and self.view.buffer.first <= self.selected:
             number = self.view.index_of(self.selected) - self._top
             is_here = 0 <= number < len(self._lines) and self._lines[number].shown is not None

@@ -6,7 +6,7 @@ import tkinter as tk
 from typing import Any
 
 from frontend.theme import Theme
-from frontend.widgets.focus import focused
+from frontend.widgets.focus import focused, frame_ring
 from frontend.widgets.panel import Panel
 
 
@@ -134,18 +134,8 @@ class RowList(Panel):
     def _ring(self) -> None:
         """The list as a whole has the focus; its current row is marked."""
         self.delete("ring")
-        if self.is_quiet or focused(self) is not self:
-            return
-        line = max(2, self.theme.px(2))
-        self.create_rectangle(
-            line // 2,
-            line // 2,
-            self.winfo_width() - line // 2 - 1,
-            self.winfo_height() - line // 2 - 1,
-            outline=self.theme.color("accent"),
-            width=line,
-            tags="ring",
-        )
+        if not self.is_quiet and focused(self) is self:
+            frame_ring(self, self.theme)
 
     def _scroll_by(self, length: float) -> None:
         before = self._offset

@@ -14,7 +14,7 @@ from typing import Any
 
 from frontend.theme import Theme
 from frontend.timeline import LANES, ROWS, Bar, Lane, Piece, Timeline, owner_words
-from frontend.widgets.focus import focused
+from frontend.widgets.focus import focused, frame_ring
 from frontend.widgets.panel import Panel
 
 GUTTER = 92
@@ -378,18 +378,8 @@ class TimelineView(Panel):
     def _ring(self) -> None:
         """The lanes as a whole have the focus; the chosen bar is marked by itself."""
         self.delete("ring")
-        if self.is_quiet or focused(self) is not self:
-            return
-        line = max(2, self.theme.px(2))
-        self.create_rectangle(
-            line // 2,
-            line // 2,
-            self.winfo_width() - line // 2 - 1,
-            self.winfo_height() - line // 2 - 1,
-            outline=self.theme.color("accent"),
-            width=line,
-            tags="ring",
-        )
+        if not self.is_quiet and focused(self) is self:
+            frame_ring(self, self.theme)
 
     def repaint(self) -> None:
         super().repaint()
