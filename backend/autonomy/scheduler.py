@@ -181,8 +181,9 @@ class Scheduler:
             if isinstance(armed.trigger.when, Every) and next_s is not None:
                 when = armed.trigger.when
                 longest_s = when.minutes * 60 * (1 + when.jitter)
-                armed.next_s = now.mono_s + min(max(0.0, next_s - since_s), longest_s)
-                armed.period_s = _number(values.get("period_s")) or armed.period_s
+                if since_s - next_s <= LATE_S:  # else it was missed, and its time begins anew
+                    armed.next_s = now.mono_s + min(max(0.0, next_s - since_s), longest_s)
+                    armed.period_s = _number(values.get("period_s")) or armed.period_s
             done = values.get("done")
             if isinstance(armed.trigger.when, AtTime) and isinstance(done, list):
                 armed.done = deque((str(key) for key in done), maxlen=MOST_DONE)

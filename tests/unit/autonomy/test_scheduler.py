@@ -233,6 +233,20 @@ def test_cooldown_and_the_next_time_are_kept_over_a_crash() -> None:
     assert state["water"].in_s == pytest.approx(3600 - 406, abs=1)
 
 
+def test_what_comes_again_and_again_does_not_all_come_after_a_long_pause() -> None:
+    rules = [
+        trigger(f"every{n}", {"kind": "every", "minutes": n, "jitter": 0}) for n in range(5, 60, 5)
+    ]
+    scheduler, clocks = armed(*rules)
+    kept = scheduler.dump(clocks.now)
+    clocks.go(8 * 3600)
+    fresh = Clocks(clocks.now.wall)
+    again, _ = armed(*rules, clocks=fresh)
+    again.load(kept, fresh.now)
+    assert ids(again, fresh, 50, 5) == []
+    assert ids(again, fresh, 10, 6) == ["every5"]
+
+
 @pytest.mark.parametrize(
     "kept",
     [
