@@ -49,7 +49,7 @@ DRAWN = (
 )  # fmt: skip
 """Letters drawn with several signs, the longest first."""
 
-SPELLED = (("w", "vv"), ("f", "ph"), ("m", "rn"), ("s", "z"))
+SPELLED = (("w", "vv"), ("f", "ph"), ("m", "rn"), ("m", "nn"), ("s", "z"))
 """Letters that are spelled with others throughout a word."""
 
 UPSIDE_DOWN = str.maketrans("bdnpqugc", "qpudbnbo")

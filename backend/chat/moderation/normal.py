@@ -40,6 +40,8 @@ _ASIDE = re.compile(
 )
 """Marks of pages and voices (``<break/>``), stage directions, and whatever else is put between brackets."""
 
+_LONG_TAG = re.compile(r"<[^<>]{12,200}>")
+
 NOISE_CHARS = 16
 """Of a longer row of signs and spaces the two ends say all there is to be read."""
 
@@ -146,7 +148,7 @@ def seen(text: str) -> str:
 
 
 def condensed(text: str) -> str:
-    """The text without unseen characters and stacked marks, and no more than the ends of long rows of signs.
+    """The text without unseen characters, stacked marks and long tags, and no more than the ends of long rows of signs.
 
     It reads the same; whoever puts a thousand dots between two letters has put some there.
     """
@@ -158,7 +160,7 @@ def condensed(text: str) -> str:
         out.extend(noise if len(noise) <= NOISE_CHARS else (*noise[:half], *noise[-half:]))
         noise.clear()
 
-    for char in text:
+    for char in _LONG_TAG.sub("<>", text):
         plain = fold_char(char)
         if not plain:
             continue
