@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
@@ -34,21 +34,11 @@ DispositionName = Literal[
 another; was a command; a rule stopped it; its author writes too much; waited too long; a moderator deleted it; too many wait; the streamer
 skipped it; its turn failed; it was read, and the rules say that nothing need be answered."""
 
-FINAL: frozenset[DispositionName] = frozenset(
-    {
-        "answered",
-        "merged",
-        "command",
-        "filtered",
-        "rate-limited",
-        "too-old",
-        "deleted",
-        "queue-full",
-        "skipped",
-        "failed",
-        "not-addressed",
-    }
-)
+FINAL: frozenset[DispositionName] = frozenset(get_args(DispositionName)) - {
+    "queued",
+    "held",
+    "answering",
+}
 """Dispositions after which nothing more becomes of a message (one that was merged is deleted with the one it was joined with)."""
 
 ViewerEventKind = Literal["follow", "subscribe", "gift", "raid", "cheer", "redeem"]
