@@ -32,6 +32,7 @@ from backend.clients.twitch import (
     check_address,
     provider,
 )
+from backend.clients.twitch_reading import MOST_ID, MOST_NAME
 from backend.contracts.errors import ProviderError, ProviderFailure
 from backend.core import clock
 from backend.core.http import kind_of, redact, stalled, unreachable
@@ -153,7 +154,7 @@ class TwitchApi:
             return DeviceCode(
                 device_code=str(told["device_code"]),
                 user_code=str(told["user_code"])[:40],
-                url=str(told["verification_uri"])[:500],
+                url=_page(told["verification_uri"]),
                 seconds=_number(told["expires_in"]),
                 interval_s=max(0.05, _number(told.get("interval", 5))),
             )
@@ -221,9 +222,9 @@ class TwitchApi:
             raise _failed(error) from None
         try:
             found = Validated(
-                user_id=str(told["user_id"] or ""),
-                login=str(told["login"] or ""),
-                client_id=str(told["client_id"]),
+                user_id=str(told["user_id"] or "")[:MOST_ID],
+                login=str(told["login"] or "")[:MOST_NAME],
+                client_id=str(told["client_id"])[:MOST_ID],
                 scopes=frozenset(str(scope) for scope in (told.get("scopes") or ())),
                 seconds=_number(told["expires_in"]),
             )
@@ -252,8 +253,8 @@ class TwitchApi:
         try:
             for user in told["data"]:
                 if str(user["login"]).lower() == login:
-                    name = str(user.get("display_name") or login)
-                    return Account(str(user["id"]), login, name)
+                    name = str(user.get("display_name") or login)[:MOST_NAME]
+                    return Account(str(user["id"])[:MOST_ID], login, name)
         except (KeyError, TypeError, AttributeError):
             raise _malformed("the channel") from None
         return None
@@ -375,6 +376,14 @@ def _granted(told: Any, refresh: str = "") -> Granted:
         return Granted(access, str(told.get("refresh_token") or refresh), seconds)
     except (KeyError, TypeError, ValueError):
         raise _malformed("the token") from None
+
+
+def _page(value: object) -> str:
+    """An address that a browser may be sent to."""
+    url = str(value)[:500]
+    if urlsplit(url).scheme not in ("https", "http") or not urlsplit(url).hostname:
+        raise ValueError("no page")
+    return url
 
 
 def _number(value: object) -> float:
