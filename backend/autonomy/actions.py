@@ -288,4 +288,7 @@ class Actions:
         if turn.reply:
             return Done(True, "+".join(acts), f"{turn.reply} (interrupted)", turn_id=turn.id)
         why = turn.error or "somebody came first"
+        if "scene" in acts:  # a scene is called once for one occasion
+            rest = "+".join(act for act in acts if act != "says")
+            return Done(True, rest, f"{'; '.join(details[1:])}; not said: {why}", turn_id=turn.id)
         return Done(False, "nothing", why, again=not turn.error, turn_id=turn.id)

@@ -492,19 +492,20 @@ class Autonomy:
             if written is None:
                 return Done(False, "nothing", "there was nothing new to say")
             line = written
-        # Somebody may have begun to speak while it was written.
-        while why_not := self.floor.why_not(self._moment().mono_s):
-            if self._moment().mono_s >= chosen.until_s:
-                return Done(False, "nothing", f"its moment went by: {why_not}")
-            await self._sleep(POLL_S)
-        if not self.is_on:
-            return Done(False, "nothing", "the module was switched off")
-        self.floor.took()
         self._saying = line.text
         try:
             if line.text:
                 await self._keep_state()  # before it is heard
-            return await self._actions.do(deed, line.text, line.emotion, await self._character())
+            character = await self._character()
+            # Somebody may have begun to speak while it was written: looked at last, right before it is done.
+            while why_not := self.floor.why_not(self._moment().mono_s):
+                if self._moment().mono_s >= chosen.until_s:
+                    return Done(False, "nothing", f"its moment went by: {why_not}")
+                await self._sleep(POLL_S)
+            if not self.is_on:
+                return Done(False, "nothing", "the module was switched off")
+            self.floor.took()
+            return await self._actions.do(deed, line.text, line.emotion, character)
         finally:
             self._saying = ""
 

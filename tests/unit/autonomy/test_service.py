@@ -306,6 +306,27 @@ async def test_somebody_who_begins_to_speak_before_she_sounds_has_the_word(world
         assert [one[2] for one in acts(world)] == ["Hello Ann!"]
 
 
+async def test_a_scene_is_called_once_though_somebody_comes_before_her_words(world: World) -> None:
+    rule = {**RAID, "do": {"texts": ["Hello {viewer}!"], "scene": "party"}}
+    async with running(world, rule) as autonomy:
+        raid(world)
+        await world.watch.settle()
+        await autonomy.step()
+        world.bus.publish(UtteranceStarted(utterance_id="u", conversation_id=STAGE))
+        await world.watch.until("turn.finished")
+        await autonomy.acted()
+        world.bus.publish(
+            UtteranceDropped(utterance_id="u", reason="no_words", conversation_id=STAGE)
+        )
+        for _ in range(20):
+            world.go(5)
+            await begun(world, autonomy)
+            await heard(world, autonomy)
+        assert len(world.watch.of("scene.called")) == 1
+        assert [act[1] for act in acts(world)] == ["scene"]
+        assert "not said: somebody came first" in acts(world)[0][2]
+
+
 async def test_she_can_be_interrupted_and_it_counts_as_said(world: World) -> None:
     long = " ".join(["Something long to say."] * 5)
     async with running(world, {**RAID, "do": {"texts": [long]}}) as autonomy:
