@@ -186,26 +186,10 @@ class OnDemandWindow(OneWindow):
     # --- building
 
     def _row(self, master: tk.Misc, title: str) -> tk.Frame:
-        theme, px = self._theme, self._theme.px
-        line = tk.Frame(master)
-        theme.tint(line, background="surface")
-        line.pack(fill="x", padx=px(14), pady=(px(4), px(4)))
-        holder = tk.Frame(line, width=px(LABEL), height=px(32))
-        theme.tint(holder, background="surface")
-        holder.pack(side="left", anchor="n")
-        holder.pack_propagate(False)
-        Words(holder, theme, title, "small", "text2", "surface").pack(fill="both", expand=True)
-        right = tk.Frame(line)
-        theme.tint(right, background="surface")
-        right.pack(side="left", fill="x", expand=True)
-        return right
+        return self._named_row(master, title, (LABEL, 32), (4, 4))
 
     def _card(self, body: tk.Misc) -> tk.Frame:
-        theme, px = self._theme, self._theme.px
-        card = tk.Frame(body, highlightthickness=1)
-        theme.tint(card, background="surface", highlightbackground="line", highlightcolor="line")
-        card.pack(fill="x", padx=(0, px(8)), pady=(0, px(10)))
-        return card
+        return self._outlined(body, 10)
 
     def _build_prompt(self, body: tk.Misc) -> None:
         theme, px = self._theme, self._theme.px

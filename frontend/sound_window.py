@@ -170,29 +170,13 @@ class SoundWindow(OneWindow):
     # --- building -------------------------------------------------------------------------------------------------
 
     def _card(self, master: tk.Misc, title: str) -> tk.Frame:
-        theme, px = self._theme, self._theme.px
         if title:
-            Words(master, theme, title, "bodyb").pack(fill="x", pady=(0, px(6)))
-        card = tk.Frame(master, highlightthickness=1)
-        theme.tint(card, background="surface", highlightbackground="line", highlightcolor="line")
-        card.pack(fill="x", padx=(0, px(8)), pady=(0, px(12)))
-        return card
+            words = Words(master, self._theme, title, "bodyb")
+            words.pack(fill="x", pady=(0, self._theme.px(6)))
+        return self._outlined(master)
 
     def _row(self, card: tk.Misc, title: str, above: float = 6) -> tk.Frame:
-        """A line of a card: its name at the left, room for controls at the right."""
-        theme, px = self._theme, self._theme.px
-        line = tk.Frame(card)
-        theme.tint(line, background="surface")
-        line.pack(fill="x", padx=px(14), pady=(px(above), px(6)))
-        holder = tk.Frame(line, width=px(LABEL), height=px(34))
-        theme.tint(holder, background="surface")
-        holder.pack(side="left", anchor="n")
-        holder.pack_propagate(False)
-        Words(holder, theme, title, "small", "text2", "surface").pack(fill="both", expand=True)
-        right = tk.Frame(line)
-        theme.tint(right, background="surface")
-        right.pack(side="left", fill="x", expand=True)
-        return right
+        return self._named_row(card, title, (LABEL, 34), (above, 6))
 
     def _line(self, master: tk.Misc) -> tk.Frame:
         line = tk.Frame(master)

@@ -95,9 +95,7 @@ class TwitchWindow(OneWindow):
 
     def _card(self, body: tk.Misc, title: str, icon: str) -> tk.Frame:
         theme, px = self._theme, self._theme.px
-        card = tk.Frame(body, highlightthickness=1)
-        theme.tint(card, background="surface", highlightbackground="line", highlightcolor="line")
-        card.pack(fill="x", padx=(0, px(8)), pady=(0, px(12)))
+        card = self._outlined(body)
         head = tk.Frame(card)
         theme.tint(head, background="surface")
         head.pack(fill="x", padx=px(16), pady=(px(12), px(6)))

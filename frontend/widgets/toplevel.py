@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import ClassVar, Self
 
 from frontend.theme import Theme
+from frontend.widgets.controls import Words
 from frontend.widgets.scroll_frame import ScrollFrame
 
 
@@ -86,6 +87,36 @@ class OneWindow(tk.Toplevel):
         made = ScrollFrame(self, self._theme)
         made.pack(fill="both", expand=True, padx=(px(16), px(right)), pady=(px(top), 0))
         return made
+
+    def _outlined(self, master: tk.Misc, below: float = 12) -> tk.Frame:
+        """A card: a surface with a line round it, as wide as the page."""
+        theme, px = self._theme, self._theme.px
+        card = tk.Frame(master, highlightthickness=1)
+        theme.tint(card, background="surface", highlightbackground="line", highlightcolor="line")
+        card.pack(fill="x", padx=(0, px(8)), pady=(0, px(below)))
+        return card
+
+    def _named_row(
+        self,
+        card: tk.Misc,
+        title: str,
+        size: tuple[float, float],
+        pady: tuple[float, float],
+    ) -> tk.Frame:
+        """A line of a card: its name at the left in a room of that size, room for controls at the right."""
+        theme, px = self._theme, self._theme.px
+        line = tk.Frame(card)
+        theme.tint(line, background="surface")
+        line.pack(fill="x", padx=px(14), pady=(px(pady[0]), px(pady[1])))
+        holder = tk.Frame(line, width=px(size[0]), height=px(size[1]))
+        theme.tint(holder, background="surface")
+        holder.pack(side="left", anchor="n")
+        holder.pack_propagate(False)
+        Words(holder, theme, title, "small", "text2", "surface").pack(fill="both", expand=True)
+        right = tk.Frame(line)
+        theme.tint(right, background="surface")
+        right.pack(side="left", fill="x", expand=True)
+        return right
 
     def _escape(self) -> None:
         self.close()
