@@ -586,9 +586,9 @@ class DeleteMessagesBody(Body):
 
 
 class QueueCommand(Body):
-    """A message that waits."""
+    """A message that waits; "next" is the one it is most likely about, for a key that knows no ids."""
 
-    message_id: Id
+    message_id: Id = "next"
 
 
 class QueueRulesCommand(Body):

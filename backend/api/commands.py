@@ -22,6 +22,7 @@ from backend.api.bodies import (
     ListenEndBody,
     ListenStopBody,
     ModeBody,
+    ModerationBody,
     ModuleCommand,
     MotionBody,
     PanicBody,
@@ -39,9 +40,10 @@ from backend.api.bodies import (
 )
 from backend.api.conversations import interrupt
 from backend.api.listening import set_input, talk
+from backend.api.moderation import change as change_moderation
 from backend.api.modes import set_mode
 from backend.api.on_demand import SocketTexts, say
-from backend.api.queue import delete
+from backend.api.queue import chosen, delete
 from backend.api.socket_sound import SocketSound
 from backend.api.speech import set_volume
 from backend.api.state import Services
@@ -147,19 +149,27 @@ async def _resume(running: Services, body: PanicBody) -> Reply:
 
 
 async def _queue_approve(running: Services, body: QueueCommand) -> Reply:
-    return (await running.audience.approve(body.message_id)).model_dump(mode="json")
+    message_id = chosen(running, body.message_id, "approve")
+    return (await running.audience.approve(message_id)).model_dump(mode="json")
 
 
 async def _queue_skip(running: Services, body: QueueCommand) -> Reply:
-    return running.audience.skip(body.message_id).model_dump(mode="json")
+    message_id = chosen(running, body.message_id, "skip")
+    return running.audience.skip(message_id).model_dump(mode="json")
 
 
 async def _queue_now(running: Services, body: QueueCommand) -> Reply:
-    return running.audience.now(body.message_id).model_dump(mode="json")
+    message_id = chosen(running, body.message_id, "now")
+    return running.audience.now(message_id).model_dump(mode="json")
 
 
 async def _queue_delete(running: Services, body: DeleteMessagesBody) -> Reply:
     return {"deleted": delete(running, body)}
+
+
+async def _moderation(running: Services, body: ModerationBody) -> Reply:
+    now = await change_moderation(running, body)
+    return {"profile": now.profile.name, "family": now.family, "problem": now.problem}
 
 
 async def _queue_rules(running: Services, body: QueueRulesCommand) -> Reply:
@@ -251,6 +261,7 @@ COMMANDS: dict[str, Command] = {
     "queue_now": Command(QueueCommand, _queue_now),
     "queue_delete": Command(DeleteMessagesBody, _queue_delete, is_urgent=True),
     "queue_rules": Command(QueueRulesCommand, _queue_rules),
+    "moderation": Command(ModerationBody, _moderation),
 }
 
 AVATAR_ORDERS: dict[str, AvatarOrder] = {

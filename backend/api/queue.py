@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Path, Query
 from fastapi.responses import StreamingResponse
@@ -22,11 +22,12 @@ from backend.contracts.audience import (
     DispositionName,
     KnownCommand,
     MessageRecord,
+    QueuedMessage,
     QueueRules,
     QueueState,
     StageSound,
 )
-from backend.contracts.errors import ConflictError, InvalidInputError
+from backend.contracts.errors import ConflictError, InvalidInputError, NotFoundError
 from backend.storage.audience import Filter
 
 router = APIRouter(prefix="/api", tags=["viewers"], responses=FAILURES)
@@ -34,6 +35,9 @@ router = APIRouter(prefix="/api", tags=["viewers"], responses=FAILURES)
 Running = Annotated[Services, Depends(services)]
 MessageId = Annotated[str, Path(min_length=1, max_length=128)]
 CommandName = Annotated[str, Path(pattern=r"^[a-z0-9_]{1,32}$")]
+
+NEXT = "next"
+"""In place of a message's id: the one it is most likely about."""
 
 PAGE = 1000
 COLUMNS = (
@@ -95,20 +99,45 @@ async def delete_messages(body: DeleteMessagesBody, running: Running) -> Deleted
 
 @router.post("/queue/{message_id}/approve")
 async def approve(message_id: MessageId, running: Running) -> Disposition:
-    """Let a message in that waits for approval."""
-    return await running.audience.approve(message_id)
+    """Let a message in that waits for approval; `next` is the one that waits longest."""
+    return await running.audience.approve(chosen(running, message_id, "approve"))
 
 
 @router.post("/queue/{message_id}/skip")
 async def skip(message_id: MessageId, running: Running) -> Disposition:
-    """Do not answer a message; an answer that has begun is cut."""
-    return running.audience.skip(message_id)
+    """Do not answer a message; an answer that has begun is cut. `next` is what is being answered, or is next."""
+    return running.audience.skip(chosen(running, message_id, "skip"))
 
 
 @router.post("/queue/{message_id}/now")
 async def answer_now(message_id: MessageId, running: Running) -> Disposition:
-    """Answer a message next, whatever its rank; one that waits for approval too."""
-    return running.audience.now(message_id)
+    """Answer a message next, whatever its rank; one that waits for approval too. `next` is the one that has waited longest."""
+    return running.audience.now(chosen(running, message_id, "now"))
+
+
+def chosen(running: Services, message_id: str, to: Literal["approve", "skip", "now"]) -> str:
+    """The id of a message; a key on a desk knows none, and says `next`.
+
+    Raises:
+        NotFoundError: There is nothing to do it with.
+    """
+    if message_id != NEXT:
+        return message_id
+    state = running.audience.state()
+    oldest = sorted(state.waiting, key=lambda each: each.message.at)
+    found: Sequence[QueuedMessage]
+    match to:
+        case "approve":
+            found = sorted(state.held, key=lambda each: each.message.at)
+            why = "No message waits for approval."
+        case "skip":
+            found = (*(() if state.answering is None else (state.answering,)), *state.waiting)
+            why = "Nothing is being answered, and nothing waits."
+        case "now":
+            found, why = oldest, "No message waits for an answer."
+    if not found:
+        raise NotFoundError(why)
+    return found[0].message.id
 
 
 def delete(running: Services, body: DeleteMessagesBody) -> int:

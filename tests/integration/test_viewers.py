@@ -127,6 +127,51 @@ async def test_the_socket_steers_as_the_routes_do(served: Served, api: httpx.Cli
     assert [each["message"]["id"] for each in state["waiting"]] == [other["message_id"]]
 
 
+async def test_a_key_that_knows_no_ids_steers_what_is_next(
+    served: Served, api: httpx.Client
+) -> None:
+    api.post("/api/panic")
+    one, other = write(api, "one thing", "a"), write(api, "other thing", "b")
+    first, second = (write(api, f"look at https://evil.example/{n}", f"c{n}") for n in (1, 2))
+    assert [each["disposition"] for each in (first, second)] == ["held", "held"]
+    async with line(served, {"types": ["queue.*"]}) as client:
+        await client.next()
+        await client.say({"do": "queue_approve", "id": 1})
+        approved = await client.until("done", 1)
+        assert (approved["message_id"], approved["disposition"]) == (
+            first["message_id"],
+            "queued",
+        )
+        await client.say({"do": "queue_now", "id": 2, "message_id": "next"})
+        assert (await client.until("done", 2))["message_id"] == one["message_id"]
+        await client.say({"do": "queue_skip", "id": 3})
+        skipped = await client.until("done", 3)
+        assert (skipped["message_id"], skipped["disposition"]) == (one["message_id"], "skipped")
+        await client.say({"do": "queue_approve", "id": 4})
+        assert (await client.until("done", 4))["message_id"] == second["message_id"]
+        await client.say({"do": "queue_approve", "id": 5})
+        failed = await client.until("failed", 5)
+        assert (failed["code"], failed["message"]) == (
+            "not_found",
+            "No message waits for approval.",
+        )
+    waiting = [each["message"]["id"] for each in api.get("/api/queue").json()["waiting"]]
+    assert sorted(waiting) == sorted(each["message_id"] for each in (other, first, second))
+    assert api.post("/api/queue/next/skip").json()["disposition"] == "skipped"
+
+
+async def test_a_key_switches_the_rules_of_moderation(served: Served, api: httpx.Client) -> None:
+    async with line(served, {"types": ["queue.*"]}) as client:
+        await client.next()
+        await client.say({"do": "moderation", "id": 1, "name": "relaxed", "family": True})
+        told = await client.until("done", 1)
+        assert (told["profile"], told["family"], told["problem"]) == ("relaxed", True, "")
+        await client.say({"do": "moderation", "id": 2, "name": "nothing"})
+        assert (await client.until("failed", 2))["code"] == "not_found"
+    state = api.get("/api/moderation").json()
+    assert (state["profile"]["name"], state["family"]) == ("relaxed", True)
+
+
 def test_rules_are_set_and_checked(api: httpx.Client) -> None:
     rules = api.get("/api/queue/rules").json()
     assert rules["answers"] == "all"
