@@ -40,6 +40,7 @@ SPOKEN_DOTS = frozenset(
         "d0t",
     )
 )
+DOTS_IN_WORDS = ("(dot)", "[dot]", "{dot}", "<dot>", "[.]", "(.)", "{.}", "(punkt)", "[punkt]")
 SPOKEN_ATS = frozenset(("at", "(at)", "[at]", "{at}", "<at>", "arroba", "klammeraffe", "arobase"))
 
 LONGEST_LABEL = 63
@@ -85,9 +86,11 @@ def _hosts(text: str) -> Iterator[tuple[int, int, str]]:
         word = text[start:end]
         scheme = word.find("://")
         if scheme >= 0 or word.startswith("www."):
-            host = word[scheme + 3 :] if scheme >= 0 else word
-            yield start, end, host.partition("/")[0].partition("?")[0].partition(":")[0]
+            yield start, end, _host_of(word[scheme + 3 :] if scheme >= 0 else word)
             continue
+        if any(bracket in word for bracket in "([{<"):
+            for spelled_dot in DOTS_IN_WORDS:
+                word = word.replace(spelled_dot, ".")
         if "." in word and (host := _host_in(word)):
             yield start, end, host
             continue
@@ -98,11 +101,19 @@ def _hosts(text: str) -> Iterator[tuple[int, int, str]]:
             yield start, done, host
 
 
+def _host_of(address: str) -> str:
+    """The host that a browser opens: what stands before an "@" is a name, and a backslash is a slash."""
+    for sign in "/\\?#":
+        address = address.partition(sign)[0]
+    return address.rpartition("@")[2].partition(":")[0].rstrip(".")
+
+
 def _host_in(word: str) -> str:
     """The host that a word without a scheme is; empty when it is none ("3.14", "wait...what")."""
     word = word.strip("()[]{}<>\"',;!?*")
+    word = word.lstrip("/").replace("\\", "/")
     host, slash, _ = word.partition("/")
-    host = host.partition(":")[0].rstrip(".")
+    host = host.partition("#")[0].partition("?")[0].partition(":")[0].rstrip(".")
     labels = host.split(".")
     if len(host) > LONGEST_HOST or len(labels) < 2 or "@" in host:
         return ""

@@ -142,6 +142,17 @@ def test_shipped_words_are_found_in_disguise(tmp_path: Path) -> None:
         ("3.14 and 2.0", False),
         ("connect the dot to it", False),
         ("notyoutube.com", True),
+        ("https://evil.example#.youtube.com", True),
+        ("https://evil.example?.youtube.com", True),
+        ("https://evil.example\\.youtube.com", True),
+        ("https://youtube.com:x@evil.example/", True),
+        ("evil.com#youtube.com", True),
+        ("//evil.com/x", True),
+        ("evil[.]com", True),
+        ("evil(dot)com/x", True),
+        ("https://www.youtube.com:443/watch?v=1#t=2", False),
+        ("(youtube.com)", False),
+        ("wait(.)what", False),
     ],
 )
 def test_links(tmp_path: Path, text: str, is_link: bool) -> None:
