@@ -21,11 +21,13 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
+
+from tests.servers.listening import Listening
 
 SESSION = Path(__file__).parent.parent / "fixtures" / "open_llm_vtuber_session.jsonl"
 RATE_HZ = 24_000
@@ -82,7 +84,7 @@ class Peer:
     """What was said to it and by it: the memory of this connection."""
 
 
-class OrphiqServer:
+class OrphiqServer(Listening):
     """Greets, lists, answers and is interrupted as the recorded server was.
 
     Attributes:
@@ -103,6 +105,7 @@ class OrphiqServer:
         tls: ssl.SSLContext | None = None,
         seed: int = 0,
     ) -> None:
+        super().__init__()
         self.dice = random.Random(seed)
         self.tls = tls
         self.fault = fault
@@ -126,7 +129,6 @@ class OrphiqServer:
             if answer["type"] == "audio"
         ]
         self.sound: Callable[[], str | None] = sound
-        self._changed = asyncio.Event()
         self._server: Server | None = None
 
     # --- from beginning to end ---
@@ -160,20 +162,6 @@ class OrphiqServer:
             self._server.close()
             await self._server.wait_closed()
             self._server = None
-
-    async def __aenter__(self) -> Self:
-        await self.listen()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.refuse()
-
-    async def until(self, is_so: Callable[[], bool], timeout_s: float = 10.0) -> None:
-        """Wait until something is true of what came."""
-        async with asyncio.timeout(timeout_s):
-            while not is_so():
-                self._changed.clear()
-                await self._changed.wait()
 
     def said(self, kind: str) -> list[Message]:
         """Everything of one type that came."""

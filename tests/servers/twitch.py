@@ -18,10 +18,12 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, Self
+from typing import Any
 
 import orjson
 from aiohttp import WSMsgType, web
+
+from tests.servers.listening import Listening
 
 Json = dict[str, Any]
 
@@ -118,7 +120,7 @@ class Failure:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-class TwitchServer:
+class TwitchServer(Listening):
     """Twitch, as far as a chat client sees it.
 
     Attributes:
@@ -146,6 +148,7 @@ class TwitchServer:
     """
 
     def __init__(self, *, port: int = 0) -> None:
+        super().__init__()
         self.port = port
         self.keepalive_s = 10.0
         self.unused_s = 10.0
@@ -185,7 +188,6 @@ class TwitchServer:
         self._ids = itertools.count(1000)
         self._sends: deque[float] = deque()
         self._lately: deque[tuple[float, str, str]] = deque(maxlen=50)
-        self._changed = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._runner: web.AppRunner | None = None
 
@@ -247,20 +249,6 @@ class TwitchServer:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await runner.cleanup()
-
-    async def __aenter__(self) -> Self:
-        await self.listen()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.refuse()
-
-    async def until(self, is_so: Callable[[], bool], timeout_s: float = 10.0) -> None:
-        """Wait until something is true of what came."""
-        async with asyncio.timeout(timeout_s):
-            while not is_so():
-                self._changed.clear()
-                await self._changed.wait()
 
     @property
     def open_now(self) -> int:

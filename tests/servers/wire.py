@@ -8,7 +8,9 @@ import json
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
+
+from tests.servers.listening import Listening
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +86,11 @@ class Wire:
 Handler = Callable[[Request, Wire], Awaitable[None]]
 
 
-class WireServer:
+class WireServer(Listening):
     """Listens on loopback and gives every request to `answer`."""
 
     def __init__(self, port: int = 0) -> None:
+        super().__init__()
         self.port = port
         self.requests: deque[Request] = deque(maxlen=2000)
         self.connections = 0
@@ -125,13 +128,6 @@ class WireServer:
         if self._open:
             await asyncio.wait(self._open, timeout=2)
 
-    async def __aenter__(self) -> Self:
-        await self.listen()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.refuse()
-
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
@@ -141,6 +137,7 @@ class WireServer:
         try:
             while (request := await _read_request(reader)) is not None:
                 self.requests.append(request)
+                self._changed.set()
                 answering = asyncio.create_task(self.answer(request, Wire(writer)))
                 leaving = asyncio.create_task(_left(reader))
                 try:
