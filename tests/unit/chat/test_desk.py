@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -585,3 +586,130 @@ async def test_old_messages_are_forgotten(room: Room) -> None:
     await room.desk.stored()
     assert await room.desk.prune(30, 2) == 3
     assert len(await room.desk.search(Filter(), 10)) == 2
+
+
+@pytest.mark.parametrize("is_heard", [False, True])
+async def test_an_answer_that_is_interrupted_has_an_end(tmp_path: Path, is_heard: bool) -> None:
+    """As a mode switch, the streamer's interruption and the panic do it."""
+    sink = ManualSink()
+    async with opened(tmp_path, sink) as room:
+        pieces: list[str | float | Exception] = ["One is here. ", "Two is here. ", 30.0, "Three."]
+        room.house.llm = WritesText(pieces if is_heard else pieces[2:])
+        said = message()
+        await room.desk.take(said)
+        await room.began(said.id)
+        if is_heard:
+            await room.seen.until("playback.started")
+            await sink.advance(0.2)  # the first sentence and a part of the second
+            await room.seen.until("playback.started", 2)
+        else:
+            await room.seen.until("turn.started")
+        await room.house.chat.interrupt(STAGE)
+        assert await room.ended(said.id) == [
+            "queued",
+            "answering",
+            "answered" if is_heard else "skipped",
+        ]
+
+
+async def test_what_nobody_approves_is_too_old_in_the_end(room: Room) -> None:
+    now_s = 1000.0
+    desk = AudienceDesk(
+        bus=room.house.bus,
+        database=room.house.database,
+        chat=room.house.chat,
+        now_s=lambda: now_s,
+    )
+    await desk.open()
+    desk.moderator = Says(Verdict(action="hold", rule="caps"))
+    said = message()
+    assert (await desk.take(said)).disposition == "held"
+    now_s += desk.rules.max_held_s + 1
+    assert await room.ended(said.id) == ["held", "too-old"]
+    await desk.close()
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_everybody_gets_one_end_whatever_happens(tmp_path: Path, seed: int) -> None:
+    dice = Random(seed)
+    kinds = [Verdict(), Verdict(), Verdict(), Verdict(action="hold"), Verdict(action="ignore")]
+
+    class Moody:
+        """Moderation that is sometimes slow and says anything."""
+
+        async def _later(self, verdict: Verdict) -> Verdict:
+            for _ in range(dice.randrange(20)):
+                await asyncio.sleep(0)
+            return verdict
+
+        def check_in(
+            self, text: str, viewer: Viewer, emotes: Sequence[Emote] = ()
+        ) -> Verdict | Awaitable[Verdict]:
+            verdict = dice.choice(kinds)
+            return verdict if dice.random() < 0.5 else self._later(verdict)
+
+        def is_command(self, text: str) -> bool:
+            return text.startswith("!")
+
+        async def run(self, text: str, said: AudienceMessage) -> Outcome | None:
+            await self._later(Verdict())
+            match dice.randrange(4):
+                case 0:
+                    return None
+                case 1:
+                    raise RuntimeError("a broken command")
+                case 2:
+                    return Done("say", "asked her", prompt=text)
+            return Done("help", "wrote", answer="help")
+
+    async with opened(tmp_path) as room:
+        room.house.llm = WritesText(["Yes. ", 0.002, "No."])
+        room.desk.moderator = room.desk.commands = Moody()
+        sent: list[AudienceMessage] = []
+        taking: list[asyncio.Task[object]] = []
+        for _ in range(250):
+            one = dice.choice(sent).id if sent else ""
+            match dice.randrange(14):
+                case 0:
+                    room.desk.delete(message_id=one or "unknown")
+                case 1:
+                    room.desk.delete(platform="twitch", viewer_id=f"v{dice.randrange(30)}")
+                case 2 if dice.random() < 0.2:
+                    room.desk.delete(everything=True)
+                case 3:
+                    with suppress(NotFoundError):
+                        room.desk.skip(one)
+                case 4:
+                    taking.append(asyncio.create_task(_approved(room.desk, one)))
+                case 5:
+                    with suppress(NotFoundError):
+                        room.desk.now(one)
+                case 6:
+                    room.desk.hold()
+                    room.desk.release()
+                case 7:
+                    await room.house.chat.interrupt(STAGE)
+                case 8 if taking and dice.random() < 0.3:
+                    dice.choice(taking).cancel()
+                case _:
+                    said = message(
+                        dice.choice(["!say hi", "what is it?", f"thing {len(sent)}", "vote 1"]),
+                        f"v{dice.randrange(30)}",
+                    )
+                    sent.append(said)
+                    taking.append(asyncio.create_task(room.desk.take(said)))
+            if dice.random() < 0.3:
+                await asyncio.sleep(0.001)
+        await room.desk.close()
+        await asyncio.gather(*taking, return_exceptions=True)
+        await room.seen.settle()
+        stored = {one.message_id: one.disposition for one in await room.desk.search(Filter(), 999)}
+        for said in sent:
+            ends = [fate for fate in room.fates(said.id) if fate in FINAL]
+            assert len(ends) == 1 or ends == ["merged", "deleted"], room.fates(said.id)
+            assert stored[said.id] == ends[-1]
+
+
+async def _approved(desk: AudienceDesk, message_id: str) -> None:
+    with suppress(NotFoundError):
+        await desk.approve(message_id)
