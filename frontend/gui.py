@@ -105,14 +105,17 @@ class MainWindow:
     Args:
         client: Line to the backend; started here, closed with the window.
         state_path: Where the window remembers itself; None = nowhere.
+        root: What it is built in; None = a new one.
     """
 
-    def __init__(self, client: BackendClient, state_path: Path | None = None) -> None:
+    def __init__(
+        self, client: BackendClient, state_path: Path | None = None, root: tk.Tk | None = None
+    ) -> None:
         be_dpi_aware()
         self.backend = client
         self.state: dict[str, Any] = read_state(state_path) if state_path else {}
         self._state_path = state_path
-        self.root = tk.Tk(className="Luma")
+        self.root = root if root is not None else tk.Tk(className="Luma")
         self.root.withdraw()
         self.root.title("Luma")
         self.root.report_callback_exception = self._callback_failed

@@ -32,6 +32,7 @@ from backend.contracts.settings import SettingInfo
 from frontend.client import Connection, Failed, Failure, Then
 from frontend.gui import MainWindow
 from frontend.window_state import write_state
+from tests.gui.root import shared_root
 from tests.gui.stand import Answer, TableBackend
 
 AT = datetime(2026, 3, 14, 20, 14, 2, tzinfo=UTC)
@@ -251,7 +252,7 @@ def scene(
     if not state.exists():
         write_state(state, {"theme": theme, "scale": scale, "size": list(size), "tab": tab})
     backend = SceneBackend(answers)
-    window = MainWindow(backend, state)
+    window = MainWindow(backend, state, shared_root())
     made = Scene(window, backend)
     try:
         if wait:

@@ -13,6 +13,7 @@ from typing import Any
 from backend.contracts.events import Event
 from frontend.client import BackendClient, Failed, Failure, Stream, Then
 from frontend.theme import Theme, ThemeName
+from tests.gui.root import shared_root
 
 Answer = Any | Failure | Callable[[Any], Any]
 
@@ -103,8 +104,9 @@ class Stand:
         width: int = 1208,
         height: int = 722,
     ) -> None:
-        self.root = tk.Tk()
+        self.root = shared_root()
         self.root.geometry(f"{width}x{height}+0+0")
+        self.root.deiconify()
         self.backend = TableBackend(answers)
         self.theme = Theme(self.root, theme, scale)
         self.state: dict[str, Any] = {}
