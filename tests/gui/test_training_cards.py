@@ -245,6 +245,17 @@ def test_the_menu_of_a_checkpoint_opens_at_its_row(stand: WireStand) -> None:
     menu.close()
 
 
+def test_who_trains_on_from_a_checkpoint_looks_at_the_new_training(stand: WireStand) -> None:
+    one = page(stand)
+    chosen = next(c for c in one.cockpit.checkpoints if c.step)
+    one.cockpit.show_job("job-12")
+    one.checkpoints.act(chosen, "export")
+    stand.settle(lambda: bool(stand.bodies(f"POST /api/voice/checkpoints/{chosen.id}/export")))
+    assert one.cockpit.shown_job == "job-12"
+    one.checkpoints.act(chosen, "restore")
+    stand.settle(lambda: one.cockpit.shown_job == "j")
+
+
 def test_a_blind_comparison_tells_names_only_after_the_choice(stand: WireStand) -> None:
     card = page(stand).checkpoints
     card.compare()

@@ -245,10 +245,13 @@ class CheckpointCard(Panel):
             cockpit.ask("DELETE", path, None, lambda _: cockpit.load_checkpoints())
         elif what in ("export", "restore"):
 
-            def done(_: Any) -> None:
+            def done(answer: Any) -> None:
                 words = "is being made into a voice" if what == "export" else "is trained on"
                 cockpit.app.notify(f"{title_of(one).capitalize()} {words}.", "ok")
                 cockpit.load_jobs()
+                job_id = str(answer.get("job_id") or "") if isinstance(answer, dict) else ""
+                if what == "restore" and job_id:
+                    cockpit.show_job(job_id)  # else the training it comes from stays in sight
 
             cockpit.ask("POST", f"{path}/{what}", {}, done)
 
