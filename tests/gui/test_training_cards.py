@@ -250,7 +250,7 @@ def test_who_trains_on_from_a_checkpoint_looks_at_the_new_training(stand: WireSt
     chosen = next(c for c in one.cockpit.checkpoints if c.step)
     one.cockpit.show_job("job-12")
     one.checkpoints.act(chosen, "export")
-    stand.settle(lambda: bool(stand.bodies(f"POST /api/voice/checkpoints/{chosen.id}/export")))
+    stand.settle(lambda: any("made into a voice" in words for words, _ in stand.notices))
     assert one.cockpit.shown_job == "job-12"
     one.checkpoints.act(chosen, "restore")
     stand.settle(lambda: one.cockpit.shown_job == "j")
