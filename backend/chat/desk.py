@@ -32,7 +32,7 @@ from backend.contracts.audience import (
     ViewerEvent,
 )
 from backend.contracts.entities import STAGE, Turn
-from backend.contracts.errors import AppError, NotFoundError
+from backend.contracts.errors import AppError, ConflictError, NotFoundError
 from backend.contracts.events import (
     AudienceDid,
     AudienceWrote,
@@ -261,7 +261,10 @@ class AudienceDesk:
                     reason = verdict.reason or "moderation stopped it"
                     self._arrived(message, [Fate(message.id, "filtered", reason, verdict.rule)])
                 else:
-                    text = message.text if verdict.action in ("allow", "hold") else verdict.text
+                    # What other rules have covered stays covered in what is held.
+                    text = message.text
+                    if verdict.action != "allow" and (verdict.text or verdict.action != "hold"):
+                        text = verdict.text
                     await self._route(message, text, verdict)
         return self._known(message_id)
 
@@ -451,7 +454,11 @@ class AudienceDesk:
 
         Raises:
             NotFoundError: None of that id waits.
+            ConflictError: It is a held command, which is done and not answered.
         """
+        held = self.queue.held(message_id)
+        if held is not None and self.commands is not None and self.commands.is_command(held[1]):
+            raise ConflictError("This is a command: approve it, and it is done at once.")
         fates = self.queue.put_first(message_id, self._now_s())
         if fates is None:
             raise NotFoundError(f"No message {message_id[:64]!r} waits.")

@@ -33,6 +33,7 @@ def _fresh(api: httpx.Client) -> Iterator[None]:
     api.post("/api/queue/delete", json={"everything": True})
     api.post("/api/resume")
     api.put("/api/queue/rules", json={})
+    api.put("/api/moderation", json={"name": "standard", "family": False})
 
 
 def write(api: httpx.Client, text: str, author: str = "ada", **more: Any) -> dict[str, Any]:
@@ -158,6 +159,50 @@ async def test_a_key_that_knows_no_ids_steers_what_is_next(
     waiting = [each["message"]["id"] for each in api.get("/api/queue").json()["waiting"]]
     assert sorted(waiting) == sorted(each["message_id"] for each in (other, first, second))
     assert api.post("/api/queue/next/skip").json()["disposition"] == "skipped"
+
+
+LINK = "<b>look</b> at https://evil.example, mail bob@example.com"
+
+
+def test_a_held_message_is_gone_once_its_viewer_is_sent_away(api: httpx.Client) -> None:
+    told = write(api, LINK, "eve", author_id="e1")
+    assert told["disposition"] == "held"
+    deleted = api.post("/api/queue/delete", json={"platform": "twitch", "viewer_id": "e1"}).json()
+    assert deleted == {"deleted": 1}
+    for what in ("approve", "now", "skip"):
+        assert api.post(f"/api/queue/{told['message_id']}/{what}").status_code == 404
+    assert became(api, told["message_id"])["disposition"] == "deleted"
+    assert api.get("/api/queue").json()["held"] == []
+
+
+def test_a_held_message_is_shown_as_it_is_and_answered_with_what_else_is_covered(
+    api: httpx.Client,
+) -> None:
+    api.post("/api/panic")
+    told = write(api, LINK, "kim")
+    (held,) = api.get("/api/queue").json()["held"]
+    assert held["message"]["text"] == LINK
+    assert (held["is_held"], held["verdict"]["rule"]) == (True, "links")
+    # Other rules count from the next message on: what was decided of this one stays decided.
+    api.put("/api/moderation", json={"name": "off"})
+    assert [each["message"]["id"] for each in api.get("/api/queue").json()["held"]] == [
+        told["message_id"]
+    ]
+    assert api.post(f"/api/queue/{told['message_id']}/approve").json()["disposition"] == "queued"
+    api.post("/api/resume")
+    until(lambda: became(api, told["message_id"])["disposition"] == "answered")
+    turn = api.get(f"/api/turns/{became(api, told['message_id'])['turn_id']}").json()
+    assert "https://evil.example" in turn["message"]
+    assert "bob@example.com" not in turn["message"]
+
+
+def test_a_held_command_is_approved_and_not_answered(api: httpx.Client) -> None:
+    told = write(api, "!help https://evil.example", "lou")
+    assert told["disposition"] == "held"
+    refused = api.post(f"/api/queue/{told['message_id']}/now")
+    assert (refused.status_code, "approve it" in refused.json()["message"]) == (409, True)
+    approved = api.post(f"/api/queue/{told['message_id']}/approve").json()
+    assert approved["disposition"] == "command"
 
 
 async def test_a_key_switches_the_rules_of_moderation(served: Served, api: httpx.Client) -> None:
