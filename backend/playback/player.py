@@ -297,9 +297,10 @@ class Player:
     def hush(self, turn_id: str) -> None:
         """Let what a turn speaks fade now; its `stop` follows, when what makes the sentences has ended."""
         live = self._live
-        if live is not None and live.turn_id == turn_id and live.is_sounding:
-            live.is_stopping = True
-            self.sink.stop()
+        if live is not None and live.turn_id == turn_id:
+            live.is_stopping = True  # what waits to be played is not begun any more
+            if live.is_sounding:
+                self.sink.stop()
 
     async def stop(self, performance: Performance) -> None:
         """Fall silent now; afterwards ``performance.heard`` is final."""
@@ -413,6 +414,9 @@ class Player:
         try:
             piece = await performance.pieces.get()
             while piece is not None:
+                if performance.is_stopping:
+                    interrupted = True
+                    break
                 if piece.audio is None or not self._device_works():
                     self._fire(performance, piece)
                     performance.heard.append(piece.text)
@@ -420,6 +424,9 @@ class Player:
                     continue
                 if not performance.is_effect:
                     await self._end_effect()
+                    if performance.is_stopping:
+                        interrupted = True
+                        break
                 sounded = True
                 performance.has_begun.clear()
                 upcoming = asyncio.create_task(self._announce(performance))

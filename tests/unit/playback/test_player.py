@@ -413,3 +413,35 @@ def test_words_end_in_text_and_time_and_the_last_with_the_sound(text: str, ends:
     times = [word.end_s for word in found]
     assert times == sorted(times)
     assert not times or times[-1] == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize("audio", [SECOND, None])
+async def test_what_waited_when_silence_was_asked_for_never_begins(audio: Audio | None) -> None:
+    sink = ManualSink()
+    bus, play, cues = player(sink)
+    async with Watch(bus) as seen:
+        show = play.begin("t", "stage")
+        await play.enqueue(show, piece(1, "One.", audio=audio, cue="joy"))
+        play.hush("t")  # before its turn has come; whoever makes the sentences ends later
+        await play.enqueue(show, piece(2, "Two.", audio=audio))
+        await seen.settle()
+        await play.stop(show)
+    assert (show.heard, cues) == ([], [])
+    assert not sink.playing.is_set()
+    assert seen.of("playback.started") == []
+
+
+async def test_a_sentence_that_waits_for_a_sound_to_end_never_begins_after_silence() -> None:
+    sink = ManualSink()
+    bus, play, _ = player(sink)
+    async with Watch(bus) as seen:
+        play.play_effect(SECOND, "/api/audio/gong/1", "gong")
+        await seen.until("playback.started")
+        show = play.begin("t", "stage")
+        await play.enqueue(show, piece(1, "One."))
+        await seen.settle()
+        play.hush("t")
+        await sink.advance(1.0)
+        await play.stop(show)
+    assert show.heard == []
+    assert [e.turn_id for e in seen.of("playback.started")] == ["gong"]
