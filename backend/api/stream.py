@@ -102,6 +102,9 @@ class Filter:
         if not self.is_overlay:
             return True
         if event.type.startswith("avatar."):
+            # What was refused shows nothing, and names what somebody typed.
+            if isinstance(event, AvatarCue) and event.entry.outcome == "refused":
+                return False
             whose = event.entry if isinstance(event, AvatarCue) else event
             return self._is_on_stage(getattr(whose, "character_id", ""))
         return getattr(event, "conversation_id", STAGE) == STAGE

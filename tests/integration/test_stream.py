@@ -344,6 +344,22 @@ async def test_a_client_that_leaves_takes_its_subscription_along(served: Served)
     assert len(bus._committed) == before
 
 
+async def test_an_overlay_is_not_told_what_somebody_typed_that_she_does_not_have(
+    served: Served, api: httpx.Client
+) -> None:
+    async with line(
+        served, {"types": ["avatar.*"]}, query=f"?token={served.overlay_token}"
+    ) as client:
+        await client.next()
+        refused = api.post("/api/expression", json={"expression_id": "badword"})
+        assert refused.status_code == 422
+        api.post("/api/expression", json={"expression_id": 0, "duration": 0})
+        seen: list[str] = []
+        while not seen or '"shown"' not in seen[-1]:
+            seen.append(str(await client.next()).replace("'", '"'))
+    assert "badword" not in "".join(seen)
+
+
 async def test_an_overlay_sees_only_what_the_audience_may_and_commands_nothing(
     served: Served,
 ) -> None:
