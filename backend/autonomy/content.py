@@ -33,6 +33,7 @@ CHAT_LINES = 12
 TURNS = 3
 """Of the stage's talk that a prompt is told."""
 MOST_USED = 2_000
+SAID_CHARS = 300
 NAME_CHARS = 30
 MOST_NAMES = 3
 
@@ -178,10 +179,11 @@ class Content:
             parts.append(_delimited("chat", lines))
         if len(parts) > 1:
             parts.insert(1, DATA)
-        system = [around.hint] if around.hint else []
         if avoid:
-            told = "\n".join(f"- {text}" for text in avoid)
-            system.append(f"You said this lately; say something else:\n{told}")
+            # Data as well: what she says to viewers may hold what viewers wrote.
+            parts.append("You have said the following lately. Say something else now.")
+            parts.append(_delimited("said", [plain(text, SAID_CHARS) for text in avoid]))
+        system = [around.hint] if around.hint else []
         stream = dict(around.stream)
         if deed.looks_at_chat and around.climate.messages:
             stream["mood of the chat"] = around.climate.mood
@@ -224,7 +226,8 @@ def facts_of(occasions: Sequence[Occasion], around: Around) -> dict[str, str]:
     found = {
         "name": around.name,
         "mood": around.climate.mood,
-        "topic": around.climate.topics[0] if around.climate.topics else "",
+        # A word of the chat is as little to be trusted as a name.
+        "topic": name_of(around.climate.topics[0]) if around.climate.topics else "",
         "chatters": str(around.climate.chatters) if around.climate.chatters else "",
         **around.stream,
     }
