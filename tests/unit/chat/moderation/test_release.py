@@ -9,6 +9,7 @@ from contextlib import suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
 from random import Random, SystemRandom
+from typing import get_args
 
 import pytest
 
@@ -21,7 +22,7 @@ from backend.chat.moderation.rules import Compiled
 from backend.chat.trace import Trace
 from backend.chat.turn import MOST_CUES, Answer, Request, TurnRunner
 from backend.contracts.entities import Audio, Cue
-from backend.contracts.events import ChatDelta, ChatSentence, ModerationActed
+from backend.contracts.events import AnyEvent, ChatDelta, ChatSentence, Event, ModerationActed
 from backend.core.bus import EventBus
 from backend.core.clock import monotonic_s
 from backend.engines.llm.base import Delta
@@ -437,6 +438,62 @@ async def test_a_safe_line_takes_the_place_of_a_sentence(tmp_path: Path) -> None
     answer, _, _ = await stage.run(["Hello there. ", "This is a badword. ", "Good night."])
     assert answer.reply == "Hello there. Something else. Good night."
     await stage.sounds.close()
+
+
+@pytest.mark.parametrize("outgoing", ["mask", "replace", "ignore"])
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        ["You are a bad", "word, my friend."],
+        ["[joy] You are a badword. [badword] *badword* Yes (badword) and `badword` ```badword```."],
+        ["You are a bad[joy]word. ", "Really."],
+        ["b. A. d. W. o. R. D."],
+        ["See https://badword.example/badword or #badword or @badword now."],
+    ],
+)
+async def test_of_all_events_raw_deltas_alone_hold_what_is_blocked(
+    tmp_path: Path, pieces: list[str], outgoing: str
+) -> None:
+    stage = Stage(tmp_path, rules("badword", outgoing=outgoing))
+    answer, _, events = await stage.run(pieces)
+    told = {
+        event.type
+        for event in events
+        if isinstance(event, Event)
+        and "badword" in "".join(filter(str.isalpha, event.model_dump_json().casefold()))
+    }
+    assert told <= {"chat.delta"}
+    kept = "".join([answer.reply, *stage.voice.said, *(one.text for one in answer.spoken)])
+    assert "badword" not in "".join(filter(str.isalpha, kept.casefold()))
+    await stage.sounds.close()
+
+
+def test_every_text_that_an_overlay_is_told_is_known_here() -> None:
+    texts = {
+        (kind.model_fields["type"].default, name)
+        for kind in get_args(get_args(AnyEvent)[0])
+        if any(fnmatchcase(kind.model_fields["type"].default, glob) for glob in OVERLAY_TYPES)
+        for name, field in kind.model_fields.items()
+        if field.annotation not in (int, float, bool, int | None) and name not in Event.model_fields
+    }
+    # What she says (behind the door), and names out of rigs and characters; see `Stage.run` for how they are looked at.
+    assert texts == {
+        ("chat.sentence", "text"),
+        ("chat.sentence", "emotion"),
+        ("playback.started", "text"),
+        ("playback.started", "url"),
+        ("playback.started", "sink"),
+        ("playback.started", "mouth"),
+        ("playback.started", "words"),
+        ("playback.finished", "heard"),
+        ("playback.next", "url"),
+        ("avatar.staged", "name"),
+        ("avatar.changed", "expression"),
+        ("avatar.changed", "motion"),
+        ("avatar.changed", "owner"),
+        ("avatar.changed", "shown"),
+        ("avatar.cue", "entry"),
+    }
 
 
 async def test_raw_deltas_are_for_the_operator_alone(tmp_path: Path) -> None:
