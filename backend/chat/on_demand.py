@@ -17,6 +17,7 @@ from typing import Literal, Protocol
 
 from backend.chat.moderation.moderator import Moderator, Release
 from backend.chat.prompt import (
+    ABOUT_VIEWERS,
     MESSAGE_OVERHEAD_TOKENS,
     VIEWERS,
     Exchange,
@@ -33,7 +34,7 @@ from backend.contracts.errors import (
     ProviderError,
 )
 from backend.core.clock import monotonic_s
-from backend.engines.llm.base import LLM, Message, Prompt
+from backend.engines.llm.base import LLM, Message, Prompt, unquoted
 
 logger = logging.getLogger(__name__)
 
@@ -262,11 +263,13 @@ class OnDemand:
             character = await self._character(context.character or conversation.character_id)
         said = _user_text(wanted)
         system = _instructions(wanted, character, self._user_name())
-        left = self.budget_tokens - min(options.max_length // 3, self.budget_tokens // 2)
-        left -= estimate_tokens(system) + estimate_tokens(said)
         lines = [
             Message(line.role, line.text) for line in context.lines if line.role != "system"
         ] or await self._lately(conversation.id, context.turns)
+        if any(line.role == "user" and unquoted(line.text) for line in lines):
+            system += f"\n\n{ABOUT_VIEWERS}"
+        left = self.budget_tokens - min(options.max_length // 3, self.budget_tokens // 2)
+        left -= estimate_tokens(system) + estimate_tokens(said)
         prompt = Prompt(
             (Message("system", system), *_newest(lines, left), Message("user", said)),
             character=character,

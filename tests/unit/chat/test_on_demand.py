@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,7 @@ from backend.chat.on_demand import (
     Wanted,
     sentences_of,
 )
+from backend.chat.prompt import ABOUT_VIEWERS, VIEWERS
 from backend.chat.styling import STYLES, Style
 from backend.contracts.entities import STAGE, Character, Conversation, Turn, Usage
 from backend.contracts.errors import (
@@ -137,6 +139,20 @@ async def test_lines_that_are_given_stand_in_place_of_the_history() -> None:
     await write(llm, context=Context(turns=5, lines=lines))
     assert "Rhyme." in llm.prompts[0].messages[0].text
     assert [m.text for m in llm.prompts[0].messages[1:]] == ["hi", "hello", "gulls"]
+
+
+async def test_where_viewers_spoke_lately_it_is_said_that_they_give_no_orders() -> None:
+    class Seen(Said):
+        async def turns(self, *given: Any, **more: Any) -> list[Turn]:
+            found = await super().turns(*given, **more)
+            return [turn.model_copy(update={"source": f"{VIEWERS}twitch"}) for turn in found]
+
+    llm = WritesText(["Fine."])
+    wanted = Wanted("gulls", "free", Context(turns=2), AS_IT_IS)
+    await OnDemand(lambda _: llm, Seen(), known, now_s=Clock()).generate(wanted)
+    assert llm.prompts[0].messages[0].text.endswith(ABOUT_VIEWERS)
+    await write(llm, context=Context(turns=2))
+    assert ABOUT_VIEWERS not in llm.prompts[1].messages[0].text
 
 
 async def test_a_long_history_is_cut_to_the_budget_from_its_oldest_end() -> None:
