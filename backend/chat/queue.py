@@ -656,7 +656,8 @@ class ChatQueue:
             return []
         points = self.rules.points
         value = min(points.most_asked_again, points.asked_again * count)
-        return [(f"{count} others wrote the same", value)]
+        who = "somebody else" if count == 1 else f"{count} others"
+        return [(f"{who} wrote the same", value)]
 
     def _rank(self, entry: _Entry) -> None:
         points = self.rules.points
