@@ -48,9 +48,15 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Occasion:
-    """What set a trigger off: facts by name ("viewer", "amount"), all of them other people's words."""
+    """What set a trigger off.
+
+    Attributes:
+        facts: By name ("viewer", "amount"), all of them other people's words.
+        message_id: The message it was; empty = none.
+    """
 
     facts: Mapping[str, str] = field(default_factory=dict)
+    message_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +220,17 @@ class Scheduler:
         if armed is None or not armed.trigger.is_on:
             return False
         return self._add(armed, occasion, now, now.mono_s + armed.trigger.stale_s)
+
+    def forget(self, message_id: str) -> bool:
+        """A message is taken back: nothing comes of it; True when something is being done because of it."""
+        for armed in self._armed.values():
+            if any(each.occasion.message_id == message_id for each in armed.pending):
+                rest = [one for one in armed.pending if one.occasion.message_id != message_id]
+                armed.pending = deque(rest, maxlen=MOST_PENDING)
+        running = self._running
+        return running is not None and any(
+            one.message_id == message_id for one in running[0].occasions
+        )
 
     def level(self, trigger_id: str, is_high: bool, occasion: Occasion, now: Moment) -> None:
         """How a condition stands; only its coming true sets the trigger off."""

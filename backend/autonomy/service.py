@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
@@ -86,8 +87,11 @@ LEVELS_S = 1.0
 SILENCE_S = 120.0
 """Each time so much silence has passed, it works on her."""
 LIMIT = 4_000
+MOST_NAMED = 500
 RULES = "autonomy.triggers"
 STATE = "autonomy.state"
+
+TAKEN = "the message it was about was taken back"
 
 PASSED = frozenset(
     {"queued", "answering", "answered", "merged", "not-addressed", "too-old", "queue-full"}
@@ -236,6 +240,10 @@ class Autonomy:
         self._stored_s = 0.0
         self._told: tuple[float, object] = (float("-inf"), None)
         self._levels_s = float("-inf")
+        self._named: OrderedDict[str, tuple[AudienceMessage, frozenset[str]]] = OrderedDict()
+        """Messages with a keyword, of which moderation has not said anything yet."""
+        self._is_withdrawn = False
+        """What is being done is about a message that was deleted."""
         self._last = ""
         self._saying = ""
         """What she is about to say: not heard to its end, and said all the same."""
@@ -485,6 +493,7 @@ class Autonomy:
                 )
 
     async def _do(self, chosen: Chosen) -> Done:
+        self._is_withdrawn = False
         deed = chosen.trigger.do
         line = Written("", "")
         if deed.speaks:
@@ -504,8 +513,13 @@ class Autonomy:
                 await self._sleep(POLL_S)
             if not self.is_on:
                 return Done(False, "nothing", "the module was switched off")
+            if self._is_withdrawn:
+                return Done(False, "nothing", TAKEN)
             self.floor.took()
-            return await self._actions.do(deed, line.text, line.emotion, character)
+            done = await self._actions.do(deed, line.text, line.emotion, character)
+            # Cut before it was heard: not to be tried again.
+            is_cut = self._is_withdrawn and done.again
+            return Done(False, "nothing", TAKEN, turn_id=done.turn_id) if is_cut else done
         finally:
             self._saying = ""
 
@@ -560,8 +574,10 @@ class Autonomy:
             case ChatDisposition():
                 if event.disposition in PASSED:
                     self._chatter.passed(event.message_id)
+                    self._passed(event.message_id, now)
                 elif event.disposition in TAKEN_BACK:
                     self._chatter.took_back(event.message_id)
+                    self._take_back(event.message_id)
             case ModerationActed():
                 if event.direction == "in" and event.verdict.action in (
                     "mask",
@@ -569,6 +585,7 @@ class Autonomy:
                     "ignore",
                 ):
                     self._chatter.took_back(event.message_id)
+                    self._named.pop(event.message_id, None)
             case QueueChanged():
                 self.floor.viewers_wait(event.total)
             case UtteranceStarted() if event.conversation_id == STAGE:
@@ -616,20 +633,36 @@ class Autonomy:
                 self._react("insult", now)
             elif is_praise(words):
                 self._react("praise", now)
-        facts = {"viewer": message.viewer.name, "text": message.text}
+        if any(
+            isinstance(trigger.when, Keyword) and self._chatter.has_word(trigger.id, words)
+            for trigger in self.rules.triggers
+        ):
+            # Nothing comes of it before moderation has let it through.
+            self._named[message.id] = message, words
+            while len(self._named) > MOST_NAMED:
+                self._named.popitem(last=False)
+        self._count(dict(before), now)
+
+    def _passed(self, message_id: str, now: Moment) -> None:
+        """Moderation has nothing against a message: keywords in it count."""
+        message, words = self._named.pop(message_id, (None, frozenset()))
+        if message is None:
+            return
+        text = message.text.casefold()
         for trigger in self.rules.triggers:
             if isinstance(trigger.when, Keyword) and self._chatter.has_word(trigger.id, words):
-                word = next(
-                    (
-                        each
-                        for each in trigger.when.words
-                        if each.casefold() in message.text.casefold()
-                    ),
-                    trigger.when.words[0],
-                )
-                if self._scheduler.set_off(trigger.id, Occasion({**facts, "word": word}), now):
+                wanted = trigger.when.words
+                word = next((each for each in wanted if each.casefold() in text), wanted[0])
+                facts = {"viewer": message.viewer.name, "text": message.text, "word": word}
+                if self._scheduler.set_off(trigger.id, Occasion(facts, message_id), now):
                     self._wake.set()
-        self._count(dict(before), now)
+
+    def _take_back(self, message_id: str) -> None:
+        """A message was stopped or deleted: what she says because of it is cut, or never begun."""
+        self._named.pop(message_id, None)
+        if self._scheduler.forget(message_id):
+            self._is_withdrawn = True
+            self._tasks.spawn(self._actions.cut(), "taking back what was deleted")
 
     def _did(self, event: ViewerEvent, now: Moment) -> None:
         before = dict(self._chatter.counts)

@@ -426,6 +426,49 @@ async def test_chat_sets_off_keywords_milestones_topics_and_moods(world: World) 
         assert "|10|" in found["tenth"]
 
 
+LURK = trigger(
+    "lurk",
+    {"kind": "keyword", "words": ["lurk"]},
+    do={"texts": ["{viewer} says: {text}"]},
+)
+
+
+async def test_a_keyword_counts_once_moderation_has_let_its_message_through(world: World) -> None:
+    async with running(world, LURK) as autonomy:
+        for n, becomes in ((1, "filtered"), (2, "queued")):
+            said = AudienceMessage(
+                id=f"m{n}", platform="twitch", viewer=viewer(f"v{n}"), text="I lurk", at=world.wall
+            )
+            world.bus.publish(AudienceWrote(said=said))
+            await begun(world, autonomy)
+            assert autonomy.state().acting == ""
+            world.bus.publish(ChatDisposition(message_id=f"m{n}", disposition=becomes))
+            await begun(world, autonomy)
+            await heard(world, autonomy)
+        assert [act[2] for act in acts(world)] == ["v2 says: I lurk"]
+
+
+@pytest.mark.parametrize("when", ["waiting", "speaking"])
+async def test_what_a_deleted_message_set_off_is_not_said(world: World, when: str) -> None:
+    async with running(world, LURK) as autonomy:
+        wrote(world, 1, "I lurk")
+        if when == "waiting":
+            world.hears = True
+        await begun(world, autonomy)
+        if when == "speaking":
+            await world.watch.until("playback.started")
+        world.bus.publish(ChatDisposition(message_id="m1", disposition="deleted"))
+        await world.watch.settle()
+        world.hears = False
+        await autonomy.acted()
+        for _ in range(4):
+            world.go(20)
+            await begun(world, autonomy)
+            await heard(world, autonomy)
+        assert [act[1] for act in acts(world)] == (["nothing"] if when == "speaking" else [])
+        assert all("lurk" not in reply for _, _, reply in await world.said())
+
+
 async def test_insults_and_praise_meant_for_her_change_her_mood(world: World) -> None:
     async with running(world, RAID) as autonomy:
         at_rest = autonomy.state().mood.valence
