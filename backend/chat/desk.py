@@ -182,7 +182,8 @@ class AudienceDesk:
         self._shown_name = shown_name
         self._now_s = now_s
         self._writers: dict[str, Writer] = {}
-        self._writing = 0
+        self._writing: dict[asyncio.Task[None], AudienceMessage] = {}
+        """Replies on their way into a chat, and to what each replies."""
         self._arriving: dict[str, AudienceMessage] = {}
         """Messages that nothing has become of yet."""
         self._recitals: dict[str, str] = {}
@@ -398,15 +399,18 @@ class AudienceDesk:
         Returns:
             How many messages that had arrived, waited or were being answered are gone.
         """
-        arriving = [
-            each
-            for each in self._arriving.values()
-            if message_id == each.id
-            or (platform, viewer_id) == (each.viewer.platform, each.viewer.id)
-            or (everything and platform in ("", each.platform))
-        ]
+
+        def is_meant(each: AudienceMessage) -> bool:
+            is_theirs = (platform, viewer_id) == (each.viewer.platform, each.viewer.id)
+            is_cleared = everything and platform in ("", each.platform)
+            return message_id == each.id or is_theirs or is_cleared
+
+        arriving = [each for each in self._arriving.values() if is_meant(each)]
         for each in arriving:
             self._arrived(each, [Fate(each.id, "deleted", "by a moderator")])
+        for task, answered in self._writing.items():
+            if is_meant(answered):
+                task.cancel()
         if message_id:
             removal = self.queue.delete(message_id)
         elif viewer_id:
@@ -506,10 +510,11 @@ class AudienceDesk:
     def write(self, message: AudienceMessage, text: str) -> bool:
         """Have something written as a reply to a message; False when nobody can, or too much waits."""
         write = self._writers.get(message.platform)
-        if write is None or self._writing >= WRITES_WAITING:
+        if write is None or len(self._writing) >= WRITES_WAITING:
             return False
-        self._writing += 1
-        self._tasks.spawn(self._write(write, message, text), "writing into a chat")
+        task = self._tasks.spawn(self._write(write, message, text), "writing into a chat")
+        self._writing[task] = message
+        task.add_done_callback(self._writing.pop)
         return True
 
     async def _write(self, write: Writer, message: AudienceMessage, text: str) -> None:
@@ -519,8 +524,6 @@ class AudienceDesk:
             logger.warning("the reply was not written into %s: %s", message.platform, error.message)
         except Exception:
             logger.exception("the reply was not written into %s", message.platform)
-        finally:
-            self._writing -= 1
 
     # --- looking back ---
 

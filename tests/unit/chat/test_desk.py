@@ -14,7 +14,7 @@ from random import Random
 import pytest
 
 from backend.chat.conversations import WITHDRAWN
-from backend.chat.desk import MOST_ARRIVING, AudienceDesk, Outcome
+from backend.chat.desk import MOST_ARRIVING, WRITES_WAITING, AudienceDesk, Outcome
 from backend.contracts.audience import (
     FINAL,
     AudienceMessage,
@@ -496,6 +496,31 @@ async def test_a_reply_is_written_back_where_it_came_from(room: Room) -> None:
     async with asyncio.timeout(10):
         await done.wait()
     assert written == [(said.id, "Hello there. I am here.")]
+
+
+@pytest.mark.parametrize("has_begun", [False, True])
+async def test_a_reply_to_what_is_deleted_is_not_written(room: Room, has_begun: bool) -> None:
+    written: list[str] = []
+    goes_on, begun = asyncio.Event(), asyncio.Event()
+
+    async def write(to: AudienceMessage, text: str) -> None:
+        begun.set()
+        await goes_on.wait()  # as Twitch's limit has it
+        written.append(f"{to.viewer.id}: {text}")
+
+    room.desk.set_writer(write)
+    bad, good = message(who="bad"), message(who="ann")
+    for said in (bad, good):
+        assert room.desk.write(said, "hello")
+    if has_begun:
+        await begun.wait()
+    room.desk.delete(platform="twitch", viewer_id="bad")
+    goes_on.set()
+    await room.seen.settle()
+    assert written == ["ann: hello"]
+    for _ in range(WRITES_WAITING):
+        assert room.desk.write(good, "hello")  # no place is lost
+    assert not room.desk.write(good, "hello")
 
 
 async def test_rules_are_kept(room: Room) -> None:
