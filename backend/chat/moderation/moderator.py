@@ -40,6 +40,11 @@ KEPT_OF_ONE = 100
 CONTEXT_CHARS = 240
 """How much of what left already is looked at again with the next sentence."""
 
+SAME_BREATH_S = 20.0
+"""So long after a reply the next one is looked at together with its end: a phrase in two halves is heard as one."""
+
+MOST_CONVERSATIONS = 200
+
 HELD_RAW_CHARS = 1_000
 HELD_CHARS = 200
 HELD_OFFERS = 64
@@ -141,6 +146,7 @@ class Moderator:
         self._texts: OrderedDict[bytes, OrderedDict[tuple[str, str], float]] = OrderedDict()
         self._names: OrderedDict[str, bool] = OrderedDict()
         self._safe_lines = 0
+        self._left: OrderedDict[str, tuple[float, str]] = OrderedDict()
         self.problem = ""
         """Why the profile that is set is not the one in force; empty = it is."""
         self._compiled = Compiled(Profile(name="off"))
@@ -324,6 +330,18 @@ class Moderator:
         """The door for one reply, with the rules of now."""
         return Release(self, self._compiled, turn_id, conversation_id)
 
+    def left_lately(self, conversation_id: str) -> str:
+        """The end of what left just now in a conversation; empty when that was long ago."""
+        at_s, text = self._left.get(conversation_id, (0.0, ""))
+        return text if text and self._now_s() - at_s <= SAME_BREATH_S else ""
+
+    def note_left(self, conversation_id: str, text: str) -> None:
+        """Remember the end of what leaves in a conversation."""
+        self._left[conversation_id] = (self._now_s(), text)
+        self._left.move_to_end(conversation_id)
+        if len(self._left) > MOST_CONVERSATIONS:
+            self._left.popitem(last=False)
+
     def leaves_first(self, sentence: str) -> str:
         """What of the first sentence of a reply would leave at once; nobody is told, and nothing counts."""
         release = Release(self, self._compiled, "", "", is_told=False)
@@ -448,7 +466,7 @@ class Release:
         self._turn_id = turn_id
         self._conversation_id = conversation_id
         self._is_told = is_told
-        self._sent = ""
+        self._sent = moderator.left_lately(conversation_id) if conversation_id else ""
         self._held: list[Piece] = []
         self._offers = 0
         self.has_acted = False
@@ -522,6 +540,8 @@ class Release:
         out = _together(leaving)
         left = join((self._sent, *(p.text for p in out if p.text)))
         self._sent = condensed(left)[-CONTEXT_CHARS:]
+        if out and self._conversation_id:
+            self._moderator.note_left(self._conversation_id, self._sent)
         return Released(
             tuple(out),
             join(piece.text for piece in held),

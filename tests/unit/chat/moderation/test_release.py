@@ -269,6 +269,23 @@ async def test_an_end_that_could_begin_a_blocked_phrase_waits_for_the_next_sente
     assert release.finish().text == "In the dark."
 
 
+def test_a_phrase_in_two_halves_is_found_over_two_replies_in_one_breath(tmp_path: Path) -> None:
+    now = [100.0]
+    moderator = Moderator(tmp_path, now_s=lambda: now[0])
+    moderator.put(rules("dark moon"))
+
+    def reply(text: str, conversation: str = "stage") -> str:
+        release = moderator.release(conversation_id=conversation)
+        return " ".join(part.text for part in (release.offer(text), release.finish()) if part.text)
+
+    assert reply("It is so dark.") == "It is so dark."
+    assert reply("Moon it is.", "another") == "Moon it is."
+    assert reply("Moon it is.") == "**** it is."
+    assert reply("It is so dark.") == "It is so dark."
+    now[0] += 30
+    assert reply("Moon it is.") == "Moon it is."
+
+
 def test_what_waited_leaves_as_the_sentences_it_was(tmp_path: Path) -> None:
     moderator = Moderator(tmp_path)
     moderator.put(rules("dark moon"))
