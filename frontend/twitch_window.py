@@ -336,8 +336,10 @@ class TwitchWindow(OneWindow):
         self._is_asking = True
         self.connect_button.enable(False)
         self._say_channel(f"Joining {name}...", "text2")
+        # While nobody has logged in it is read without a login anyway; who logs in later is to write at once.
+        is_anonymous = self.ways["anonymous"].on and self._login.state != "none"
         self._audience.connect(
-            name, anonymous=self.ways["anonymous"].on, then=self._joined, failed=self._not_joined
+            name, anonymous=is_anonymous, then=self._joined, failed=self._not_joined
         )
 
     def begin(self) -> None:

@@ -213,6 +213,7 @@ class StreamTab(tk.Frame):
         )  # fmt: skip
         self.chat.pack(fill="both", expand=True)
         self.plots = AudiencePlots(card.body, theme, self.audience, self._ask_where)
+        self.say.lift()  # Tab comes to it after the chat, as the eye does
         return card
 
     def _build_queue(self, body: tk.Misc) -> Card:

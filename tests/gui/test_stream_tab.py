@@ -244,7 +244,9 @@ def test_an_empty_chat_leads_to_reading_without_a_login(s: Scene) -> None:
     )
     window.connect()
     s.settle()
-    assert asked(s, "POST /api/twitch/connect") == [{"channel": "mika", "anonymous": True}]
+    assert asked(s, "POST /api/twitch/connect") == [
+        {"channel": "mika", "anonymous": False}
+    ]  # as whoever logs in
     assert tab(s).channel_button.text == "twitch.tv/mika, reading"
     assert "You are in mika. Nobody has written yet." in drawn(s)
 
@@ -458,7 +460,10 @@ def test_what_was_written_from_here_is_a_line_of_the_chat_once(s: Scene) -> None
     assert s.window.audience.figures().per_minute == 0
 
 
-def test_writing_stays_on_the_stream_tab(s: Scene) -> None:
+def test_writing_stays_on_the_stream_tab_and_tab_leads_there_from_the_chat(s: Scene) -> None:
+    tab(s).chat.focus_force()
+    s.press("<Tab>")
+    assert s.window.root.focus_get() is tab(s).say.ways
     s.press("<Control-l>")
     assert s.window.current == "stream"
     assert s.window.root.focus_get() is tab(s).say.field.entry
@@ -483,6 +488,19 @@ def test_logging_in_shows_the_code_then_who_has_logged_in(s: Scene) -> None:
     s.say(TwitchLoginChanged(login=TwitchLogin(state="in", user="mika", is_renewable=True)))
     assert not window.code.winfo_exists()
     assert window.ways["login"].on
+
+
+def test_with_a_login_a_channel_can_be_read_without_it(s: Scene) -> None:
+    login = TwitchLogin(state="in", user="mika", is_renewable=True)
+    s.backend.answers["GET /api/twitch"] = wire(OFF.model_copy(update={"login": login}))
+    s.backend.answers["POST /api/twitch/connect"] = wire(OFF)
+    window = TwitchWindow.open(s.window)
+    s.settle(lambda: window.ways["login"].on)
+    window.ways["anonymous"].invoke()
+    window.channel.set("kira")
+    window.connect()
+    s.settle()
+    assert asked(s, "POST /api/twitch/connect") == [{"channel": "kira", "anonymous": True}]
 
 
 def test_a_login_without_an_application_says_what_to_enter(s: Scene) -> None:
