@@ -79,7 +79,7 @@ class CommandSounds:
         """
         audio = await self._sound(name)
         sound_id = uuid4().hex
-        self._player.play_effect(audio, self._store.put(sound_id, 1, audio), sound_id)
+        self._player.play_effect(audio, self._store.pass_on(sound_id, audio), sound_id)
         return audio.duration_s
 
     async def _sound(self, name: str) -> Audio:

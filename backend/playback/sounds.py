@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 KEEP_IN_MEMORY = 64
 KEEP_BYTES = 4 << 20
 """Of these: 90 s of sound. What is fetched late comes from the disk, where a few long sentences cost nothing."""
+MOST_PASSING = 12
+"""Twice as many as can wait and sound at once."""
 _TURN_ID = re.compile(r"[0-9a-f]{8,64}")
 
 
@@ -40,6 +42,7 @@ class SoundStore:
         self._max_bytes = max_bytes
         self._max_age = timedelta(days=max_age_days)
         self._recent: OrderedDict[tuple[str, int], bytes] = OrderedDict()
+        self._passing: OrderedDict[str, bytes] = OrderedDict()
         self._bytes = 0
         self._writing: dict[asyncio.Task[None], tuple[str, int]] = {}
 
@@ -53,6 +56,13 @@ class SoundStore:
         task.add_done_callback(self._written)
         return f"/api/audio/{turn_id}/{n}"
 
+    def pass_on(self, sound_id: str, audio: Audio) -> str:
+        """Keep a sound in memory alone until it was played, and return its URL; it belongs to no turn."""
+        self._passing[sound_id] = to_wav(audio.pcm, audio.rate_hz)
+        while len(self._passing) > MOST_PASSING:
+            self._passing.popitem(last=False)
+        return f"/api/audio/{sound_id}/1"
+
     async def get(self, turn_id: str, n: int) -> bytes:
         """A sound as WAV.
 
@@ -60,6 +70,8 @@ class SoundStore:
             NotFoundError: It never was, or was removed to keep the folder within bounds.
         """
         if (data := self._recent.get((turn_id, n))) is not None:
+            return data
+        if n == 1 and (data := self._passing.get(turn_id)) is not None:
             return data
         if not _TURN_ID.fullmatch(turn_id):
             raise NotFoundError(f"{turn_id[:64]!r} is not the id of a turn.")
