@@ -458,6 +458,22 @@ class Chat:
                 return True
         return False
 
+    async def forget_turn(self, turn_id: str, conversation_id: str = STAGE) -> bool:
+        """Remember no more what was said in a turn that has ended, neither the message nor the reply.
+
+        Returns:
+            Whether there is one.
+        """
+        lane = self._lanes.get(conversation_id)
+        if lane is not None:
+            lane.history.forget(turn_id)
+        if (unstored := self._unstored.get(turn_id)) is not None:
+            self._unstored[turn_id] = _withdrawn(unstored)
+            return True
+        return await self._database.write(
+            lambda c: turn_rows.take_back(c, turn_id, WITHDRAWN), durable=True
+        )
+
     async def hold(self) -> int:
         """Stop every turn, drop what waits, and take nothing until `let_go`; gives how many turns were stopped."""
         self._is_held = True
@@ -771,7 +787,7 @@ class Chat:
             await answer.tell_heard(reply)
         if not answer.trace.spans:
             answer.trace.mark("queue", "wait", "interrupted before it began")
-        said = Exchange(item.author, item.message, reply, item.is_viewers)
+        said = Exchange(item.author, item.message, reply, item.is_viewers, item.turn_id)
         if item.is_withdrawn:
             reply = ""
         elif reply or answer.outcome != "failed":
@@ -799,9 +815,9 @@ class Chat:
         )
         await self._store(turn)
         if item.is_withdrawn and turn.message != WITHDRAWN:  # while it was being stored
-            lane.history.forget(said)
+            lane.history.forget(item.turn_id)
             reply = ""
-            turn = turn.model_copy(update={"message": item.message, "reply": reply})
+            turn = _withdrawn(turn)
             await self._store(turn)
         if reply:
             self._bus.publish(
@@ -1020,10 +1036,21 @@ class Chat:
         )
         return History(
             [
-                Exchange(log.author, log.message, log.reply, log.origin.startswith(VIEWERS))
+                Exchange(
+                    log.author,
+                    log.message,
+                    log.reply,
+                    log.origin.startswith(VIEWERS),
+                    log.turn_id,
+                )
                 for log in logs
             ]
         )
+
+
+def _withdrawn(turn: Turn) -> Turn:
+    """The turn as it is kept when its message was taken back."""
+    return turn.model_copy(update={"message": WITHDRAWN, "reply": ""})
 
 
 def _line_up(waiting: deque[_Waiting], item: _Waiting) -> None:

@@ -60,6 +60,7 @@ STORE_AT_ONCE = 1000
 UNSTORED_KEPT = 20_000
 """Messages that wait in memory while the disk is full: a minute and a half at 200 a second."""
 LATEST_KEPT = 5_000
+TURNS_KEPT = 1_000
 TOLD = 30
 """Messages listed in `queue.changed`; GET /api/queue lists all."""
 MOST_ARRIVING = 256
@@ -187,6 +188,8 @@ class AudienceDesk:
         self._arriving: dict[str, AudienceMessage] = {}
         """Messages that nothing has become of yet."""
         self._recitals: dict[str, str] = {}
+        self._turns: OrderedDict[str, tuple[AudienceMessage, str]] = OrderedDict()
+        """The latest messages that had a turn, and its id: a moderator may delete them afterwards."""
         self._events: OrderedDict[str, None] = OrderedDict()
         self._latest: OrderedDict[str, Disposition] = OrderedDict()
         self._unstored: dict[str, rows.Kept] = {}
@@ -411,6 +414,10 @@ class AudienceDesk:
         for task, answered in self._writing.items():
             if is_meant(answered):
                 task.cancel()
+        if not everything:  # a cleared chat is a clean screen, not an evening that was not
+            for each, turn_id in [one for one in self._turns.values() if is_meant(one[0])]:
+                del self._turns[each.id]
+                self._tasks.spawn(self._forget(turn_id), "forgetting what was deleted")
         if message_id:
             removal = self.queue.delete(message_id)
         elif viewer_id:
@@ -632,6 +639,10 @@ class AudienceDesk:
             reason = "it failed inside Luma; the log says where"
         was = self.queue.answering
         self._turn_id = ""
+        if was and turn_id is not None:
+            self._turns[message.id] = message, turn_id
+            while len(self._turns) > TURNS_KEPT:
+                self._turns.popitem(last=False)
         self._settle(self.queue.end(how, self._now_s(), reason=reason, turn_id=turn_id))
         if turn is not None and was and how == "answered" and self.rules.writes_replies:
             if turn.reply and not recital:
@@ -646,8 +657,14 @@ class AudienceDesk:
     async def _cut(self, turn_id: str, *, forget: bool) -> None:
         if not forget and self._chat.running_turn(STAGE) == turn_id:
             await self._chat.interrupt(STAGE)
-        else:
-            await self._chat.withdraw(turn_id)
+        elif not await self._chat.withdraw(turn_id) and forget:
+            await self._forget(turn_id)  # it ended in this very moment
+
+    async def _forget(self, turn_id: str) -> None:
+        try:
+            await self._chat.forget_turn(turn_id)
+        except AppError as error:
+            logger.error("turn %s is not forgotten: %s", turn_id, error.message)
 
     # --- telling and keeping ---
 

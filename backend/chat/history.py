@@ -20,9 +20,9 @@ class History:
         """Remember what was said and heard."""
         self._exchanges.append(exchange)
 
-    def forget(self, exchange: Exchange) -> None:
-        """Remember that one no more."""
-        kept = [one for one in self._exchanges if one is not exchange]
+    def forget(self, turn_id: str) -> None:
+        """Remember no more what was said in that turn."""
+        kept = [one for one in self._exchanges if one.turn_id != turn_id]
         self._exchanges = deque(kept, maxlen=KEPT_EXCHANGES)
 
     def newest(self, limit: int = KEPT_EXCHANGES) -> list[Exchange]:

@@ -45,6 +45,7 @@ class Exchange:
 
     Attributes:
         is_viewers: A viewer wrote it: it is only ever quoted.
+        turn_id: In which turn, for whoever has it forgotten.
         lines: Its messages, newest first, and ``cost`` what they take of a budget; made once, needed in every turn.
     """
 
@@ -52,6 +53,7 @@ class Exchange:
     message: str
     reply: str
     is_viewers: bool = False
+    turn_id: str = field(default="", compare=False)
     lines: tuple[Message, ...] = field(init=False, repr=False, compare=False)
     cost: int = field(init=False, repr=False, compare=False)
 

@@ -51,6 +51,15 @@ def put(connection: Connection, turn: Turn) -> None:
         connection.execute(insert(chat_logs).values(said))
 
 
+def take_back(connection: Connection, turn_id: str, instead: str) -> bool:
+    """Keep no more what was said in a turn; False when there is none."""
+    turn = get(connection, turn_id)
+    if turn is None:
+        return False
+    put(connection, turn.model_copy(update={"message": instead, "reply": ""}))
+    return True
+
+
 def get(connection: Connection, turn_id: str) -> Turn | None:
     """One turn, None when there is no such."""
     row = connection.execute(_query().where(table.c.id == turn_id)).first()

@@ -498,6 +498,56 @@ async def test_a_reply_is_written_back_where_it_came_from(room: Room) -> None:
     assert written == [(said.id, "Hello there. I am here.")]
 
 
+async def test_what_is_deleted_after_it_was_answered_is_not_remembered(room: Room) -> None:
+    bad, fine, worse = (
+        message("something bad", "bad"),
+        message("something fine", "ann"),
+        message("something worse", "bad"),
+    )
+    for said in (bad, fine, worse):
+        await room.desk.take(said)
+        await room.ended(said.id)
+    room.desk.delete(message_id=bad.id)
+    room.desk.delete(platform="twitch", viewer_id="bad")
+    async with asyncio.timeout(10):
+        while sum(turn.message == WITHDRAWN for turn in await room.house.chat.turns(STAGE)) < 2:
+            await asyncio.sleep(0.005)
+    await (await room.house.chat.send("and now?", conversation_id=STAGE)).result()
+    asked = " ".join(one.text for one in room.house.llm.prompts[-1].messages)
+    assert "something fine" in asked
+    assert "something bad" not in asked
+    assert "something worse" not in asked
+    kept = {turn.message: turn.reply for turn in await room.house.chat.turns(STAGE)}
+    assert kept[WITHDRAWN] == ""
+    assert kept["something fine"]
+    assert room.fates(bad.id)[-1] == "answered"  # it was, and its end stays its end
+    room.desk.delete(everything=True)
+    await room.seen.settle()
+    assert len(await room.house.chat.turns(STAGE)) == 4
+
+
+async def test_a_deletion_in_the_moment_in_which_the_answer_ended_is_not_lost(room: Room) -> None:
+    works = room.house.chat.withdraw
+    ended = asyncio.Event()
+
+    async def late(turn_id: str, conversation_id: str = STAGE) -> bool:
+        await room.seen.until("turn.finished")
+        ended.set()
+        return await works(turn_id, conversation_id)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(room.house.chat, "withdraw", late)
+        said = message("something bad")
+        await room.desk.take(said)
+        await room.began(said.id)
+        room.desk.delete(message_id=said.id)
+        await ended.wait()
+        async with asyncio.timeout(10):
+            while (await room.house.chat.turns(STAGE))[0].message != WITHDRAWN:
+                await asyncio.sleep(0.005)
+    assert room.fates(said.id)[-1] == "deleted"
+
+
 @pytest.mark.parametrize("has_begun", [False, True])
 async def test_a_reply_to_what_is_deleted_is_not_written(room: Room, has_begun: bool) -> None:
     written: list[str] = []
