@@ -417,6 +417,8 @@ class AudienceDesk:
         if not everything:  # a cleared chat is a clean screen, not an evening that was not
             for each, turn_id in [one for one in self._turns.values() if is_meant(one[0])]:
                 del self._turns[each.id]
+                if each.id != message_id:
+                    self._deleted_late(each.id)
                 self._tasks.spawn(self._forget(turn_id), "forgetting what was deleted")
         if message_id:
             removal = self.queue.delete(message_id)
@@ -427,7 +429,22 @@ class AudienceDesk:
         else:
             return 0
         self._removed(removal, forget=True)
+        known = self._latest.get(message_id)
+        if known is not None and known.disposition != "deleted":
+            self._deleted_late(message_id)
         return len(arriving) + len(removal.fates)
+
+    def _deleted_late(self, message_id: str) -> None:
+        """Tell that a message which has its end already is deleted: nobody is to quote it any more."""
+        reason = "a moderator deleted it"
+        self._bus.publish(
+            ModerationActed(
+                direction="in",
+                verdict=Verdict(action="ignore", rule="deleted", reason=reason),
+                message_id=message_id,
+                conversation_id=STAGE,
+            )
+        )
 
     async def approve(self, message_id: str) -> Disposition:
         """Let a held message in.

@@ -521,6 +521,8 @@ async def test_what_is_deleted_after_it_was_answered_is_not_remembered(room: Roo
     assert kept[WITHDRAWN] == ""
     assert kept["something fine"]
     assert room.fates(bad.id)[-1] == "answered"  # it was, and its end stays its end
+    told = [event.message_id for event in room.seen.of("moderation.acted")]  # type: ignore[union-attr]
+    assert sorted(told) == sorted([bad.id, worse.id])  # once each: nobody quotes them any more
     room.desk.delete(everything=True)
     await room.seen.settle()
     assert len(await room.house.chat.turns(STAGE)) == 4
