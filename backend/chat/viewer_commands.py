@@ -56,7 +56,8 @@ STORE_S = 1.0
 USED = "commands.used"
 
 _WRITTEN = re.compile(r"!([A-Za-z0-9_]{1,32})(?=\s|\Z)")
-_CUE = re.compile(r"<(?= ?/? ?[A-Za-z])|\*(?=\S)|(?<=\S)\*")
+_STAR = re.compile(r"\*(?=\S)|(?<=\S)\*")
+_ANGLE = re.compile(r"<(?=[ /]{0,8}[A-Za-z])")
 _PLACE = re.compile(r"\{(user|args|channel|count)\}")
 
 BUILTIN: tuple[CustomCommand, ...] = (
@@ -544,7 +545,8 @@ def parse(text: str) -> tuple[str, str] | None:
 
 def uncued(text: str) -> str:
     """Words that move nobody: no tags, no stage directions, no marks of private thoughts."""
-    return _CUE.sub("", text).replace("[", "(").replace("]", ")")
+    # Stars first: one that goes may leave a tag behind.
+    return _ANGLE.sub("(", _STAR.sub("", text)).replace("[", "(").replace("]", ")")
 
 
 def may(role: Role, needed: Role) -> bool:

@@ -261,7 +261,17 @@ async def test_a_sound_is_played(stall: Stall) -> None:
 
 
 @pytest.mark.parametrize(
-    "typed", ["[joy] hi", "<expression:joy> hi", "*waves* hi", "<think> hi", "< / think >[x]"]
+    "typed",
+    [
+        "[joy] hi",
+        "<expression:joy> hi",
+        "*waves* hi",
+        "<think> hi",
+        "< / think >[x]",
+        "<<think> hi",
+        "<</<motion:wave> hi",
+        "[[joy]] **waves** * *waves* *",
+    ],
 )
 async def test_what_a_viewer_types_never_moves_her_where_she_says_it(
     stall: Stall, typed: str
@@ -275,6 +285,21 @@ async def test_what_a_viewer_types_never_moves_her_where_she_says_it(
     words = (await stall.done(f"!say {typed} there", "mo", "moderator")).recital
     assert cleaned(words)[1] == []
     assert words.endswith("there")
+
+
+MARKS = st.lists(
+    st.sampled_from(["[", "]", "<", ">", "*", "/", " ", ":", "think", "expression", "joy", "3"]),
+    max_size=14,
+).map("".join)
+
+
+@given(MARKS)
+@settings(max_examples=300, deadline=None)
+def test_whatever_marks_are_typed_nothing_moves_her_and_no_word_is_swallowed(typed: str) -> None:
+    words = uncued(" ".join(typed.split()))
+    shown, cues = cleaned(words)
+    assert cues == []
+    assert [char for char in shown if char.isalnum()] == [char for char in typed if char.isalnum()]
 
 
 def test_words_without_tags_stay_as_they_are() -> None:
