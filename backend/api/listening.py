@@ -12,7 +12,6 @@ from backend.api.bodies import IngestAsrBody, IngestChatBody, InputBody, InputTe
 from backend.api.errors import FAILURES
 from backend.api.state import Services, services
 from backend.chat.conversations import VIEWERS, TurnHandle
-from backend.chat.viewers import shown_name
 from backend.contracts.audience import AudienceMessage, DispositionName, Viewer
 from backend.contracts.entities import STAGE
 from backend.contracts.errors import NotFoundError
@@ -133,7 +132,7 @@ async def take_chat(body: IngestChatBody, running: Running) -> Ingested:
         )
     handle = await running.chat.send(
         body.message if verdict.action == "allow" else verdict.text,
-        author=shown_name(body.author, body.platform, running.user_name()),
+        author=running.audience.shown(message).viewer.name,
         origin=VIEWERS + body.platform,
         conversation_id=body.conversation_id,
     )

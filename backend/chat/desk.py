@@ -243,7 +243,7 @@ class AudienceDesk:
         """The message as it goes on from here; None when it goes nowhere."""
         if self._is_closing or not self.queue.is_new(message.id):
             return None
-        message = presented(named(message, self._shown_name(message.viewer)), self._operator())
+        message = self.shown(message)
         if not message.mentions_us and names_one_of(message.text, self._names()):
             message = message.model_copy(update={"mentions_us": True})
         self._bus.publish(AudienceWrote(said=message))
@@ -288,8 +288,11 @@ class AudienceDesk:
 
     async def check(self, message: AudienceMessage) -> Verdict:
         """What moderation says of a message that does not go through the queue."""
-        message = presented(named(message, self._shown_name(message.viewer)), self._operator())
-        return await self._verdict(message)
+        return await self._verdict(self.shown(message))
+
+    def shown(self, message: AudienceMessage) -> AudienceMessage:
+        """A message as it may be said and shown, its author's name too; its words are `check`'s business."""
+        return presented(named(message, self._shown_name(message.viewer)), self._operator())
 
     async def did(self, event: ViewerEvent) -> None:
         """Take something else that a viewer did, once however often it is delivered."""

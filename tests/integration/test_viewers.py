@@ -255,6 +255,22 @@ def test_messages_are_exported_and_no_cell_is_a_formula(api: httpx.Client) -> No
     assert rows[-1]["disposition"] == "not-addressed"
 
 
+@pytest.mark.parametrize("is_on_stage", [True, False])
+def test_a_name_that_may_not_be_said_is_nowhere(api: httpx.Client, is_on_stage: bool) -> None:
+    where = "stage" if is_on_stage else api.post("/api/conversations", json={}).json()["id"]
+    text = f"how is it going on {where}?"
+    write(api, text, "Wh0re xx", author_id="w1", conversation_id=where)
+
+    def authors() -> list[str]:
+        told = api.get("/api/events", params={"type": "chat.message", "limit": 200}).json()
+        return [one["data"]["author"] for one in told if one["data"]["text"] == text]
+
+    until(lambda: bool(authors()))
+    assert authors() == ["viewer"]
+    assert "Wh0re" not in api.get("/api/events", params={"limit": 200}).text
+    assert "Wh0re" not in api.get("/api/dispositions", params={"limit": 500}).text
+
+
 def test_another_conversation_has_no_queue(api: httpx.Client) -> None:
     conversation = api.post("/api/conversations", json={}).json()["id"]
     told = write(api, "Hello!", conversation_id=conversation)
