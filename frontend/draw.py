@@ -314,7 +314,7 @@ def fit(theme: Theme, text: str, font: FontName, width: int) -> str:
     """The text, cut with "..." so that it is at most ``width`` real pixels wide, in one line."""
     text = text[:LONGEST_TEXT].translate(_ONE_LINE)
     face = theme.font(font)
-    if face.measure(text) <= width:
+    if theme.measure(text, font) <= width:
         return text
     low, high = 0, len(text)
     while low < high:
