@@ -306,6 +306,13 @@ class TwitchApi:
                 keeps_refusal=True,
             )
         except _Refused as error:
+            if error.status == 400 and "session" in error.said.lower():
+                # Not for want of permission: the connection ended meanwhile, and another one may have it.
+                raise ProviderError(
+                    "Twitch ended the connection before anything was subscribed to on it.",
+                    kind="unreachable",
+                    provider="twitch",
+                ) from None
             if error.status != 409:
                 raise _failed(error) from None
 

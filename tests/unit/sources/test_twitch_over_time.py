@@ -133,6 +133,23 @@ async def test_a_channel_that_was_there_a_moment_ago_is_looked_for_again(room: R
 
 
 @pytest.mark.slow
+async def test_a_connection_lost_before_anything_was_subscribed_to_is_made_again(
+    room: Room,
+) -> None:
+    access, refresh = room.server.log_in("kira")
+    room.server.slow_s["/helix/eventsub"] = 0.1
+    source = await room.source(room.settings(access, refresh, channel="kira"))
+    await room.server.until(
+        lambda: "POST /helix/eventsub/subscriptions" in room.server.asked,
+    )
+    await room.server.drop()
+    room.server.slow_s.clear()
+    await room.until(lambda: state_of(source) == "joined")
+    assert "failed" not in [state.state for state in room.states]
+    assert "POST /oauth2/token" not in room.server.asked  # the login had nothing to do with it
+
+
+@pytest.mark.slow
 async def test_a_permission_taken_back_ends_the_login_too(room: Room) -> None:
     source = await room.joined()
     room.server.log_out("kira")
