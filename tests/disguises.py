@@ -36,6 +36,29 @@ STACKED = "".join(
     for code in (0x300, 0x301, 0x302, 0x308, 0x30A, 0x316, 0x323, 0x334, 0x335, 0x337, 0x35B, 0x489)
 )
 BETWEEN = [" ", ".", "-", "_", "*", "~", ",", ":", "/", " . ", "  ", "·", "•", "😀", "…", "'"]
+FLAGS = [
+    "\U0001f1e9\U0001f1ea",
+    "\U0001f1eb\U0001f1f7",
+    "\U0001f1f3\U0001f1f4",
+    "\U0001f1e8\U0001f1ed",
+]
+TAGS = [
+    "<br>",
+    "<b></b>",
+    "<break time='1s'/>",
+    "</i><i>",
+    "<!-- -->",
+    "(laughs)",
+    "*waves*",
+    "[joy]",
+    "(x)",
+    "{y}",
+]
+BURIES = ["\u200b", "\u0336", "\u00ad", "\ufe0f", ".", "! ", "- "]
+TURNED = {
+    "a": "\u0250", "b": "q", "d": "p", "e": "\u01dd", "f": "\u025f", "g": "\u0183", "i": "\u1d09", "k": "\u029e", "l": "\ua781", "m": "\u026f",
+    "n": "u", "p": "d", "r": "\u0279", "t": "\u0287", "u": "n", "v": "\u028c", "w": "\u028d",
+}  # fmt: skip
 BEFORE = [
     "You know,",
     "And then he said",
@@ -144,6 +167,69 @@ def ended(text: str, random: Random) -> str:
     return text[:at].rstrip() + random.choice((". ", "! ", "? ", "… ", ".\n")) + text[at:].lstrip()
 
 
+def _between(text: str, marks: list[str]) -> str:
+    """Its letters with marks between them, one after the other."""
+    letters = [char for char in text if not char.isspace()]
+    return "".join(
+        letter + (marks[n % len(marks)] if n + 1 < len(letters) else "")
+        for n, letter in enumerate(letters)
+    )
+
+
+def counted(text: str, random: Random) -> str:
+    """1. i 2. n."""
+    letters = [char for char in text if not char.isspace()]
+    mark = random.choice((". ", ") ", ": "))
+    return " ".join(f"{n}{mark}{letter}" for n, letter in enumerate(letters, 1))
+
+
+def numbered(text: str, random: Random) -> str:
+    """w4i8t3h numbers between its letters."""
+    return _between(text, [str(random.randint(1, 99)) for _ in range(3)])
+
+
+def flagged(text: str, random: Random) -> str:
+    """With flags between its letters."""
+    return _between(text, random.sample(FLAGS, 2))
+
+
+def escaped(text: str, random: Random) -> str:
+    """As pages, addresses and programs write characters."""
+    shape = random.choice(("&#{};", "&#x{:x};", "%{:02x}", "\\u{:04x}", "\\x{:02x}"))
+    share = random.choice((0.4, 1.0))
+    return _each(text, random, share, lambda c: shape.format(ord(c)))
+
+
+def tagged(text: str, random: Random) -> str:
+    """With a tag or a stage direction in the middle of it, or after each letter."""
+    mark = random.choice(TAGS)
+    if random.random() < 0.5:
+        return _between(text, [mark])
+    at = random.randint(1, len(text) - 1)
+    return text[:at] + mark + text[at:]
+
+
+def backwards(text: str, random: Random) -> str:
+    """gnihtyreve, or the sdrow one by one; sometimes with the mark that turns it around again."""
+    turned = text[::-1] if random.random() < 0.5 else " ".join(w[::-1] for w in text.split())
+    return random.choice((turned, f"\u202e{turned}\u202c"))
+
+
+def upside_down(text: str, random: Random) -> str:
+    """Standing on its head."""
+    turned = "".join(TURNED.get(char, char) for char in reversed(text))
+    return backwards(text, random) if turned.isascii() else turned
+
+
+def buried(text: str, random: Random) -> str:
+    """With a thousand of something in the middle of it."""
+    at = random.randint(1, len(text) - 1)
+    return text[:at] + random.choice(BURIES) * random.choice((50, 250, 900)) + text[at:]
+
+
+ALONE = (counted, numbered, flagged, escaped, tagged, backwards, upside_down, buried)
+"""What changes too much to be put on top of something else."""
+
 SHAPES = (joined, spaced, parted, ended)
 """How a phrase is laid out."""
 
@@ -155,7 +241,10 @@ MARKS = (unseen, zalgo, repeated)
 
 
 def disguised(phrase: str, random: Random) -> tuple[str, str]:
-    """The phrase in a disguise of up to three layers, and what was done."""
+    """The phrase in a disguise of its own or of up to three layers, and what was done."""
+    if random.random() < 0.35:
+        one = random.choice(ALONE)
+        return one(phrase, random), one.__name__
     text, done = phrase, []
     for kinds, share in ((SHAPES, 0.6), (LOOKS, 0.6), (MARKS, 0.4)):
         if random.random() < share:

@@ -161,7 +161,7 @@ def condensed(text: str) -> str:
         noise.clear()
 
     for char in _LONG_TAG.sub("<>", text):
-        plain = fold_char(char)
+        plain = char if char.isascii() else fold_char(char)
         if not plain:
             continue
         if plain.isalnum():
