@@ -137,11 +137,12 @@ async def test_a_connection_lost_before_anything_was_subscribed_to_is_made_again
     room: Room,
 ) -> None:
     access, refresh = room.server.log_in("kira")
-    room.server.slow_s["/helix/eventsub"] = 0.1
+    room.server.slow_s["/helix/eventsub"] = 0.3
     source = await room.source(room.settings(access, refresh, channel="kira"))
-    await room.server.until(
-        lambda: "POST /helix/eventsub/subscriptions" in room.server.asked,
-    )
+    await room.server.until(lambda: "GET /ws" in room.server.asked)
+    async with asyncio.timeout(10):
+        while not room.server.sessions:
+            await asyncio.sleep(0.001)
     await room.server.drop()
     room.server.slow_s.clear()
     await room.until(lambda: state_of(source) == "joined")
