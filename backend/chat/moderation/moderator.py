@@ -63,6 +63,7 @@ MOST_COVERS = 3
 _SMALL = re.compile(r"(?<![^\W_])\d{1,3}(?![^\W_])")
 """A number that means something: "vote 2" is another message than "vote 1". What is longer, or hangs on a word, is noise."""
 
+LONGEST_NAME = 100
 NOT_SHOWN = "viewer"
 """What a viewer is called whose name may not be shown."""
 
@@ -294,7 +295,7 @@ class Moderator:
 
     def shown_name(self, viewer: Viewer) -> str:
         """A viewer's name as it may be said and shown."""
-        name = " ".join(viewer.name.split())[:60]
+        name = " ".join(viewer.name.split())[:LONGEST_NAME]
         is_fine = self._names.get(name)
         if is_fine is None:
             hits = self._compiled.hits(name, "in", role=None)
