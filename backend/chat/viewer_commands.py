@@ -32,6 +32,7 @@ from backend.contracts.entities import Character
 from backend.contracts.errors import AppError, ConflictError, InvalidInputError, NotFoundError
 from backend.contracts.events import CommandsChanged, SceneCalled
 from backend.core import clock
+from backend.core.background import Background
 from backend.core.bus import EventBus
 from backend.core.clock import monotonic_s
 from backend.storage import audience as rows
@@ -182,7 +183,9 @@ class ViewerCommands:
         self._used_by: OrderedDict[tuple[str, str, str], float] = OrderedDict()
         self._words: dict[str, CustomCommand] = {}
         self._changing = asyncio.Lock()
+        self._tasks = Background(logger)
         self._storing: asyncio.Task[None] | None = None
+        self._has_news = False
         self._index()
 
     async def open(self) -> None:
@@ -195,9 +198,9 @@ class ViewerCommands:
 
     async def close(self) -> None:
         """Keep how often commands were used, and when."""
-        if self._storing is not None:
-            # It sleeps: once it stores, it is no longer here.
-            self._storing.cancel()
+        storing, self._storing = self._storing, None
+        await self._tasks.close()
+        if storing is not None:
             await self._store()
 
     # --- the list ---
@@ -386,8 +389,9 @@ class ViewerCommands:
         self._uses[command.name] = self._uses.get(command.name, 0) + 1
         if command.name in self._own:
             self._unstored_uses.add(command.name)
+        self._has_news = True
         if self._storing is None:
-            self._storing = asyncio.create_task(self._store_soon(), name="keeping uses of commands")
+            self._storing = self._tasks.spawn(self._store_soon(), "keeping uses of commands")
 
     async def _do(self, command: CustomCommand, args: str, message: AudienceMessage) -> Outcome:
         name = command.name
@@ -478,9 +482,13 @@ class ViewerCommands:
     # --- keeping ---
 
     async def _store_soon(self) -> None:
-        await asyncio.sleep(STORE_S)
-        self._storing = None
-        await self._store()
+        try:
+            while self._has_news:
+                await asyncio.sleep(STORE_S)
+                self._has_news = False
+                await self._store()
+        finally:
+            self._storing = None
 
     async def _store(self) -> None:
         unstored, self._unstored_uses = self._unstored_uses, set()
@@ -491,11 +499,15 @@ class ViewerCommands:
             rows.put_uses(connection, uses)
             facts.put(connection, USED, json.dumps(used))
 
+        is_stored = False
         try:
             await self._database.write(write)
+            is_stored = True
         except AppError as error:
-            self._unstored_uses |= unstored
             logger.warning("how often commands were used could not be stored: %s", error.message)
+        finally:
+            if not is_stored:
+                self._unstored_uses |= unstored
 
     def _dump(self) -> dict[str, Any]:
         """What rests for so long that it must rest on after a restart, newest last."""

@@ -401,9 +401,12 @@ async def test_a_long_rest_and_the_count_outlive_a_kill(
     await stall.commands.put(custom("short", action="text", value="x", cooldown_s=30))
     assert (await stall.done("!daily")).answer == "1"
     await stall.done("!short")
-    while (storing := stall.commands._storing) is not None:
-        await asyncio.wait([storing])
-    await stall.commands._database.write(lambda connection: None)
+
+    async def stored() -> None:
+        while (storing := stall.commands._storing) is not None:
+            await asyncio.wait([storing])
+
+    await stored()
 
     def again(seconds: float) -> ViewerCommands:
         return ViewerCommands(
@@ -423,6 +426,7 @@ async def test_a_long_rest_and_the_count_outlive_a_kill(
         await stall.commands.open()
         said[seconds] = [(await stall.done("!daily", who)).text for who in ("bob", "ann")]
         assert not (await stall.done("!short", "bob")).is_refused
+        await stored()
     assert said[600.0][0] == "!daily rests for 3000 s more."
     assert said[4000.0] == ["wrote: 2", "!daily rests for 3600 s more."]
     assert said[-50.0][0] == "!daily rests for 3600 s more."
