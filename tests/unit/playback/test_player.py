@@ -166,7 +166,12 @@ async def test_a_sound_waits_until_she_has_spoken_and_never_sounds_over_a_senten
     assert (started.text, [one.viseme for one in started.mouth]) == ("", ["sil"])
 
 
-async def test_a_short_sound_goes_on_while_she_thinks_and_is_heard_to_its_end() -> None:
+async def test_a_short_sound_goes_on_while_she_thinks_and_is_heard_to_its_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(
+        module, "LET_END_S", 60.0
+    )  # the sink's clock stands still until it is moved
     sink = ManualSink()
     bus, play, _ = player(sink)
     async with Watch(bus) as seen:
@@ -194,7 +199,7 @@ async def test_a_long_sound_fades_for_her_first_sentence() -> None:
     sink = ManualSink()
     bus, play, _ = player(sink)
     async with Watch(bus) as seen:
-        play.play_effect(Audio(SECOND.pcm * 10, 8000), "/api/audio/horn/1", "horn")
+        play.play_effect(Audio(SECOND.pcm * 100, 8000), "/api/audio/horn/1", "horn")
         await seen.until("playback.started")
         show = play.begin("t", "stage")
         await play.enqueue(show, piece(1, "One."))
