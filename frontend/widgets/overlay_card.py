@@ -121,7 +121,7 @@ class OverlayCard(Card):
         self.copy_overlay.pack(side="left")
         self.with_captions = Switch(line, theme, "captions", tip="Show what she says below her")
         self.with_captions.pack(side="left", padx=(px(6), 0))
-        self._note("Paste it in OBS as a browser source; it is transparent.")
+        self._note("Paste it in OBS as a browser source.")
         line = self._line(8)
         self.copy_captions = self._button(
             line, "Copy captions link", partial(self._copy, "/captions"), "copy", "ghost"
