@@ -25,6 +25,7 @@ from backend.contracts.audience import (
     QueuedMessage,
     QueueRules,
     QueueState,
+    StreamState,
     Viewer,
     ViewerEvent,
     ViewerEventKind,
@@ -43,6 +44,7 @@ from backend.contracts.events import (
     Event,
     QueueChanged,
     QueueRulesChanged,
+    StreamChanged,
     TurnFinished,
     TurnStarted,
     TwitchLoginChanged,
@@ -194,6 +196,8 @@ class Audience:
         self.total_waiting = 0
         self.rules = QueueRules()
         self.channel: ChannelState | None = None
+        self.stream: StreamState | None = None
+        """Title, game, who watches; None where nobody tells."""
         self.login: TwitchLogin | None = None
         self.autonomy: AutonomyState | None = None
         self.autonomy_s = 0.0
@@ -400,6 +404,9 @@ class Audience:
                 self.channel = event.channel
                 self.missing.pop("twitch", None)
                 self._tell("channel")
+            case StreamChanged():
+                self.stream = event.stream if event.stream.channel else None
+                self._tell("channel")
             case ChannelWrote():
                 self._wrote_ourselves(event)
             case TwitchLoginChanged():
@@ -599,6 +606,8 @@ class Audience:
         inner = value.get("channel")
         state = read_model(ChannelState, inner if isinstance(inner, dict) else value)
         login = read_model(TwitchLogin, value.get("login"))
+        stream = read_model(StreamState, value.get("stream"))
+        self.stream = stream if stream is not None and stream.channel else None
         if state is not None:
             self.channel = state
             self.missing.pop("twitch", None)

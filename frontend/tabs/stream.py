@@ -9,9 +9,9 @@ from pathlib import Path
 from tkinter import filedialog
 from typing import Any, ClassVar, Protocol
 
-from backend.contracts.audience import ChannelState
+from backend.contracts.audience import ChannelState, StreamState
 from backend.contracts.events import Event
-from frontend.audience import Audience, Group, why
+from frontend.audience import Audience, Group, plain, why
 from frontend.client import Failure
 from frontend.tabs import CastApp
 from frontend.widgets.audience_plots import AudiencePlots
@@ -333,10 +333,9 @@ class StreamTab(tk.Frame):
             words, color = "Twitch", "text3"
         self.channel_button.color = color
         self.channel_button.set(words[:34])
-        detail = state.detail if state is not None else ""
-        self.channel_button.tooltip.text = (
-            f"{detail}\n" if detail else ""
-        ) + "Connect, log in, leave   Ctrl+Shift+T"
+        lines = [state.detail if state is not None else "", stream_words(self.audience.stream)]
+        lines.append("Connect, log in, leave   Ctrl+Shift+T")
+        self.channel_button.tooltip.text = "\n".join(line for line in lines if line)
         self.channel_button.redraw_soon()
         self.chat.changed()
 
@@ -451,6 +450,17 @@ def channel_words(state: ChannelState | None) -> tuple[str, str]:
     if state.state == "joined":
         words = f"twitch.tv/{state.channel}" + (", reading" if not state.can_write else "")
     return words, color
+
+
+def stream_words(stream: StreamState | None) -> str:
+    """The stream in a line; empty where nobody tells of it."""
+    if stream is None:
+        return ""
+    parts = [f"Live, {stream.viewers:,} watch" if stream.is_live else "Not live"]
+    parts += [plain(text, 80) for text in (stream.title, stream.game) if text]
+    if stream.followers is not None:
+        parts.append(f"{stream.followers:,} followers")
+    return " · ".join(parts)
 
 
 def _group(value: str) -> Group:

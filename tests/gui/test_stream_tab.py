@@ -20,6 +20,7 @@ from backend.contracts.audience import (
     QueueRules,
     QueueState,
     StageSound,
+    StreamState,
     Viewer,
 )
 from backend.contracts.autonomy import (
@@ -38,6 +39,7 @@ from backend.contracts.events import (
     ChannelWrote,
     ChatDisposition,
     QueueChanged,
+    StreamChanged,
     TwitchLoginChanged,
 )
 from backend.contracts.twitch import TwitchLogin, TwitchState
@@ -249,6 +251,19 @@ def test_an_empty_chat_leads_to_reading_without_a_login(s: Scene) -> None:
     ]  # as whoever logs in
     assert tab(s).channel_button.text == "twitch.tv/mika, reading"
     assert "You are in mika. Nobody has written yet." in drawn(s)
+
+
+def test_the_channel_says_what_is_known_of_the_stream(s: Scene) -> None:
+    stream = StreamState(
+        platform="twitch", channel="mika", title="Cozy evening", game="Tetris", followers=1200
+    )
+    s.say(StreamChanged(stream=stream))
+    tip = tab(s).channel_button.tooltip
+    assert "Not live · Cozy evening · Tetris · 1,200 followers" in tip.text
+    s.say(StreamChanged(stream=stream.model_copy(update={"is_live": True, "viewers": 12})))
+    assert "Live, 12 watch" in tip.text
+    s.say(StreamChanged(stream=StreamState(platform="twitch")))
+    assert "followers" not in tip.text
 
 
 def test_a_flood_leaves_the_window_free(s: Scene) -> None:
