@@ -64,6 +64,11 @@ SHORTEST_NUMBERED = 4
 MOST_FRAGMENTS_SHORT = 4
 """A word this short that is split must not contain a piece of digits alone: "as 5 of us" is no word."""
 
+LINES = frozenset(
+    "\u30fc\uff70\u3161\u1173\u4e00\u4e28\u4e36\u0640\u02d0\u02d1\ua4f8\ua4f9\u1427\u01c3\u01c2\u02c8\u02cc\ua788\ua789\u3005\u3006"
+)
+"""Letters and signs of other scripts that are drawn as lines and dots: behind a Latin letter they are marks."""
+
 STARTS_TRIED = 4
 MOST_STARTS = 16
 
@@ -194,6 +199,11 @@ def _stream(
         is_last = marks_end and (index + 1 == end or text[index + 1].isspace())
         if draws and (drawn := _drawn(text, index)) is not None:
             char, width = drawn
+        elif char in LINES and chars and chars[-1].isascii():
+            gap += is_open
+            is_open = False
+            index += 1
+            continue
         elif char.isalnum() or (char in signs and not (is_last and char == "!")):
             pass
         else:

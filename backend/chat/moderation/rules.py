@@ -180,7 +180,7 @@ class Compiled:
         # A cut inside a word makes a word begin there, which at worst holds back a little too much.
         cut = tail_at(text, END_CHARS)
         found = len(text)
-        for folded in _readings(text[cut:], "out"):
+        for folded in _readings(text[cut:]):
             start = self._ways["out"].automaton.open_from(folded)
             if start < len(folded.text):
                 found = min(found, cut + folded.at[start])
@@ -219,7 +219,7 @@ class Compiled:
         if not way.automaton:
             return []
         words: dict[int, list[tuple[int, int]]] = {}
-        for reading in _readings(text, direction):
+        for reading in _readings(text):
             for tag, spans in self._words(reading, way).items():
                 words[tag] = _merged(dict.fromkeys((*words.get(tag, ()), *spans)))
         found: list[Hit] = []
@@ -324,14 +324,14 @@ class Compiled:
         return told
 
 
-def _readings(text: str, direction: Direction) -> Iterator[Folded]:
+def _readings(text: str) -> Iterator[Folded]:
     """The ways in which words are read in a text: as it stands, unescaped, without asides, and as it is spoken."""
     yield fold(text)
     if (plain := unescaped(text)) is not None:
         yield plain
     if (short := without_asides(text)) != text:
         yield fold(short)
-    if direction == "out" and (heard := with_gaps(text)) != text:
+    if (heard := with_gaps(text)) != text:
         yield fold(heard)
 
 

@@ -153,6 +153,8 @@ async def test_none_of_500_blocked_phrases_gets_through(tmp_path: Path, run: int
         ("tikogon", "tik<b class='x'></b>ogon then."),
         ("tikogon", "tik(laughs)ogon then."),
         ("tikogon", "<phoneme alphabet='ipa' ph='t' n='1'>".join("tikogon") + " then."),
+        ("tikogon", "tikーogon then."),
+        ("tikogon", "ㅡ".join("tikogon") + " then."),
         ("tikogon", "nogokit then."),
         ("tikogon mufel", "nogokit lefum then."),
         ("tikogon", "\u202enogokit\u202c then."),

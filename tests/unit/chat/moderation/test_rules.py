@@ -538,3 +538,9 @@ ALL = [
         )
     ),
 ]
+
+
+def test_a_long_vowel_of_japanese_is_a_letter_of_its_word(tmp_path: Path) -> None:
+    rules = with_rules(tmp_path, words("\u30af\u30bd\u30b2\u30fc"))
+    assert rules.check_in("\u3053\u308c\u306f\u30af\u30bd\u30b2\u30fc\u3060").action == "mask"
+    assert rules.check_in("\u3053\u308c\u306f\u30af\u30bd\u30b2\u30e0\u3060").action == "allow"
