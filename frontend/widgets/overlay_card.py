@@ -31,7 +31,7 @@ SINKS = {
 }
 SINK_NOTES = {
     "speaker": "OBS records this computer's sound.",
-    "overlay": "The browser source plays it: in OBS tick \u201cControl audio via OBS\u201d.",
+    "overlay": "In OBS tick \u201cControl audio via OBS\u201d there.",
     "none": "Replies are text only.",
 }
 PREVIEW = 74
