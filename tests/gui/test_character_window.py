@@ -100,7 +100,7 @@ def s(tmp_path: Path, cast: Cast) -> Iterator[Scene]:
 def opened(s: Scene, character_id: str = "") -> CharacterWindow:
     s.window.open_characters(character_id)
     s.settle()
-    window = CharacterWindow._current
+    window = CharacterWindow.current()
     assert window is not None
     return window
 

@@ -76,7 +76,7 @@ def opened(stand: Stand) -> CheckupWindow:
     tab = stand.hold(StatusTab)
     tab.services.invoke("checkup")
     stand.settle()
-    window = CheckupWindow._current
+    window = CheckupWindow.current()
     assert window is not None
     stand.settle(lambda: window.lines.winfo_width() > 1)
     return window

@@ -72,7 +72,7 @@ def s(tmp_path: Path) -> Iterator[Scene]:
 def opened(s: Scene) -> ModeWindow:
     s.window.open_modes()
     s.settle()
-    window = ModeWindow._current
+    window = ModeWindow.current()
     assert window is not None
     return window
 

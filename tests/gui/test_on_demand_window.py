@@ -35,7 +35,7 @@ def s(tmp_path: Path) -> Iterator[Scene]:
 
 def opened(s: Scene, prompt: str = "") -> OnDemandWindow:
     s.press("<Control-g>", s.chat.composer.text)
-    window = OnDemandWindow._current
+    window = OnDemandWindow.current()
     assert window is not None
     window.prompt.text.insert("1.0", prompt)
     s.settle()

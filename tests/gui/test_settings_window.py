@@ -45,7 +45,7 @@ def s(tmp_path: Path) -> Iterator[Scene]:
 
 def opened(s: Scene, field: str = "") -> SettingsWindow:
     s.window.open_settings(field)
-    window = SettingsWindow._current
+    window = SettingsWindow.current()
     assert window is not None
     s.settle(lambda: bool(window.settings))
     return window

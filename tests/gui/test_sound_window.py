@@ -35,7 +35,7 @@ def opened(s: Scene) -> SoundWindow:
     s.settle(lambda: s.window.microphone.is_known)
     s.window.open_sound()
     s.settle()
-    window = SoundWindow._current
+    window = SoundWindow.current()
     assert window is not None
     return window
 
@@ -58,7 +58,7 @@ def devices(inputs: list[InputDeviceInfo], **output: Any) -> dict[str, Any]:
 
 def test_it_opens_from_a_key_and_there_is_one_only(s: Scene) -> None:
     s.press("<Control-Shift-S>", s.chat.composer.text)
-    first = SoundWindow._current
+    first = SoundWindow.current()
     assert first is not None
     assert opened(s) is first
     s.press("<Escape>", first)

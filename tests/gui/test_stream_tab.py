@@ -233,7 +233,7 @@ def test_filters_show_their_lines_only(s: Scene) -> None:
 def test_an_empty_chat_leads_to_reading_without_a_login(s: Scene) -> None:
     assert "Connect to Twitch" in drawn(s)
     tab(s).chat.invoke("empty")
-    window = TwitchWindow._current
+    window = TwitchWindow.current()
     assert isinstance(window, TwitchWindow)
     window.channel.set("twitch.tv/Mika")
     s.backend.answers["POST /api/twitch/connect"] = wire(

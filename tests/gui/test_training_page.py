@@ -480,7 +480,7 @@ def test_changed_clips_make_the_report_old(make: Callable[..., Desk]) -> None:
 def recorder(make: Callable[..., Desk]) -> Iterator[tuple[Desk, RecordWindow]]:
     desk = make(0)
     desk.page.record()
-    window = RecordWindow._current
+    window = RecordWindow.current()
     assert window is not None
     desk.until(lambda: window.prompts and window.microphone.choices[1:])
     yield desk, window
