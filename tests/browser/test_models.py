@@ -658,10 +658,11 @@ def test_without_the_core_the_overlay_shows_her_pictures_until_it_is_there(
         page = tab.open("/overlay")
         page.locator("html[data-avatar=pictures]").wait_for(state="attached")
         for _ in range(100):
-            if any("Cubism SDK" in line for line in tab.lines):
+            if any("cannot be shown" in line for line in tab.lines):
                 break
             page.wait_for_timeout(100)
-        assert any("Cubism SDK" in line for line in tab.lines)
+        assert any("Luma's window says why" in line for line in tab.lines), tab.lines
+        assert not any("Cubism" in line for line in tab.lines), "what is wrong is for the operator"
         assert page.evaluate("document.body.innerText.trim()") == ""
         other = new_tab()
         other.log_in("/webui/control")
