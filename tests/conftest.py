@@ -18,6 +18,8 @@ from config import Settings
 
 OPENED = pytest.StashKey[ExitStack]()
 """What a run has opened and closes at its end."""
+HAD_WINDOWS = pytest.StashKey[bool]()
+"""Whether the test before had one."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -59,15 +61,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip(reason=reason))
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_teardown(
-    item: pytest.Item, nextitem: pytest.Item | None
-) -> Generator[None, None, None]:
-    """Collect what a file of window tests leaves, here: on a backend's thread of a later test each picture and variable
-    would call Tk and wait a second for a window that has closed."""
-    yield
-    if item.get_closest_marker("gui") and (nextitem is None or nextitem.path != item.path):
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Collect what tests of windows left before a backend's thread does: there each picture and variable would call Tk and
+    wait a second for a window that has closed. Only now does pytest itself hold nothing of the test before."""
+    is_gui = item.get_closest_marker("gui") is not None
+    if not is_gui and item.config.stash.get(HAD_WINDOWS, False):
         gc.collect()
+    item.config.stash[HAD_WINDOWS] = is_gui
 
 
 @pytest.hookimpl(wrapper=True)
