@@ -20,6 +20,8 @@ from frontend.widgets.panel import Panel
 GUTTER = 92
 ROW = 20
 BAR = 18
+THIN = 4
+"""Of what waits: below its words."""
 LANE_GAP = 9
 AXIS = 22
 TOP = 4
@@ -283,7 +285,7 @@ class TimelineView(Panel):
 
     def _piece(self, bar: Bar, piece: Piece, left: float, y: float, room: float) -> None:
         p, t = self.painter, self.theme
-        words, color = bar.name, "text"
+        words, color, middle = bar.name, "text", y + BAR / 2 - 0.5
         match piece.phase:
             case "shown" if bar.lane == "audio":
                 tone = "playback" if bar.outcome != "interrupted" else "wait"
@@ -294,8 +296,9 @@ class TimelineView(Panel):
                 p.rect(left, y, min(3.0, room), BAR, "ok")
                 words += f"  \u00b7  {owner_words(bar.owner)}"
             case "waiting":
-                p.rect(left, y + BAR - 8, room, 8, t.mix("warn_soft", "warn", 0.18))
-                p.rect(left, y + BAR - 8, min(3.0, room), 8, "warn")
+                p.rect(left, y + BAR - THIN, room, THIN, t.mix("warn_soft", "warn", 0.45))
+                p.rect(left, y + BAR - THIN, min(3.0, room), THIN, "warn")
+                middle = y + (BAR - THIN) / 2 - 0.5
                 words += f"  \u00b7  {owner_words(bar.owner)}"
             case "scheduled":
                 self.create_rectangle(
@@ -313,7 +316,7 @@ class TimelineView(Panel):
                 return
         place = (bar.lane, piece.row)
         if room > 28 and left + 2 >= self._words_end.get(place, 0.0):
-            self._words.append((left + 6, y + BAR / 2 - 0.5, words, color, room - 10))
+            self._words.append((left + 6, middle, words, color, room - 10))
             self._words_end[place] = left + min(room, p.text_width(words, "cap") + 10)
 
     def _mark(self, x: float, y: float, width: float) -> None:
