@@ -487,7 +487,7 @@ class Scheduler:
         if self._is_running(armed):
             reasons.append("it is being done now")
         elif not is_due:
-            reasons.append("waits: " + armed.when)
+            reasons.append(f"comes {armed.when}")
         if other:
             reasons.append(other)
         if gap_s > 0 and is_due:

@@ -521,7 +521,7 @@ async def test_her_face_moves_below_everybody_elses_wishes_and_what_it_lacks_is_
 async def test_a_dry_run_and_an_unknown_trigger(world: World) -> None:
     async with running(world, RAID) as autonomy:
         nothing = await autonomy.dry_run()
-        assert (nothing.would, nothing.why) == ("nothing", "raid: waits: on a raid")
+        assert (nothing.would, nothing.why) == ("nothing", "raid: comes on a raid")
         raid(world)
         await world.watch.settle()
         found = await autonomy.dry_run()
