@@ -232,7 +232,7 @@ class QueuePoints(Wire):
 
     mention: float = Field(30, ge=-1000, le=1000)
     reply: float = Field(25, ge=-1000, le=1000)
-    question: float = Field(10, ge=-1000, le=1000)
+    question: float = Field(20, ge=-1000, le=1000)
     cheer: float = Field(25, ge=-1000, le=1000)
     per_100_bits: float = Field(10, ge=0, le=1000)
     most_bits: float = Field(100, ge=0, le=10_000)

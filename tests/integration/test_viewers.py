@@ -81,7 +81,7 @@ def test_the_queue_says_who_is_next_and_why(api: httpx.Client) -> None:
     assert state["is_held"]
     first, second = state["waiting"]
     assert first["message"]["viewer"]["name"] == "bob"
-    assert first["reasons"][:2] == ["asks +10", "cheer of 500 bits +75"]
+    assert first["reasons"][:2] == ["asks +20", "cheer of 500 bits +75"]
     assert first["score"] > second["score"]
 
 

@@ -137,12 +137,12 @@ def test_the_reasons_say_in_words_what_made_the_score() -> None:
     shown = queue.state(10).waiting[0]
     assert shown.reasons == (
         "mentions her +30",
-        "asks +10",
+        "asks +20",
         "cheer of 500 bits +75",
         "subscribes +10",
         "waits 10 s +5",
     )
-    assert shown.score == 130
+    assert shown.score == 140
     assert shown.waited_s == 10
 
 
