@@ -161,7 +161,7 @@ class Watch:
         for _ in range(5):
             await asyncio.sleep(0)
 
-    async def until(self, type_: str, count: int = 1, timeout_s: float = 10.0) -> AnyEvent:
+    async def until(self, type_: str, count: int = 1, timeout_s: float = 30.0) -> AnyEvent:
         """Wait for the ``count``-th event of a type."""
         async with asyncio.timeout(timeout_s):
             while len(found := [e for e in self.events if e.type == type_]) < count:

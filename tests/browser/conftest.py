@@ -116,7 +116,7 @@ class Tab:
         """Wait until the page's connection stands (`data-state` of its root element)."""
         self.page.locator("html[data-state=open]").wait_for(state="attached")
 
-    def until(self, script: str, argument: object = None, *, timeout_s: float = 15.0) -> Any:
+    def until(self, script: str, argument: object = None, *, timeout_s: float = 30.0) -> Any:
         """Wait until an expression or function is true on the page, and return what it gives.
 
         Playwright's own `wait_for_function` needs eval, which the pages' content policy forbids.

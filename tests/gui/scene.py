@@ -203,7 +203,7 @@ class Scene:
         """The Chat tab."""
         return self.window.tabs["chat"]
 
-    def settle(self, until: Callable[[], bool] | None = None, limit_s: float = 3.0) -> None:
+    def settle(self, until: Callable[[], bool] | None = None, limit_s: float = 30.0) -> None:
         """Work off the inbox and all idle jobs; wait for a condition where one is given."""
         end = monotonic() + limit_s
         for _ in range(4):

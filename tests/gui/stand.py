@@ -134,7 +134,7 @@ class Stand:
             self.tab.on_event(event)
         self.tab.flush()
 
-    def settle(self, until: Callable[[], bool] | None = None, limit_s: float = 5.0) -> None:
+    def settle(self, until: Callable[[], bool] | None = None, limit_s: float = 30.0) -> None:
         """Run the window until a condition holds; without one, until everything due now is done."""
         end = monotonic() + limit_s
         self.backend.deliver()

@@ -29,7 +29,7 @@ def labels(root: tk.Tk) -> list[str]:
     return [one["text"] for one in root.winfo_children() if isinstance(one, tk.Label)]
 
 
-def run(root: tk.Tk, wanted: list[str], limit_s: float = 3.0) -> None:
+def run(root: tk.Tk, wanted: list[str], limit_s: float = 20.0) -> None:
     """Let the window work until these words are shown."""
     end = monotonic() + limit_s
     while labels(root) != wanted:

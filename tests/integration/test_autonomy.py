@@ -52,7 +52,7 @@ def rules(api: httpx.Client) -> None:
     assert api.put("/api/triggers", json={"triggers": [RAID, OFTEN]}).status_code == 200
 
 
-def until(is_true: Callable[[], Any], timeout_s: float = 10.0) -> Any:
+def until(is_true: Callable[[], Any], timeout_s: float = 30.0) -> Any:
     end_s = time.monotonic() + timeout_s
     while not (found := is_true()):
         assert time.monotonic() < end_s, "it never happened"

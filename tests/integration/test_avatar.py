@@ -35,7 +35,7 @@ def newest(api: httpx.Client) -> int:
 
 def until_over(api: httpx.Client, turn_id: str, count: int) -> list[str]:
     """The lines of a turn, when there are so many."""
-    end_s = time.monotonic() + 10
+    end_s = time.monotonic() + 30
     while len(found := timeline(api, turn_id=turn_id)) < count:
         assert time.monotonic() < end_s, found
         time.sleep(0.02)

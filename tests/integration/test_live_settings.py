@@ -39,7 +39,7 @@ def served(tmp_path_factory: pytest.TempPathFactory, model: LlmServer) -> Iterat
     )
 
 
-def until(is_true: Callable[[], object], timeout_s: float = 5.0) -> None:
+def until(is_true: Callable[[], object], timeout_s: float = 30.0) -> None:
     end_s = time.monotonic() + timeout_s
     while not is_true():
         assert time.monotonic() < end_s, "it never happened"

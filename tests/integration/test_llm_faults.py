@@ -64,7 +64,7 @@ class Stage:
         answer = self.api.post("/api/config", json={"values": changes})
         assert answer.status_code == 200, answer.text
         wanted = f"model-{self._model}"
-        until_s = time.monotonic() + 5
+        until_s = time.monotonic() + 20
         while wanted not in str(self.api.get("/api/config").json()):
             assert time.monotonic() < until_s
 

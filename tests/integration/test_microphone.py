@@ -304,7 +304,7 @@ async def test_the_conversation_and_a_recording_listen_to_one_microphone(
 
 
 def wait_for(is_true: Callable[[], bool]) -> None:
-    end_s = time.monotonic() + 10
+    end_s = time.monotonic() + 30
     while not is_true():
         assert time.monotonic() < end_s
         time.sleep(0.02)

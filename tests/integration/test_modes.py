@@ -81,7 +81,7 @@ def change(api: httpx.Client, served: Served, **values: object) -> None:
     )
 
 
-def until(is_true: Callable[[], object], timeout_s: float = 8.0) -> None:
+def until(is_true: Callable[[], object], timeout_s: float = 30.0) -> None:
     end_s = time.monotonic() + timeout_s
     while not is_true():
         assert time.monotonic() < end_s, "it never happened"

@@ -51,7 +51,7 @@ def writes_at_once(llm: LlmServer) -> None:
     llm.reply, llm.token_s, llm.fault = REPLY, 0.0, ""
 
 
-def until(is_true: Callable[[], object], timeout_s: float = 10.0) -> None:
+def until(is_true: Callable[[], object], timeout_s: float = 30.0) -> None:
     end_s = time.monotonic() + timeout_s
     while not is_true():
         assert time.monotonic() < end_s, "it never happened"

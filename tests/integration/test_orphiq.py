@@ -216,7 +216,7 @@ async def test_the_protocol_is_the_same_through_two_backends(talker: Served) -> 
         ]
 
 
-def _until(is_true: Any, timeout_s: float = 10.0) -> None:
+def _until(is_true: Any, timeout_s: float = 30.0) -> None:
     import time
 
     end_s = time.monotonic() + timeout_s

@@ -65,7 +65,7 @@ def backend(settings: Settings) -> Iterator[tuple[BackendThread, SmallApp]]:
         yield thread, app
 
 
-def get(thread: BackendThread, path: str = "/", timeout_s: float = 5.0) -> tuple[int, bytes]:
+def get(thread: BackendThread, path: str = "/", timeout_s: float = 20.0) -> tuple[int, bytes]:
     connection = http.client.HTTPConnection("127.0.0.1", thread.port, timeout=timeout_s)
     try:
         connection.request("GET", path)
@@ -76,7 +76,7 @@ def get(thread: BackendThread, path: str = "/", timeout_s: float = 5.0) -> tuple
 
 
 def wait_for(what: str, log: list[str], count: int = 1) -> None:
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 20
     while log.count(what) < count:
         assert time.monotonic() < deadline, log
         time.sleep(0.005)

@@ -101,7 +101,7 @@ async def speaker(sound: VirtualSound) -> AsyncIterator[Speaker]:
     await one.close()
 
 
-async def until(is_true: Callable[[], object], timeout_s: float = 10.0) -> None:
+async def until(is_true: Callable[[], object], timeout_s: float = 30.0) -> None:
     end_s = time.monotonic() + timeout_s
     while not is_true():
         assert time.monotonic() < end_s, "it never happened"

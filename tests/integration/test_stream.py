@@ -57,6 +57,7 @@ async def line(
         proxy=None,
         compression=None,
         max_size=None,
+        open_timeout=30,
         close_timeout=0.1,
         **options,
     ) as socket:

@@ -67,7 +67,7 @@ def log_in(api: httpx.Client, twitch: Twitch, who: str = "kira") -> None:
 
 
 def wait(is_so: Callable[[], bool]) -> None:
-    until_s = time.monotonic() + 10
+    until_s = time.monotonic() + 30
     while not is_so():
         assert time.monotonic() < until_s
         time.sleep(0.02)

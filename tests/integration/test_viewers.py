@@ -50,7 +50,7 @@ def became(api: httpx.Client, message_id: str, author: str = "") -> dict[str, An
     return record  # type: ignore[no-any-return]
 
 
-def until(condition: Callable[[], bool], seconds: float = 15.0) -> None:
+def until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not happen"

@@ -198,7 +198,7 @@ def running(server: Server) -> Iterator[str]:
         thread.join(5)
 
 
-def wait_for(true: Callable[[], bool], limit_s: float = 5.0) -> None:
+def wait_for(true: Callable[[], bool], limit_s: float = 20.0) -> None:
     end = time.monotonic() + limit_s
     while not true():
         assert time.monotonic() < end, "it did not happen in time"

@@ -65,7 +65,7 @@ class Desk:
     def set_writer(self, write: Any, platform: str = "twitch") -> None:
         self.writer = write
 
-    async def until(self, is_so: Callable[[], bool], timeout_s: float = 10.0) -> None:
+    async def until(self, is_so: Callable[[], bool], timeout_s: float = 30.0) -> None:
         async with asyncio.timeout(timeout_s):
             while not is_so():
                 self._news.clear()
@@ -153,7 +153,7 @@ class Room:
                         self.states.append(event.channel)
                     self._news.set()
 
-    async def until(self, is_so: Callable[[], bool], timeout_s: float = 10.0) -> None:
+    async def until(self, is_so: Callable[[], bool], timeout_s: float = 30.0) -> None:
         async with asyncio.timeout(timeout_s):
             while not is_so():
                 self._news.clear()
