@@ -902,7 +902,10 @@ class Clips:
         return here
 
     def _adopt(self, strange: set[str]) -> tuple[list[ClipRow], list[str]]:
-        """Files without a row: those that the manifest knows are clips again, the others are put aside."""
+        """Files without a row: those that the manifest knows are clips again, the others are put aside.
+
+        What lies elsewhere too was on its way in: whatever brings it (a job, a recording) brings it again.
+        """
         found: list[ClipRow] = []
         aside: list[str] = []
         listed = _read_lines(self._folder / MANIFEST) if strange else {}
@@ -911,6 +914,9 @@ class Clips:
             row = listed.get(uid)
             if row is not None and _sha256(path) == row.sha256:
                 found.append(replace(row, id=None))
+                continue
+            if path.stat().st_nlink > 1:
+                path.unlink()
                 continue
             self._aside.mkdir(parents=True, exist_ok=True)
             path.replace(self._aside / path.name)

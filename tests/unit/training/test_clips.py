@@ -151,6 +151,22 @@ async def test_a_file_without_a_row_is_put_aside_and_claimed_by_its_job(tmp_path
         assert sorted(at.sounds) == ["stray.wav"]
 
 
+async def test_a_clip_on_its_way_in_when_it_was_killed_comes_again_without_a_word(
+    tmp_path: Path,
+) -> None:
+    job = tmp_path / "its job.wav"
+    job.write_bytes(tone(0.5))
+    async with studio(tmp_path) as at:
+        (at.training / "clips" / "half.wav").hardlink_to(job)
+    async with studio(tmp_path) as at:
+        assert at.notices == []
+        assert sorted(at.sounds) == []
+        assert not (at.training / "aside").exists()
+        assert job.read_bytes() == tone(0.5)
+        await at.clip("half")
+        assert sorted(at.sounds) == ["half.wav"]
+
+
 async def test_a_lost_database_is_made_again_from_the_manifest(tmp_path: Path) -> None:
     async with studio(tmp_path) as at:
         clip = await at.clip("one")
