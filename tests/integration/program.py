@@ -71,6 +71,13 @@ class Program:
         """What it said on the terminal so far."""
         return self.output.read_text("utf-8", "replace")
 
+    def says(self, words: str) -> bool:
+        """Whether it says so on the terminal, now or soon."""
+        deadline = time.monotonic() + PATIENCE_S
+        while words not in self.said and time.monotonic() < deadline:
+            time.sleep(0.02)
+        return words in self.said
+
     def ready(self) -> str:
         """Wait until it says where it listens; its address."""
         deadline = time.monotonic() + PATIENCE_S

@@ -74,9 +74,7 @@ def test_the_default_port_moves_to_the_next_free_one(tmp_path: Path) -> None:
     with Program(tmp_path / "data", "--headless") as program:
         url = program.ready()
         assert not url.endswith(":8765")
-        assert f"Port 8765 is taken; Luma listens on {url.rpartition(':')[2]} instead" in (
-            program.said
-        )
+        assert program.says(f"Port 8765 is taken; Luma listens on {url.rpartition(':')[2]} instead")
     if holder is not None:
         holder.close()
 
@@ -138,12 +136,12 @@ def test_after_a_kill_the_next_start_works_with_the_same_token(tmp_path: Path) -
 def test_without_a_display_it_says_so_and_goes_on(tmp_path: Path) -> None:
     with Program(tmp_path / "data", "--port", "0") as program:
         url = program.ready()
-        assert "There is no display" in program.said
-        assert "without a window" in program.said
-        assert url in program.said
+        assert program.says("There is no display")
+        assert program.says("without a window")
+        assert program.says(url)
     with Program(tmp_path / "data2", "--port", "0", environment={"DISPLAY": ":987654"}) as program:
         program.ready()
-        assert "The display cannot be used" in program.said
+        assert program.says("The display cannot be used")
 
 
 @pytest.mark.parametrize(
@@ -191,7 +189,7 @@ def test_an_open_address_starts_with_permission_and_a_warning(tmp_path: Path) ->
         tmp_path / "data", "--headless", "--port", "0", environment=environment
     ) as program:
         program.ready()
-        assert "HTTP is readable on the way" in program.said
+        assert program.says("HTTP is readable on the way")
         assert program.get("/api/status", with_token=False)[0] == 401
         assert program.get("/api/status")[0] == 200
 
