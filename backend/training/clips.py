@@ -39,6 +39,8 @@ from voice_trainer.protocol import ClipSpec
 logger = logging.getLogger(__name__)
 
 MANIFEST = "manifest.jsonl"
+COMING = ".coming"
+"""Ends the name of an empty file that stands for a clip from before it is in the folder until its row is stored."""
 MOST_AT_ONCE = 20_000
 LONGEST_TRANSCRIPT = 2000
 IDS_IN_EVENT = 200
@@ -123,9 +125,9 @@ class Clips:
         await self._finish_last_step()
         stored = await self._database.read(lambda c: rows.list_all(c, deleted=True))
         by_uid = {row.uid: row for row in stored if row.uid}
-        here = await asyncio.to_thread(self._look)
+        here, coming = await asyncio.to_thread(self._look)
         notices: list[str] = []
-        found, strange = await asyncio.to_thread(self._adopt, here - by_uid.keys())
+        found, strange = await asyncio.to_thread(self._adopt, here - by_uid.keys(), coming)
         if found:
             await self._put(found)
             notices.append(
@@ -538,7 +540,9 @@ class Clips:
                 await asyncio.to_thread(_clear, made)
                 return None
             target = self._folder / f"{uid}.wav"
+            mark = self._folder / f".{uid}{COMING}"
             try:
+                await asyncio.to_thread(mark.touch)
                 if made.before is not None:
                     before = self._folder / f"{uid}.before.wav"
                     await asyncio.to_thread(_take_in, made.before, before)
@@ -573,7 +577,7 @@ class Clips:
             if made.before is not None:
                 row.measures.update(before_start_s=made.start_s, before_end_s=made.end_s)
             row = await self._database.write(lambda c: rows.put(c, row))
-            await asyncio.to_thread(_clear, made)
+            await asyncio.to_thread(_clear, made, mark)
             self._want_manifest()
         return row
 
@@ -889,22 +893,24 @@ class Clips:
 
     # --- files; on a worker thread ---
 
-    def _look(self) -> set[str]:
-        """Uids of the files that are here; unfinished files are removed."""
+    def _look(self) -> tuple[set[str], set[str]]:
+        """Uids of the files that are here, and of those that were on their way in; unfinished files are removed."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        here = set()
+        here, coming = set(), set()
         for path in self._folder.iterdir():
             if path.name.startswith("."):
+                if path.suffix == COMING:
+                    coming.add(path.stem[1:])
                 with contextlib.suppress(OSError):
                     path.unlink()
             elif path.suffix == ".wav" and not path.name.endswith(".before.wav"):
                 here.add(path.stem)
-        return here
+        return here, coming
 
-    def _adopt(self, strange: set[str]) -> tuple[list[ClipRow], list[str]]:
+    def _adopt(self, strange: set[str], coming: set[str]) -> tuple[list[ClipRow], list[str]]:
         """Files without a row: those that the manifest knows are clips again, the others are put aside.
 
-        What lies elsewhere too was on its way in: whatever brings it (a job, a recording) brings it again.
+        What was on its way in, and still lies where it came from, is brought again by its job.
         """
         found: list[ClipRow] = []
         aside: list[str] = []
@@ -915,7 +921,7 @@ class Clips:
             if row is not None and _sha256(path) == row.sha256:
                 found.append(replace(row, id=None))
                 continue
-            if path.stat().st_nlink > 1:
+            if uid in coming and path.stat().st_nlink > 1:
                 path.unlink()
                 continue
             self._aside.mkdir(parents=True, exist_ok=True)
@@ -1105,9 +1111,11 @@ def _take_in(source: Path, target: Path) -> str:
     return _sha256(target) or _missing(target)
 
 
-def _clear(made: Made) -> None:
-    """What was taken in need not lie in the job's folder too."""
+def _clear(made: Made, mark: Path | None = None) -> None:
+    """What was taken in need not lie in the job's folder too, and is not on its way any more."""
     made.path.unlink(missing_ok=True)
+    if mark is not None:
+        mark.unlink(missing_ok=True)
     if made.before is not None:
         made.before.unlink(missing_ok=True)
 

@@ -152,19 +152,38 @@ async def test_a_file_without_a_row_is_put_aside_and_claimed_by_its_job(tmp_path
 
 
 async def test_a_clip_on_its_way_in_when_it_was_killed_comes_again_without_a_word(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = tmp_path / "its job.wav"
-    job.write_bytes(tone(0.5))
     async with studio(tmp_path) as at:
-        (at.training / "clips" / "half.wav").hardlink_to(job)
+        with monkeypatch.context() as patch:
+            patch.setattr(at.database, "write", killed)
+            with pytest.raises(asyncio.CancelledError):
+                await at.clip("half")
+        assert sorted(at.sounds) == ["half.wav"], "there, and without a row"
+        (source,) = tmp_path.rglob("**/jobs/**/half.wav")
+        sound = source.read_bytes()
     async with studio(tmp_path) as at:
         assert at.notices == []
         assert sorted(at.sounds) == []
         assert not (at.training / "aside").exists()
-        assert job.read_bytes() == tone(0.5)
+        assert source.read_bytes() == sound
         await at.clip("half")
         assert sorted(at.sounds) == ["half.wav"]
+        assert not list((at.training / "clips").glob(".*"))
+
+
+async def test_a_file_that_lies_elsewhere_too_is_put_aside_as_any_other(tmp_path: Path) -> None:
+    backup = tmp_path / "backup.wav"
+    backup.write_bytes(tone(0.5))
+    async with studio(tmp_path) as at:
+        (at.training / "clips" / "stray.wav").hardlink_to(backup)
+    async with studio(tmp_path) as at:
+        assert "stray.wav" in at.notices[0]
+        assert (at.training / "aside" / "stray.wav").is_file()
+
+
+async def killed(*_: object, **__: object) -> None:
+    raise asyncio.CancelledError
 
 
 async def test_a_lost_database_is_made_again_from_the_manifest(tmp_path: Path) -> None:
