@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import math
 import struct
+import time
 import wave
 from collections.abc import AsyncGenerator, Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page
+from playwright.sync_api import APIResponse, Browser, Locator, Page, Route
 
 from backend.contracts.errors import ProviderError
 from backend.engines.llm.base import Delta, Prompt
@@ -46,6 +47,13 @@ def own_conversation(tab: Tab) -> Page:
 def write(page: Page, text: str) -> None:
     page.get_by_role("textbox", name="Message", exact=True).fill(text)
     page.keyboard.press("Enter")
+
+
+def wait_until(page: Page, is_so: Callable[[], object]) -> None:
+    ends_s = time.monotonic() + 30
+    while not is_so():
+        assert time.monotonic() < ends_s, "that never came"
+        page.wait_for_timeout(15)
 
 
 def last_reply(page: Page) -> Locator:
@@ -90,10 +98,61 @@ def test_a_message_is_answered_word_by_word_and_heard_in_order(
     ]
 
 
+def hold(page: Page, what: str) -> list[tuple[Route, APIResponse]]:
+    """Let answers to an address wait that the backend gave at once; the test hands them on."""
+    held: list[tuple[Route, APIResponse]] = []
+    page.route(what, lambda route: held.append((route, route.fetch())))
+    return held
+
+
+def hand_on(page: Page, held: list[tuple[Route, APIResponse]]) -> None:
+    for route, response in held:
+        route.fulfill(response=response)
+    held.clear()
+    page.unroute_all()
+
+
+def test_a_message_written_while_the_history_is_read_is_answered_and_heard(
+    tab: Tab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Echo, "stream", slow_echo)
+    page = chat(tab)
+    held = hold(page, "**/api/conversations/*/history*")
+    page.get_by_role("button", name="New").click()
+    page.locator("#sound", has_text="Heard on this page").wait_for()
+    wait_until(page, lambda: bool(held))
+    question = "Who keeps the lantern on the hill when all the others have gone to bed?"
+    write(page, question)
+    with tab.served.client() as client:
+        here = page.url.partition("#")[2]
+        wait_until(page, lambda: client.get(f"/api/conversations/{here}/now").json()["turn_id"])
+    hand_on(page, held)
+    page.locator(".bright", has_text=question).wait_for()
+    assert page.locator(".strip").count() == 0, "it was called lost"
+    page.locator(".foot .figure", has_text="first audio").wait_for()
+
+
+def test_a_new_conversation_that_comes_late_does_not_take_the_key_to_talk_away(
+    speaking_tab: Tab,
+) -> None:
+    page = chat(speaking_tab)
+    held = hold(page, "**/api/conversations")
+    page.get_by_role("button", name="New").click()
+    page.get_by_role("button", name="Hold to talk").focus()
+    wait_until(page, lambda: bool(held))
+    hand_on(page, held)
+    page.locator("#sound", has_text="Heard on this page").wait_for()
+    page.keyboard.down("Space")
+    page.get_by_role("button", name="Listening").wait_for()
+    page.wait_for_timeout(300)
+    assert page.get_by_role("button", name="Listening").is_visible()
+    page.keyboard.up("Space")
+
+
 def test_what_was_said_is_there_after_a_reload_and_so_is_the_draft(tab: Tab) -> None:
     page = own_conversation(tab)
     write(page, "Remember the lantern.")
-    page.locator(".turn:not(.live) .bar").wait_for()
+    page.locator(".conversation.here .title", has_text="Remember the lantern.").wait_for()
     page.get_by_role("textbox", name="Message", exact=True).fill("not sent yet")
     page.reload()
     page.locator("html[data-ready]").wait_for(state="attached")
@@ -137,7 +196,7 @@ def test_markup_stays_text_wherever_it_comes_from(tab: Tab, served: Served) -> N
     page.locator(f".conversation[data-id='{made['id']}'] .open").click()
     page.locator(".turn .who", has_text="<img").wait_for()
     write(page, HOSTILE)
-    page.locator(".turn:not(.live)").nth(1).locator(".bar").wait_for()
+    page.locator(".turn:not(.live)").nth(1).locator(".foot button").first.wait_for()
     assert last_reply(page).inner_text().startswith("<img src=x")
     foreign = page.locator(
         ".turn b, .turn script, .turn img:not(.face), #side b, #side img, header b"
@@ -290,6 +349,8 @@ def test_nothing_scrolls_sideways_on_a_phone_or_at_200_percent(
     new_tab: Callable[..., Tab], path: str, width: int, height: int
 ) -> None:
     tab = new_tab(viewport={"width": width, "height": height}, device_scale_factor=2)
+    with tab.served.client() as client:  # what the run before this one wrote is still spoken
+        client.post("/api/conversations/stage/interrupt", json={"waiting_too": True})
     page = tab.log_in(path)
     page.locator("html[data-ready]").wait_for(state="attached")
     if path == "/webui/chat":
@@ -449,7 +510,7 @@ def test_a_restart_of_the_backend_loses_nothing_and_needs_no_login(
     try:
         page = own_conversation(tab)
         write(page, "Said before the restart.")
-        page.locator(".turn:not(.live) .bar").wait_for()
+        page.locator(".turn:not(.live) .foot button").first.wait_for()
         page.get_by_role("textbox", name="Message", exact=True).fill("written meanwhile")
         next(running, None)
         page.get_by_text("Luma does not answer.").wait_for()

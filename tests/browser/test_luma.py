@@ -132,6 +132,7 @@ def test_a_page_that_does_not_resume_reads_anew_and_hears_no_old_event(
     ready(tab)
     page.evaluate("luma.close()")
     sentence(served, "while it was away")
+    await_in_backend(served, lambda backend: backend.bus.flush())
     page.evaluate("luma.start()")
     ready(tab, 2)
     sentence(served, "now")

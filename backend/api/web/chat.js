@@ -257,10 +257,13 @@ function leave(conversation) {
 }
 
 async function begin() {
+  const from = document.activeElement;
   const made = await luma.post("/api/conversations", { character_id: state.conversations.get(state.here)?.character_id ?? null });
   state.conversations.set(made.id, made);
-  await show(made.id);
-  $("message").focus();
+  const shown = show(made.id);
+  // Who has gone on to something else meanwhile, as to the key to talk, is not called back from there.
+  if ([from, document.body, $("open-side")].includes(document.activeElement)) $("message").focus();
+  await shown;
 }
 
 async function show(id) {
@@ -326,9 +329,23 @@ async function replay(view) {
   voice.complete(view.id);
 }
 
-/** The stored turns and the ones under way, as they are now. */
+/** The stored turns and the ones under way, as they are now; what happens meanwhile comes behind them. */
 async function readTurns() {
   const round = ++state.round;
+  held ??= [];
+  try {
+    await readTurnsOf(round);
+  } finally {
+    if (round === state.round) {
+      const events = held;
+      held = null;
+      for (const event of events) tell(event);
+      if (events.length) update();
+    }
+  }
+}
+
+async function readTurnsOf(round) {
   const path = `/api/conversations/${encodeURIComponent(state.here)}`;
   const [turns, now] = await Promise.all([luma.get(`${path}/history?limit=${PAGE_TURNS}`), luma.get(`${path}/now`)]);
   const underWay = [now.turn_id, ...now.waiting].filter(Boolean);
@@ -336,8 +353,10 @@ async function readTurns() {
   const events = await Promise.all(underWay.map((id) => luma.get(`/api/events?${query}&turn_id=${encodeURIComponent(id)}&after=0&limit=500`)));
   if (round !== state.round) return;
   const isAtEnd = isFollowing();
-  for (const turn of turns) addStored(turn);
-  for (const found of events) for (const event of found) told({ ...event, replayed: true });
+  const begun = new Set(held.filter(({ type }) => type === "chat.message").map(({ turn_id }) => turn_id));
+  const isOld = (id) => !begun.has(id); // the others are told from their beginning
+  for (const turn of turns) if (isOld(turn.id)) addStored(turn);
+  for (const found of events) for (const event of found) if (isOld(event.turn_id)) tell({ ...event, replayed: true });
   const known = new Set([...turns.map((turn) => turn.id), ...underWay]);
   for (const [id, view] of state.turns) if (!known.has(id)) view.lost();
   state.oldest = turns.length === PAGE_TURNS ? turns[0].id : null;
@@ -381,8 +400,15 @@ function drawEmpty() {
   $("empty").replaceChildren(faceOf(who?.name ?? "?", who?.avatar_url), el("br"), `Say hello to ${who?.name ?? "the character"}.`);
 }
 
-/** An event of a turn; the same for what happens and for what is read again. */
+let held = null; // events that wait until what is stored was read
+
 function told(event) {
+  if (held) held.push(event);
+  else tell(event);
+}
+
+/** An event of a turn; the same for what happens and for what is read again. */
+function tell(event) {
   const { type, data, turn_id: turnId } = event;
   // What an engine says of itself names the turn, not always the conversation.
   const isHere = data.conversation_id === state.here || (!data.conversation_id && state.turns.has(turnId));
