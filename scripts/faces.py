@@ -17,6 +17,13 @@ Point = tuple[float, float]
 # --- shapes -------------------------------------------------------------------------------------------------------
 
 
+def _between(a: float, b: float, c: float, d: float, t: float) -> float:
+    """One coordinate between b (t = 0) and c (t = 1) of a Catmull-Rom curve."""
+    return 0.5 * (
+        2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t * t + (3 * b - a - 3 * c + d) * t**3
+    )
+
+
 def spline(points: Sequence[Point], *, closed: bool = True, steps: int = 14) -> list[Point]:
     """A smooth curve through the points (Catmull-Rom)."""
     n = len(points)
@@ -27,19 +34,11 @@ def spline(points: Sequence[Point], *, closed: bool = True, steps: int = 14) -> 
         else:
             p0, p1, p2, p3 = (points[min(max(i + k, 0), n - 1)] for k in (-1, 0, 1, 2))
         for step in range(steps):
-            t = step / steps
-            curve.append(
-                tuple(  # type: ignore[arg-type]  # two numbers
-                    0.5
-                    * (
-                        2 * b
-                        + (c - a) * t
-                        + (2 * a - 5 * b + 4 * c - d) * t * t
-                        + (3 * b - a - 3 * c + d) * t**3
-                    )
-                    for a, b, c, d in zip(p0, p1, p2, p3, strict=True)
-                )
+            x, y = (
+                _between(a, b, c, d, step / steps)
+                for a, b, c, d in zip(p0, p1, p2, p3, strict=True)
             )
+            curve.append((x, y))
     if not closed:
         curve.append(points[-1])
     return curve

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tkinter as tk
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -97,7 +98,7 @@ class ItemList(RowList):
         return super().walk(by)
 
 
-class ListPage(tk.Frame):
+class ListPage(tk.Frame, ABC):
     """Base of pages with a list.
 
     A subclass makes the form of an item in `build`, and says in `save`, `undo` and `remove` what happens.
@@ -148,25 +149,25 @@ class ListPage(tk.Frame):
 
     # --- for subclasses
 
+    @abstractmethod
     def load(self) -> None:
         """Ask the backend."""
-        raise NotImplementedError
 
+    @abstractmethod
     def save(self) -> None:
         """Keep what was entered."""
-        raise NotImplementedError
 
+    @abstractmethod
     def undo(self) -> None:
         """Show what holds again."""
-        raise NotImplementedError
 
+    @abstractmethod
     def remove(self) -> None:
         """Delete the chosen one."""
-        raise NotImplementedError
 
+    @abstractmethod
     def build(self, item: str) -> None:
         """Make the form of an item."""
-        raise NotImplementedError
 
     # --- what subclasses use
 

@@ -8,6 +8,7 @@ token of what lies behind the control.
 from __future__ import annotations
 
 import tkinter as tk
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Literal
 
@@ -21,7 +22,7 @@ Kind = Literal["ghost", "accent", "danger", "plain", "soft"]
 RING = 3  # design pixels kept free around a control for its focus ring
 
 
-class Control(tk.Canvas):
+class Control(tk.Canvas, ABC):
     """Base of the drawn controls: size, hover, focus ring, tooltip, repainting.
 
     Args:
@@ -112,9 +113,9 @@ class Control(tk.Canvas):
         """Corner of the focus ring."""
         return 6 + RING
 
+    @abstractmethod
     def paint(self, p: Painter, w: float, h: float) -> None:
         """Draw the control; its own area begins at (RING, RING)."""
-        raise NotImplementedError
 
     def _hover(self, hovered: bool) -> None:
         self.hovered = hovered

@@ -8,6 +8,7 @@ zones, focus ring, Return and Space. Parts that change many times a second belon
 from __future__ import annotations
 
 import tkinter as tk
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from time import monotonic
@@ -58,7 +59,7 @@ class Zone:
         return self.x <= x < self.x + self.width and self.y <= y < self.y + self.height
 
 
-class Panel(tk.Canvas):
+class Panel(tk.Canvas, ABC):
     """Base of drawn parts; a subclass draws in `paint`.
 
     Args:
@@ -124,9 +125,9 @@ class Panel(tk.Canvas):
 
     # --- for subclasses
 
+    @abstractmethod
     def paint(self) -> None:
         """Draw everything; name zones with `zone`, `button` and the like."""
-        raise NotImplementedError
 
     def changed(self) -> None:
         """Draw again soon; many calls make one drawing."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tkinter as tk
+from abc import abstractmethod
 from typing import Any
 
 from frontend.theme import Theme
@@ -43,13 +44,13 @@ class RowList(Panel):
 
     # --- for subclasses
 
+    @abstractmethod
     def count(self) -> int:
         """How many rows there are."""
-        raise NotImplementedError
 
+    @abstractmethod
     def paint_row(self, number: int, y: float, width: float) -> None:
         """Draw a row; its fill and zone are there already."""
-        raise NotImplementedError
 
     def act(self, number: int, key: str) -> None:
         """A key was pressed on a row: <Return>, <space> or <Delete>."""

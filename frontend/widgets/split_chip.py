@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tkinter as tk
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 
 from frontend.draw import Painter
@@ -43,13 +44,13 @@ class SplitChip(Control):
         self.bind("<Down>", lambda _: self.open())
         self.bind("<Destroy>", lambda _: [end() for end in ends], add="+")
 
+    @abstractmethod
     def press(self) -> str:
         """What a click at the left does."""
-        raise NotImplementedError
 
+    @abstractmethod
     def open(self) -> str:
         """Show the list."""
-        raise NotImplementedError
 
     def ring_radius(self) -> float:
         return HEIGHT / 2 + RING

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Self
 
 
-class Listening:
+class Listening(ABC):
     """A server; whoever is one sets `_changed` when something has come."""
 
     def __init__(self) -> None:
         self._changed = asyncio.Event()
 
+    @abstractmethod
     async def listen(self) -> None:
         """Begin to accept connections."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def refuse(self) -> None:
         """Accept no connection any more, and drop those that are open."""
-        raise NotImplementedError
 
     async def __aenter__(self) -> Self:
         await self.listen()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+from abc import abstractmethod
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -104,9 +105,9 @@ class WireServer(Listening):
         """Address of the server, without a path."""
         return f"http://127.0.0.1:{self.port}"
 
+    @abstractmethod
     async def answer(self, request: Request, wire: Wire) -> None:
         """Answer one request; the connection is kept unless `Wire` closed it."""
-        raise NotImplementedError
 
     async def listen(self) -> None:
         """Begin to accept connections, on the same port as before."""

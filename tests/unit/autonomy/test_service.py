@@ -231,6 +231,20 @@ async def heard(world: World, autonomy: Autonomy) -> None:
     await world.watch.settle()
 
 
+async def spoken_over(world: World, autonomy: Autonomy) -> None:
+    """She begins, and somebody speaks before she sounds."""
+    await world.watch.settle()
+    await autonomy.step()
+    world.bus.publish(UtteranceStarted(utterance_id="u", conversation_id=STAGE))
+    await world.watch.until("turn.finished")
+    await autonomy.acted()
+
+
+def nothing_was_said(world: World) -> None:
+    """It was a cough."""
+    world.bus.publish(UtteranceDropped(utterance_id="u", reason="no_words", conversation_id=STAGE))
+
+
 def acts(world: World) -> list[tuple[str, str, str]]:
     return [
         (event.trigger, event.action, event.detail)
@@ -257,9 +271,7 @@ async def test_she_waits_while_somebody_speaks_and_a_little_longer(world: World)
         raid(world)
         await begun(world, autonomy)
         assert autonomy.state().reasons == ("somebody speaks",)
-        world.bus.publish(
-            UtteranceDropped(utterance_id="u", reason="no_words", conversation_id=STAGE)
-        )
+        nothing_was_said(world)
         await begun(world, autonomy)
         assert autonomy.state().reasons == ("somebody has just spoken",)
         world.go(SETTLE_S)
@@ -289,16 +301,10 @@ async def test_a_persons_turn_goes_first_and_hers_comes_when_the_stage_is_free(
 async def test_somebody_who_begins_to_speak_before_she_sounds_has_the_word(world: World) -> None:
     async with running(world, RAID) as autonomy:
         raid(world)
-        await world.watch.settle()
-        await autonomy.step()
-        world.bus.publish(UtteranceStarted(utterance_id="u", conversation_id=STAGE))
-        await world.watch.until("turn.finished")
-        await autonomy.acted()
+        await spoken_over(world, autonomy)
         assert [(one[1], one[2]) for one in await world.said()] == [("interrupted", "")]
         assert acts(world) == []
-        world.bus.publish(
-            UtteranceDropped(utterance_id="u", reason="no_words", conversation_id=STAGE)
-        )
+        nothing_was_said(world)
         await world.watch.settle()
         world.go(10)  # the raid is not out of place yet: she welcomes it now
         await begun(world, autonomy)
@@ -310,14 +316,8 @@ async def test_a_scene_is_called_once_though_somebody_comes_before_her_words(wor
     rule = {**RAID, "do": {"texts": ["Hello {viewer}!"], "scene": "party"}}
     async with running(world, rule) as autonomy:
         raid(world)
-        await world.watch.settle()
-        await autonomy.step()
-        world.bus.publish(UtteranceStarted(utterance_id="u", conversation_id=STAGE))
-        await world.watch.until("turn.finished")
-        await autonomy.acted()
-        world.bus.publish(
-            UtteranceDropped(utterance_id="u", reason="no_words", conversation_id=STAGE)
-        )
+        await spoken_over(world, autonomy)
+        nothing_was_said(world)
         for _ in range(20):
             world.go(5)
             await begun(world, autonomy)

@@ -14,7 +14,7 @@ from typing import get_args
 import pytest
 
 from backend.api.stream import OVERLAY_TYPES
-from backend.chat.moderation.judge import Judge, JudgeOptions
+from backend.chat.moderation.judge import Fails, Judge, JudgeOptions
 from backend.chat.moderation.moderator import Moderator
 from backend.chat.moderation.normal import seen
 from backend.chat.moderation.profile import Profile
@@ -562,10 +562,10 @@ async def test_what_is_thought_ahead_is_not_spoken_ahead_when_it_is_blocked(tmp_
     ],
 )
 async def test_a_language_model_may_judge_what_she_says(
-    tmp_path: Path, said: str, fails: str, leaves: str
+    tmp_path: Path, said: str, fails: Fails, leaves: str
 ) -> None:
     llm = WritesText([said])
-    options = JudgeOptions(asked="out", fails=fails)  # type: ignore[arg-type]  # one of the two words
+    options = JudgeOptions(asked="out", fails=fails)
     moderator = Moderator(tmp_path, judge=Judge(lambda: llm, options))
     moderator.put(rules("badword"))
     released = await moderator.release().take("Fine words.")
@@ -600,10 +600,10 @@ class Broken:
 
 @pytest.mark.parametrize(("fails", "leaves"), [("open", "Fine words."), ("closed", "Else.")])
 async def test_a_judge_that_fails_costs_no_turn_and_tells_nobody_why(
-    tmp_path: Path, fails: str, leaves: str
+    tmp_path: Path, fails: Fails, leaves: str
 ) -> None:
     broken = Broken(RuntimeError("key sk-secret is wrong"))
-    options = JudgeOptions(asked="out", fails=fails)  # type: ignore[arg-type]  # one of the two words
+    options = JudgeOptions(asked="out", fails=fails)
     moderator = Moderator(tmp_path, judge=Judge(lambda: broken, options))  # type: ignore[arg-type,return-value]  # a model of the test
     moderator.put(rules("badword", safe_lines=["Else."]))
     released = await moderator.release().take("Fine words.")
