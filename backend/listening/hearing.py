@@ -41,6 +41,7 @@ from backend.engines.vad.base import VAD
 from backend.engines.vad.options import FRAME_SAMPLES, EnergyOptions, SileroOptions
 from backend.listening.barge_in import BargeIn
 from backend.listening.ear import Ear, Parts
+from backend.listening.endpointing import KEY_TAIL_MS, RATE_HZ
 from backend.listening.options import ListeningOptions
 from backend.listening.pace import Pace
 from backend.listening.spoken import Spoken
@@ -250,7 +251,7 @@ class Hearing:
         """Push-to-talk: the key went down, or up again.
 
         Raises:
-            ConflictError: The microphone is off or muted, with what to do.
+            ConflictError: The microphone is off, muted or broken, with what to do.
         """
         if self._hold_ends is not None:
             self._hold_ends.cancel()
@@ -263,6 +264,8 @@ class Hearing:
             raise ConflictError("Everything is stopped by the panic. Resume, and talk again.")
         if down and self._options.is_muted:
             raise ConflictError("The microphone is muted. Unmute it and talk again.")
+        if down and (problem := self._problem(self._source.state)):
+            raise ConflictError(f"Nothing you say is heard. {problem}")
         if down != self._is_talking:
             self._is_talking = down
             if self._ear is not None:
@@ -524,6 +527,10 @@ class Hearing:
     def _source_is(self, state: SourceState) -> None:
         if self._ear is not None and state.device != self._told.device_now:
             self._ear.is_elsewhere()
+        if state.problem and self._is_talking and self._ear is not None:
+            # What was said until now is read; a key waits a moment for the rest of a word, which does not come.
+            self.talk(False)
+            self._ear.feed(bytes(2 * RATE_HZ * 2 * KEY_TAIL_MS // 1000))
         self._tell()
 
     def _update_ear(self) -> None:

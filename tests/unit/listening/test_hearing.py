@@ -276,6 +276,26 @@ async def test_a_key_says_why_it_does_nothing(studio: Studio) -> None:
     await studio.hearing.set(muted=True)
     with pytest.raises(ConflictError, match="Unmute"):
         studio.hearing.talk(True)
+    await studio.hearing.set(muted=False)
+    studio.device.be(SourceState(problem="The microphone is not there. Plug it in."))
+    with pytest.raises(ConflictError, match="Plug it in"):
+        studio.hearing.talk(True)
+    assert not studio.hearing.state().is_talking
+    studio.device.be(READY)
+    studio.hearing.talk(True)
+
+
+async def test_what_was_said_until_the_microphone_broke_is_answered_and_the_key_is_let_go(
+    studio: Studio,
+) -> None:
+    await studio.open("push_to_talk")
+    async with Watch(studio.room.bus) as seen:
+        studio.hearing.talk(True)
+        studio.device.hear(speech(1))
+        await seen.settle()
+        studio.device.be(SourceState(problem="The microphone is not there. Plug it in."))
+        assert not studio.hearing.state().is_talking
+        await seen.until("chat.message")
 
 
 async def test_a_forgotten_key_is_let_go(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
