@@ -72,6 +72,7 @@ class Child:
         number = call["id"]
         try:
             if number in self._cancelled:
+                self._send({"id": number, "dropped": True})  # or its deadline would find us stuck
                 return
             self._send({"id": number, "started": True})
             try:

@@ -36,6 +36,9 @@ P = ParamSpec("P")
 
 ROOT = Path(backend.__file__).resolve().parent.parent
 
+STOOD_STILL_S = (
+    1.0  # a deadline that comes so late: the computer slept, or all of the backend stood still
+)
 START_S = 30.0  # an interpreter that has not said hello by then never will
 WARM_S = 120.0  # a large Whisper model from a slow disk
 CHILD_THREADS = 4  # as many as backend.core.engine_child runs at once
@@ -305,6 +308,9 @@ class _Lane:
             return
         del self._calls[call.number]
         call.close()
+        if "dropped" in message:  # its caller had left before it began
+            self._tell()
+            return
         if "error" in message:
             call.fail(self._error_of(call, message["error"]))
             if call.is_warming:
@@ -333,6 +339,11 @@ class _Lane:
         return EngineFailedError(f"{self.engine} failed: {told.get('type', 'error')}: {message}")
 
     def _on_deadline(self, call: _Call) -> None:
+        loop = asyncio.get_running_loop()
+        if call.deadline is not None and loop.time() - call.deadline.when() > STOOD_STILL_S:
+            # Time in which nothing could be computed or read does not count.
+            call.deadline = loop.call_later(call.timeout_s, self._on_deadline, call)
+            return
         if self._calls.pop(call.number, None) is None or self._process is None:
             return
         waited = f"{self.engine} did not answer within {call.timeout_s:g} s"

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from importlib import import_module
@@ -216,18 +217,23 @@ async def test_a_caller_that_leaves_costs_nothing(host: EngineHost, tmp_path: Pa
     assert await host.call(f"{HERE}:pid") == before
 
 
+async def all_busy(host: EngineHost, folder: Path, go: Path) -> list[asyncio.Task[object]]:
+    """Calls that have begun on every thread of the process, and end when ``go`` is there."""
+    names = [folder / f"{n}" for n in range(workers.CHILD_THREADS)]
+    busy = [
+        asyncio.create_task(host.call(f"{HERE}:touch_and_wait", str(name), str(go), timeout_s=20))
+        for name in names
+    ]
+    for name in names:
+        await until(name)
+    return busy
+
+
 async def test_a_call_that_has_not_begun_when_its_caller_leaves_never_runs(
     host: EngineHost, tmp_path: Path
 ) -> None:
     go = tmp_path / "go"
-    busy = [
-        asyncio.create_task(
-            host.call(f"{HERE}:touch_and_wait", str(tmp_path / f"{n}"), str(go), timeout_s=20)
-        )
-        for n in range(workers.CHILD_THREADS)
-    ]
-    for n in range(workers.CHILD_THREADS):
-        await until(tmp_path / f"{n}")
+    busy = await all_busy(host, tmp_path, go)
     leaving = asyncio.create_task(host.call(f"{HERE}:touch", str(tmp_path / "ran"), timeout_s=20))
     await asyncio.sleep(0)
     leaving.cancel()
@@ -238,6 +244,40 @@ async def test_a_call_that_has_not_begun_when_its_caller_leaves_never_runs(
     go.touch()
     await asyncio.gather(*busy, last)
     assert not (tmp_path / "ran").exists()
+
+
+async def test_a_call_that_was_left_before_it_began_does_not_end_the_process_later(
+    host: EngineHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "START_S", 0.0)  # it has been there for long
+    before = await host.call(f"{HERE}:pid", timeout_s=20)
+    go = tmp_path / "go"
+    busy = await all_busy(host, tmp_path, go)
+    leaving = asyncio.create_task(host.call(ECHO, 1, timeout_s=1.0))
+    await asyncio.sleep(0)
+    leaving.cancel()
+    await asyncio.gather(leaving, return_exceptions=True)
+    await asyncio.sleep(0.3)
+    go.touch()
+    await asyncio.gather(*busy)
+    await asyncio.sleep(1.0)  # beyond its deadline
+    assert await host.call(f"{HERE}:pid", timeout_s=20) == before
+
+
+async def test_time_in_which_the_computer_slept_counts_for_nobody(
+    host: EngineHost, tmp_path: Path
+) -> None:
+    began, go = tmp_path / "began", tmp_path / "go"
+    before = await host.call(f"{HERE}:pid", timeout_s=20)
+    call = asyncio.create_task(
+        host.call(f"{HERE}:touch_and_wait", str(began), str(go), timeout_s=1.0)
+    )
+    await until(began)
+    time.sleep(1.5 + workers.STOOD_STILL_S)
+    await asyncio.sleep(0.2)
+    go.touch()
+    await call
+    assert await host.call(f"{HERE}:pid", timeout_s=20) == before
 
 
 async def test_a_hang_whose_caller_left_is_still_ended(host: EngineHost, tmp_path: Path) -> None:
