@@ -67,11 +67,12 @@ IDLE_S = 20.0
 NEVER_S = 1.0
 """A sound that has not left this long after it should have never will."""
 
-HANGS_S = 0.5
-"""A device that does not come back from 5 ms of sound this long after a stop hangs."""
+HANGS_S = 2.5
+"""A device that does not come back from 5 ms of sound this long after a stop hangs. PulseAudio's null sinks, which people stream
+through, take sound once in 2 s (measured: 1.96 s) while nobody listens to them."""
 
 MOST_HANGING = 3
-"""Threads left behind in hanging devices before no more are tried."""
+"""Threads left behind in devices that still hang before no more are tried."""
 
 
 ASKED_WITHIN_S = 0.002
@@ -125,7 +126,7 @@ class Speaker:
         self._thread: threading.Thread | None = None
         self._current: _Job | None = None
         self._next: _Job | None = None
-        self._hanging = 0
+        self._hanging: list[threading.Thread] = []
         self._smooth_s = 0.0
         self._recent = Recent(PIECE_S)
 
@@ -257,11 +258,13 @@ class Speaker:
             self._thread.start()
 
     def _leave_thread(self) -> None:
-        if self._hanging >= MOST_HANGING:
+        self._hanging = [thread for thread in self._hanging if thread.is_alive()]
+        if len(self._hanging) >= MOST_HANGING:
             raise EngineFailedError(
                 "The sound output hangs again and again. Choose another one in the Chat tab, or restart Luma."
             )
-        self._hanging += 1
+        if self._thread is not None:
+            self._hanging.append(self._thread)
         logger.warning("the sound output hangs; it is opened anew")
         self._jobs.put(None)
         self._thread = None
