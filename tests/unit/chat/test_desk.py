@@ -528,26 +528,31 @@ async def test_what_is_deleted_after_it_was_answered_is_not_remembered(room: Roo
     assert len(await room.house.chat.turns(STAGE)) == 4
 
 
-async def test_a_deletion_in_the_moment_in_which_the_answer_ended_is_not_lost(room: Room) -> None:
-    works = room.house.chat.withdraw
-    ended = asyncio.Event()
+async def test_a_deletion_in_the_moment_in_which_the_answer_ended_is_not_lost(
+    tmp_path: Path,
+) -> None:
+    sink = ManualSink()
+    async with opened(tmp_path, sink) as room:
+        works = room.house.chat.withdraw
+        ended = asyncio.Event()
 
-    async def late(turn_id: str, conversation_id: str = STAGE) -> bool:
-        await room.seen.until("turn.finished")
-        ended.set()
-        return await works(turn_id, conversation_id)
+        async def late(turn_id: str, conversation_id: str = STAGE) -> bool:
+            await room.seen.until("turn.finished")
+            ended.set()
+            return await works(turn_id, conversation_id)
 
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(room.house.chat, "withdraw", late)
-        said = message("something bad")
-        await room.desk.take(said)
-        await room.began(said.id)
-        room.desk.delete(message_id=said.id)
-        await ended.wait()
-        async with asyncio.timeout(10):
-            while (await room.house.chat.turns(STAGE))[0].message != WITHDRAWN:
-                await asyncio.sleep(0.005)
-    assert room.fates(said.id)[-1] == "deleted"
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(room.house.chat, "withdraw", late)
+            said = message("something bad")
+            await room.desk.take(said)
+            await sink.playing.wait()
+            room.desk.delete(message_id=said.id)
+            await sink.advance(60)
+            async with asyncio.timeout(20):
+                await ended.wait()
+                while (await room.house.chat.turns(STAGE))[0].message != WITHDRAWN:
+                    await asyncio.sleep(0.005)
+        assert room.fates(said.id)[-1] == "deleted"
 
 
 @pytest.mark.parametrize("has_begun", [False, True])
