@@ -11,6 +11,7 @@ import threading
 import time
 from array import array
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 PATIENCE_S = 10.0
@@ -125,6 +126,8 @@ class VirtualSound:
             process.stdin.write(pcm)
             process.stdin.close()
         except OSError:  # the device was taken away in the middle of it
+            with suppress(OSError):  # what is left in it cannot go either
+                process.stdin.close()
             process.kill()
             process.wait()
             raise

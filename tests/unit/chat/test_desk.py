@@ -143,7 +143,7 @@ async def test_an_event_counts_once(room: Room) -> None:
 
 
 async def test_a_person_goes_before_viewers_who_wait(room: Room) -> None:
-    room.house.llm = WritesText(["a ", 0.05, "b."])
+    room.house.llm = WritesText(["a ", 0.3, "b."])
     viewers = [message(f"thing {i} of mine", f"v{i}") for i in range(3)]
     for said in viewers:
         await room.desk.take(said)
