@@ -301,11 +301,13 @@ async def test_a_job_that_is_being_deleted_is_not_resumed(tmp_path: Path) -> Non
     async with bench(tmp_path) as at:
         job = await at.start(steps=30, die_at=25, die_how="kill")
         assert (await at.ended(job)).state == "interrupted"
-        done = await asyncio.gather(
-            at.jobs.delete(job.id), at.jobs.resume(job.id), return_exceptions=True
-        )
-        assert done[0] is None
-        assert isinstance(done[1], ConflictError | NotFoundError)
+        deleting = asyncio.create_task(at.jobs.delete(job.id))
+        async with asyncio.timeout(20):
+            while job.id not in at.jobs._deleting:
+                await asyncio.sleep(0)
+        with pytest.raises((ConflictError, NotFoundError)):
+            await at.jobs.resume(job.id)
+        await deleting
         with pytest.raises(NotFoundError):
             await at.ended(job)
 
