@@ -36,9 +36,7 @@ P = ParamSpec("P")
 
 ROOT = Path(backend.__file__).resolve().parent.parent
 
-STOOD_STILL_S = (
-    1.0  # a deadline that comes so late: the computer slept, or all of the backend stood still
-)
+STOOD_STILL_S = 1.0  # a deadline so late: the computer slept, or the backend stood still
 START_S = 30.0  # an interpreter that has not said hello by then never will
 WARM_S = 120.0  # a large Whisper model from a slow disk
 CHILD_THREADS = 4  # as many as backend.core.engine_child runs at once

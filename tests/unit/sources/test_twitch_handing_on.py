@@ -17,6 +17,7 @@ from backend.core.bus import EventBus
 from backend.sources.base import TwitchOptions, TwitchSettings
 from backend.sources.twitch import AT_ONCE, TwitchChat
 from config_secrets import SecretStore
+from tests.loop_turns import turns_during
 
 CHAT, DELETE, BAN = (
     "channel.chat.message",
@@ -75,22 +76,6 @@ def said(n: int, who: str = "ann") -> dict[str, Any]:
     return {"message_id": f"m{n}", "chatter_user_id": who, "message": {"text": f"number {n}"}}
 
 
-async def turns_during(work: Coroutine[Any, Any, None]) -> int:
-    """How often others have a turn of the loop while something is done."""
-    turns = 0
-
-    async def count() -> None:
-        nonlocal turns
-        while True:
-            turns += 1
-            await asyncio.sleep(0)
-
-    counting = asyncio.create_task(count())
-    await work
-    counting.cancel()
-    return turns
-
-
 async def test_no_deletion_comes_before_its_message_nor_waits_for_one_that_is_looked_at(
     chat: tuple[TwitchChat, Desk],
 ) -> None:
@@ -117,7 +102,7 @@ async def test_a_burst_costs_fewer_turns_of_the_loop_than_it_has_messages(
             made._turn_s = float("inf")  # the slice of time is never over
             await tell(made, CHAT, said(n), n)
 
-    turns = await turns_during(burst())
+    turns, _ = await turns_during(burst())
     assert len(desk.order) == 100
     assert 100 / AT_ONCE - 2 <= turns <= 100 / AT_ONCE + 2
     desk.goes_on.set()
@@ -133,7 +118,8 @@ async def test_who_reads_for_long_lets_the_others_have_a_turn(
             made._turn_s = 0.0  # much was read since the last turn
             await tell(made, DELETE, {"message_id": f"m{n}"}, n)
 
-    assert await turns_during(long_read()) >= 19
+    turns, _ = await turns_during(long_read())
+    assert turns >= 19
 
 
 @pytest.mark.parametrize("url", ["wss://[", "wss://[::1", "ws://a:99999", "http://x", "", "wss://"])

@@ -33,6 +33,7 @@ from backend.playback.player import Player
 from backend.playback.sounds import SoundStore
 from tests import disguises
 from tests.fakes import Beeps, Watch, WritesText, character
+from tests.loop_turns import turns_during
 
 
 def rules(*words: str, outgoing: str = "mask", **more: object) -> Compiled:
@@ -360,18 +361,9 @@ async def test_others_have_their_turn_while_a_very_long_sentence_is_looked_at(
     moderator = Moderator(tmp_path)
     moderator.put(rules("badword"))
     release = moderator.release()
-    turns = 0
-
-    async def others() -> None:
-        nonlocal turns
-        while True:
-            turns += 1
-            await asyncio.sleep(0)
-
-    beside = asyncio.create_task(others())
     joy = Cue("expression", "joy")
-    released = await release.take("All is well here. " * 500 + "badword", cues=(joy,))
-    beside.cancel()
+    looked = release.take("All is well here. " * 500 + "badword", cues=(joy,))
+    turns, released = await turns_during(looked)
     assert turns >= 8
     assert released.verdict.action == "mask"
     assert "badword" not in released.text
