@@ -51,8 +51,10 @@ class Recent:
         sound = bytes(memoryview(pcm).cast("B"))
         stray_s = leaves_s - self._end_s
         is_sure = True
-        # Follows the one before to the sample unless the clocks say that something lies between.
-        follows = rate_hz == self._rate_hz and not ran_dry and abs(stray_s) < PAUSE_S
+        # Follows the one before to the sample unless the device stopped, or the clocks say that something lies between.
+        follows = (
+            self._is_running and rate_hz == self._rate_hz and not ran_dry and abs(stray_s) < PAUSE_S
+        )
         self._strayed = self._strayed + 1 if follows and abs(stray_s) >= JUMP_S else 0
         if follows and self._strayed < JUMP_PIECES:
             leaves_s = self._end_s + (stray_s * 0.02 if not self._strayed else 0.0)

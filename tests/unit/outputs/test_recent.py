@@ -122,3 +122,16 @@ def test_silence_between_two_sounds_and_a_rest_are_no_faults() -> None:
     found = kept.sounding()
     assert [one.at_s for one in found] == pytest.approx([99.0, 99.21, 99.5])
     assert all(one.is_sure for one in found)
+
+
+@pytest.mark.parametrize("reopened", [False, True])
+def test_a_device_that_was_started_again_begins_when_it_says_however_soon(reopened: bool) -> None:
+    """It was placed right after the sound before it, and half its first word was taken for not sure."""
+    kept = Recent(0.005)
+    add(kept, [99.0, 99.005])
+    kept.rested(reopened=reopened)
+    add(kept, [99.07 + n * 0.005 for n in range(20)])
+    before, after = kept.sounding()
+    assert after.at_s == pytest.approx(99.07)
+    assert len(after.pcm) == 20 * 2 * STEP
+    assert (before.is_sure, after.is_sure) == (True, not reopened)
