@@ -358,7 +358,7 @@ def test_on_a_real_sound_server_what_is_played_is_heard_back(
             pytest.skip("PortAudio does not see PulseAudio (libasound2-plugins is missing)")
         for served in serve(tmp_path, **WELL):
             with served.client() as api:
-                for _ in range(3):
+                for _ in range(5):
                     line = lines(examined(api, microphone=False))["output"]
                     if "gaps" not in line.detail:  # a busy computer stutters, and is told so
                         break

@@ -154,6 +154,13 @@ async def smoothly(
             return
 
 
+async def heard_for(recorder: Recorder, seconds: float) -> None:
+    """Wait until something sounds, and for so long."""
+    await until(lambda: recorder.last_loud_s > 0)
+    first_s = recorder.last_loud_s
+    await until(lambda: recorder.last_loud_s > first_s + seconds)
+
+
 async def test_what_is_heard_is_what_was_made(speaker: Speaker, recorder: Recorder) -> None:
     made = tone(0.5)
     heard_s = 0.0
@@ -229,9 +236,11 @@ async def test_sentences_follow_each_other_without_a_gap(
 async def test_sentences_that_were_not_announced_follow_soon(
     speaker: Speaker, recorder: Recorder
 ) -> None:
-    for _ in range(4):
-        await speaker.play(tone(0.3), nothing)
-    await asyncio.to_thread(recorder.wait_for_silence)
+    async def play() -> None:
+        for _ in range(4):
+            await speaker.play(tone(0.3), nothing)
+
+    await smoothly(speaker, recorder, play)
     heard = recorder.sound
     gaps = list(silences(heard))
     assert max(gaps, default=0) / RATE_HZ < 0.06
@@ -257,22 +266,25 @@ async def test_ducking_is_heard_within_50_ms_and_glides(
     bus = EventBus()
     bus.bind(asyncio.get_running_loop())
     player = Player(bus, speaker, lambda *_: None)
+    asked_s, ducked = 0.0, 0
+
+    async def duck() -> None:
+        nonlocal asked_s, ducked
+        show = player.begin("t", "stage")
+        await player.enqueue(show, SpokenPiece(1, WORDS, tone(3.0), ""))
+        await heard_for(recorder, 0.15)
+        asked_s = time.monotonic()
+        player.duck(True)
+        await until(lambda: recorder.pieces[-1][0] > asked_s + 0.2)
+        ducked = max(recorder.samples[-RATE_HZ // 10 :])
+        await player.stop(show)
+
     late_ms = []
     async with Watch(bus):
         for _ in range(5):
-            recorder.forget()
-            show = player.begin("t", "stage")
-            await player.enqueue(show, SpokenPiece(1, WORDS, tone(3.0), ""))
-            await until(lambda: recorder.last_loud_s > 0)
-            first_s = recorder.last_loud_s
-            await until(lambda: recorder.last_loud_s > first_s + 0.15)  # noqa: B023  used in this round
-            asked_s = time.monotonic()
-            player.duck(True)
-            await until(lambda: recorder.pieces[-1][0] > asked_s + 0.2)  # noqa: B023  used in this round
+            await smoothly(speaker, recorder, duck)
+            assert ducked == pytest.approx(3_000, abs=60)
             late_ms.append((recorder.last_louder_s(4_000) - asked_s) * 1000)
-            assert max(recorder.samples[-RATE_HZ // 10 :]) == pytest.approx(3_000, abs=60)
-            await player.stop(show)
-            await asyncio.to_thread(recorder.wait_for_silence, 0.1)
     logger.info("ducked after %s ms", [round(one, 1) for one in late_ms])
     assert statistics.median(late_ms) < 50
 
@@ -281,9 +293,12 @@ async def test_what_sounded_is_what_was_heard_when_it_was_heard(
     speaker: Speaker, recorder: Recorder
 ) -> None:
     made = tone(0.5)
-    await speaker.play(made, nothing)
-    await asyncio.to_thread(recorder.wait_for_silence)
-    (sounded,) = speaker.sounding()
+
+    async def play() -> None:
+        await speaker.play(made, nothing)
+
+    await smoothly(speaker, recorder, play)
+    sounded = speaker.sounding(30)[-1]
     assert sounded.pcm == made.pcm
     began_s = next(at for at, piece in recorder.pieces if max(piece, default=0) > 64)
     assert sounded.at_s == pytest.approx(began_s, abs=0.06)
@@ -292,17 +307,19 @@ async def test_what_sounded_is_what_was_heard_when_it_was_heard(
 async def test_a_stop_is_silence_within_50_ms_and_says_what_was_heard(
     speaker: Speaker, recorder: Recorder
 ) -> None:
-    late_ms = []
-    for _ in range(5):
-        recorder.forget()
+    asked_s = heard_s = 0.0
+
+    async def stop() -> None:
+        nonlocal asked_s, heard_s
         playing = asyncio.create_task(speaker.play(tone(5.0), nothing))
-        await until(lambda: recorder.last_loud_s > 0)
-        first_s = recorder.last_loud_s
-        await until(lambda: recorder.last_loud_s > first_s + 0.15)  # noqa: B023  used in this round
+        await heard_for(recorder, 0.15)
         asked_s = time.monotonic()
         speaker.stop()
         heard_s = await playing
-        await asyncio.to_thread(recorder.wait_for_silence, 0.15)
+
+    late_ms = []
+    for _ in range(5):
+        await smoothly(speaker, recorder, stop)
         late_ms.append((recorder.last_loud_s - asked_s) * 1000)
         assert heard_s == pytest.approx(len(recorder.sound) / RATE_HZ, abs=0.06)
     logger.info("silence after %s ms", [round(one, 1) for one in late_ms])
@@ -311,20 +328,23 @@ async def test_a_stop_is_silence_within_50_ms_and_says_what_was_heard(
 
 
 async def test_volume_is_heard_within_50_ms(speaker: Speaker, recorder: Recorder) -> None:
-    late_ms = []
-    for _ in range(5):
-        recorder.forget()
+    asked_s = 0.0
+
+    async def mute() -> None:
+        nonlocal asked_s
         speaker.set_volume(1.0)
         playing = asyncio.create_task(speaker.play(tone(5.0), nothing))
-        await until(lambda: recorder.last_loud_s > 0)
-        first_s = recorder.last_loud_s
-        await until(lambda: recorder.last_loud_s > first_s + 0.15)  # noqa: B023  used in this round
+        await heard_for(recorder, 0.15)
         asked_s = time.monotonic()
         speaker.set_volume(0.0)
         await asyncio.to_thread(recorder.wait_for_silence, 0.1)
-        late_ms.append((recorder.last_loud_s - asked_s) * 1000)
         speaker.stop()
         await playing
+
+    late_ms = []
+    for _ in range(5):
+        await smoothly(speaker, recorder, mute)
+        late_ms.append((recorder.last_loud_s - asked_s) * 1000)
     logger.info("mute after %s ms", [round(one, 1) for one in late_ms])
     assert statistics.median(late_ms) < 50
 
@@ -340,10 +360,14 @@ async def test_positions_come_10_to_20_times_a_second_and_are_true(
     speaker: Speaker, recorder: Recorder
 ) -> None:
     seen: list[tuple[float, float]] = []
-    await speaker.play(tone(1.0), lambda at, _level: seen.append((time.monotonic(), at)))
+
+    async def play() -> None:
+        seen.clear()
+        await speaker.play(tone(1.0), lambda at, _level: seen.append((time.monotonic(), at)))
+
+    await smoothly(speaker, recorder, play)
     assert 10 <= len(seen) <= 20
     assert [at for _, at in seen] == sorted(at for _, at in seen)
-    await asyncio.to_thread(recorder.wait_for_silence)
     began_s = next(at for at, piece in recorder.pieces if max(piece, default=0) > 64)
     late = [position - (at - began_s) for at, position in seen]
     assert abs(statistics.median(late)) < 0.06
@@ -357,11 +381,12 @@ async def test_devices_have_names_and_can_be_chosen(
     other.forget()
     assert {"stage", "other"} <= {device.name for device in await speaker.devices()}
     await speaker.set_device("other")
-    await speaker.play(tone(0.2), nothing)
-    await asyncio.to_thread(other.wait_for_silence)
-    # Without the pauses of a sound server that a busy machine kept waiting.
-    heard = len(other.sound) - sum(silences(other.sound))
-    assert heard / RATE_HZ == pytest.approx(0.2, abs=0.005)
+
+    async def play() -> None:
+        await speaker.play(tone(0.2), nothing)
+
+    await smoothly(speaker, other, play)
+    assert len(other.sound) / RATE_HZ == pytest.approx(0.2, abs=0.005)
     assert len(stage.sound) == 0
 
 
@@ -387,10 +412,12 @@ async def test_a_device_that_hangs_costs_its_sound_and_nothing_else(
     finally:
         sound.ask("suspend-sink", "stage", "0")
     await asyncio.to_thread(recorder.wait_for_silence)
-    recorder.forget()
-    async with asyncio.timeout(5):
-        await speaker.play(tone(0.3), nothing)
-    await asyncio.to_thread(recorder.wait_for_silence)
+
+    async def play() -> None:
+        async with asyncio.timeout(5):
+            await speaker.play(tone(0.3), nothing)
+
+    await smoothly(speaker, recorder, play)
     assert len(recorder.sound) / RATE_HZ == pytest.approx(0.3, abs=0.06)
 
 
@@ -400,19 +427,25 @@ async def test_what_was_heard_of_a_sentence_is_what_left_the_device(
     bus = EventBus()
     bus.bind(asyncio.get_running_loop())
     player = Player(bus, speaker, lambda *_: None)
-    async with Watch(bus) as seen:
-        show = player.begin("t", "stage")
-        await player.enqueue(show, SpokenPiece(1, WORDS, tone(3.0), "", ()))
-        await seen.until("playback.position", 12)
-        asked_s = time.monotonic()
-        await player.stop(show)
-        finished = await seen.until("playback.finished")
-        took_s = time.monotonic() - asked_s
-    await asyncio.to_thread(recorder.wait_for_silence)
+    heard_text, is_interrupted, took_s = "", False, 0.0
+
+    async def play() -> None:
+        nonlocal heard_text, is_interrupted, took_s
+        async with Watch(bus) as seen:
+            show = player.begin("t", "stage")
+            await player.enqueue(show, SpokenPiece(1, WORDS, tone(3.0), "", ()))
+            await seen.until("playback.position", 12)
+            asked_s = time.monotonic()
+            await player.stop(show)
+            finished = await seen.until("playback.finished")
+            took_s = time.monotonic() - asked_s
+        heard_text, is_interrupted = show.heard_text, finished.interrupted  # type: ignore[union-attr]  # it has one
+
+    await smoothly(speaker, recorder, play)
     left_s = len(recorder.sound) / RATE_HZ
     possible = {heard_words(WORDS, left_s + slip, 3.0) for slip in (-0.06, 0.0, 0.06)}
-    assert show.heard_text in possible
-    assert finished.interrupted  # type: ignore[union-attr]
+    assert heard_text in possible
+    assert is_interrupted
     assert took_s < 0.2
     assert LATENCY_S < 0.05
 
