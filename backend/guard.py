@@ -61,6 +61,11 @@ UPLOAD_PATHS = re.compile(
 )
 RECORDINGS_PATH = "/api/voice/upload"
 
+STOP_PATHS = re.compile(r"/api/(?:panic|resume|conversations/[^/]+/interrupt)")
+"""Silence is asked for when things go wrong: a script that floods this machine's address must not use it up. What stops, and goes on,
+counts for itself."""
+SPARE_FOR_STOPS = 8
+"""Open requests more, in all and per client, that only those may use."""
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "[::1]"})
 HOST = re.compile(
@@ -233,6 +238,13 @@ class Head:
     def is_safe(self) -> bool:
         """Whether the request changes nothing."""
         return self.kind == "http" and self.method in SAFE_METHODS
+
+    @property
+    def is_stop(self) -> bool:
+        """Whether it asks for silence, or to go on after it."""
+        return (
+            self.kind == "http" and self.method == "POST" and bool(STOP_PATHS.fullmatch(self.path))
+        )
 
     @property
     def own_origin(self) -> str:
@@ -579,7 +591,7 @@ class Guard:
         )
         self._hosts = frozenset(host.lower() for host in self.options.allowed_hosts)
         self._now_s = now_s
-        self._buckets: OrderedDict[tuple[str, str], _Bucket] = OrderedDict()
+        self._buckets: OrderedDict[tuple[str, Caller, bool], _Bucket] = OrderedDict()
         self._noted: dict[tuple[str, str], float] = {}
         self._requests = _Open()
         self._sockets = _Open()
@@ -600,6 +612,8 @@ class Guard:
                 if is_socket
                 else self.options.max_requests_per_client
             )
+            if head.is_stop:
+                most, per_client = most + SPARE_FOR_STOPS, per_client + SPARE_FOR_STOPS
             if entry.caller != "nobody" and not opened.enter(head.client, most, per_client):
                 raise Refusal(
                     503 if opened.total >= most else 429,
@@ -779,7 +793,7 @@ class Guard:
         return "origin" in head.headers or not is_foreign or "file://" in self._origins
 
     def _spend(self, head: Head, caller: Caller) -> None:
-        key = (head.client, caller)
+        key = (head.client, caller, head.is_stop)
         now_s = self._now_s()
         bucket = self._buckets.get(key)
         if bucket is None:

@@ -757,6 +757,45 @@ async def test_strangers_cannot_use_up_what_the_operator_may_ask() -> None:
     assert (await door.ask(HOST, BEARER)).status == 200
 
 
+STOPS = ("/api/panic", "/api/resume", "/api/conversations/stage/interrupt")
+
+
+@pytest.mark.parametrize("path", STOPS)
+async def test_silence_can_be_asked_for_while_the_same_caller_asks_too_often(path: str) -> None:
+    door = Door(Options(requests_per_s=1, requests_burst=3), now_s=lambda: 0.0)
+    while (await door.ask(HOST, BEARER, method="POST", path="/api/chat")).status != 429:
+        pass
+    assert (await door.ask(HOST, BEARER, method="POST", path=path)).status == 200
+    assert (await door.ask(HOST, BEARER, method="GET", path=path)).status == 429
+
+
+async def test_asking_for_silence_has_a_limit_of_its_own() -> None:
+    door = Door(Options(requests_per_s=1, requests_burst=3), now_s=lambda: 0.0)
+    asked = [await door.ask(HOST, BEARER, method="POST", path="/api/panic") for _ in range(4)]
+    assert [one.status for one in asked] == [200, 200, 200, 429]
+    assert (await door.ask(HOST, BEARER, method="POST", path="/api/chat")).status == 200
+
+
+@pytest.mark.parametrize("options", [{"max_requests": 1}, {"max_requests_per_client": 1}])
+async def test_silence_can_be_asked_for_while_every_place_is_taken(options: dict[str, int]) -> None:
+    door = Door(Options(**options))  # type: ignore[arg-type]  # a number each
+    going, release = asyncio.Event(), asyncio.Event()
+
+    async def slow(scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"] == "/api/chat":
+            going.set()
+            await release.wait()
+        await Inner()(scope, receive, send)
+
+    door.guard.app = slow
+    first = asyncio.create_task(door.ask(HOST, BEARER, method="POST", path="/api/chat"))
+    await going.wait()
+    assert (await door.ask(HOST, BEARER)).status in (429, 503)
+    assert (await door.ask(HOST, BEARER, method="POST", path="/api/panic")).status == 200
+    release.set()
+    assert (await first).status == 200
+
+
 async def test_open_requests_and_sockets_are_counted() -> None:
     door = Door(Options(max_requests=1, max_sockets=1))
     going = asyncio.Event()
