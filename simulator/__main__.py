@@ -7,6 +7,7 @@ import asyncio
 import json
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import get_args
@@ -61,7 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
     except ExceptionGroup as group:
         if (known := group.subgroup(LumaError)) is None:
             raise
-        print("\n".join(str(error) for error in known.exceptions), file=sys.stderr)
+        print("\n".join(map(str, _causes(known))), file=sys.stderr)
         return WRONG
     except KeyboardInterrupt:
         return WRONG
@@ -73,6 +74,15 @@ def main(arguments: list[str] | None = None) -> int:
     else:
         show(levels)
     return MET if is_met else MISSED
+
+
+def _causes(group: ExceptionGroup[LumaError]) -> Iterator[LumaError]:
+    """What happened, without the groups in groups that name nothing."""
+    for error in group.exceptions:
+        if isinstance(error, ExceptionGroup):
+            yield from _causes(error)
+        else:
+            yield error
 
 
 def show(levels: list[Level]) -> None:
