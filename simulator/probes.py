@@ -109,6 +109,8 @@ class Probes:
                     if status != "200":
                         self.failed[f"{name} {status}"] += 1
                     await asyncio.sleep(EVERY_S)
+                    if b"\nconnection: close" in answer.lower():
+                        break  # as after every refusal: the next request needs another one
             except (OSError, asyncio.IncompleteReadError, ValueError, TimeoutError) as error:
                 self.failed[f"{name} {type(error).__name__}"] += 1
                 await asyncio.sleep(EVERY_S)
