@@ -34,6 +34,7 @@ CHIPS_FROM = 690  # narrower, the filters of the chat are one list
 DRAW_MS = 250  # figures change at most four times a second
 STILL_MS = 1000
 EXPORT = "/api/dispositions/export"
+TO_PLOTS, TO_CHAT = "Messages, waiting times and topics as plots; export", "Back to the live chat"
 GROUPS: tuple[tuple[Group, str], ...] = (
     ("all", "All"),
     ("answered", "Answered"),
@@ -159,6 +160,7 @@ class StreamTab(tk.Frame):
             self.plots.changed()
         is_plotted = bool(self.plots.winfo_manager())
         self.plot_button.set("Chat" if is_plotted else "Plots", "chat" if is_plotted else "status")
+        self.plot_button.tooltip.text = TO_CHAT if is_plotted else TO_PLOTS
 
     # --- building
 
@@ -172,7 +174,7 @@ class StreamTab(tk.Frame):
         )  # fmt: skip
         self.plot_button = Button(
             card.head, theme, "Plots", self.toggle_plots, icon="status", surface="surface",
-            height=26, tip="Messages, waiting times and topics as plots; export",
+            height=26, tip=TO_PLOTS,
         )  # fmt: skip
         card.add(self.plot_button)
         card.add(self.channel_button)

@@ -367,6 +367,15 @@ def test_all_messages_are_saved_to_a_file(s: Scene, tmp_path: Path) -> None:
     assert path.read_bytes() == b"seq,text\r\n1,hello\r\n"
 
 
+def test_the_button_says_where_it_leads(s: Scene) -> None:
+    button = tab(s).plot_button
+    before = button.tooltip.text
+    tab(s).toggle_plots()
+    assert "live chat" in button.tooltip.text
+    tab(s).toggle_plots()
+    assert "plots" in before == button.tooltip.text
+
+
 def test_figures_know_what_was_written_before_the_window_was_there(tmp_path: Path) -> None:
     now = datetime.now(UTC)
     records = [
