@@ -79,6 +79,7 @@ class Overlay:
             self._ended_s = begins_s + audio.duration_s
             return audio.duration_s
         finally:
+            self._recent.rested()
             if self._stop is stop:
                 self._stop = None
 
@@ -126,8 +127,6 @@ class Overlay:
             if self._volume != 1.0:
                 piece = array("h", map(int, map(self._volume.__mul__, piece)))
             self._recent.add(piece, audio.rate_hz, begins_s + fed / audio.rate_hz)
-        if until == total:
-            self._recent.rested()
         return until
 
     def _level(self, audio: Audio, position_s: float) -> float:

@@ -157,6 +157,25 @@ async def test_the_echo_guard_knows_what_pages_play_as_loud_as_they_do(
     assert max(array("h", heard.pcm)) == pytest.approx(4500, abs=2)
 
 
+async def test_what_follows_a_stopped_sentence_at_once_begins_when_pages_begin_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    room = Room()
+    monkeypatch.setattr("backend.outputs.recent.monotonic_s", lambda: room.time.now_s)
+
+    def stop_early(position_s: float, _level: float) -> None:
+        if position_s > 0.2:
+            room.sink.stop()
+
+    await room.sink.play(tone(1.0), stop_early)
+    asked_s, made = room.time.now_s, tone(1.0)
+    await room.sink.play(made, room.progress)
+    heard = room.sink.sounding(10)[-1]
+    assert heard.at_s == pytest.approx(asked_s + STARTS_S)
+    assert heard.pcm == made.pcm
+    assert heard.is_sure
+
+
 async def test_pages_that_come_and_go_are_counted_at_every_sentence() -> None:
     room = Room(pages=0)
     await room.sink.play(tone(0.1), room.progress)
