@@ -776,9 +776,9 @@ async def test_asking_for_silence_has_a_limit_of_its_own() -> None:
     assert (await door.ask(HOST, BEARER, method="POST", path="/api/chat")).status == 200
 
 
-@pytest.mark.parametrize("options", [{"max_requests": 1}, {"max_requests_per_client": 1}])
-async def test_silence_can_be_asked_for_while_every_place_is_taken(options: dict[str, int]) -> None:
-    door = Door(Options(**options))  # type: ignore[arg-type]  # a number each
+@pytest.mark.parametrize("options", [Options(max_requests=1), Options(max_requests_per_client=1)])
+async def test_silence_can_be_asked_for_while_every_place_is_taken(options: Options) -> None:
+    door = Door(options)
     going, release = asyncio.Event(), asyncio.Event()
 
     async def slow(scope: Any, receive: Any, send: Any) -> None:
