@@ -131,7 +131,16 @@ def test_the_overlay_speaks_in_time_with_its_sound_and_rests_after(
     # Without a gap: between the last burst of one sentence and the first of the next lie two pauses, no more. In the sound's own
     # time: on a busy machine all of it comes late.
     own = edges([(at, level) for _, _, level, _, at in frames], 0.02)
-    gaps = [later - earlier for earlier, later in pairwise(own)]
+    # Nobody listened while the page stood still.
+    deaf = [
+        (before[-1], after[-1]) for before, after in pairwise(frames) if after[-1] - before[-1] > 60
+    ]
+    gaps = [
+        later - earlier
+        for earlier, later in pairwise(own)
+        if not any(earlier < end and begin < later for begin, end in deaf)
+    ]
+    assert len(gaps) >= 5, deaf
     assert statistics.median(gaps) == pytest.approx(500, abs=30)
     assert max(gaps) < 900
 
