@@ -29,7 +29,8 @@ async def check(folder: Path, promises: list[str]) -> dict[str, int]:
         for job in await at.jobs.history("process"):
             if (run := at.jobs.running(job.id)) is not None and run.task is not None:
                 await run.task
-            elif job.state == "interrupted":
+            # Also one whose trainer was found alive and then ended without a word: nothing is lost, and it goes on.
+            if (await at.jobs.stored(job.id)).job.state == "interrupted":
                 await at.jobs.resume(job.id)
                 run = at.jobs.running(job.id)
                 assert run is not None
