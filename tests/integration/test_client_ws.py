@@ -606,15 +606,18 @@ async def test_defect_5_tags_are_neither_in_subtitles_nor_in_the_history(
 async def test_defect_6_the_first_turn_is_as_fast_as_the_later_ones(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    for served in serve(tmp_path_factory.mktemp("fresh")):
-        async with vtuber(served) as client:
-            took_s = []
-            for n in range(6):
-                turn = await client.ask(f"hello number {n}")
-                place = len(client.seen) - len(turn)
-                took_s.append(client.at_s[place + 2] - client.at_s[place])
-        # The original's first turn takes 0.5 s more.
-        assert took_s[0] - statistics.median(took_s[1:]) < 0.25
+    more_s = []
+    while len(more_s) < 3 and min(more_s, default=1.0) >= 0.25:  # a busy machine only ever adds
+        for served in serve(tmp_path_factory.mktemp("fresh")):
+            async with vtuber(served) as client:
+                took_s = []
+                for n in range(6):
+                    turn = await client.ask(f"hello number {n}")
+                    place = len(client.seen) - len(turn)
+                    took_s.append(client.at_s[place + 2] - client.at_s[place])
+            more_s.append(took_s[0] - statistics.median(took_s[1:]))
+    # The original's first turn always takes 0.5 s more.
+    assert min(more_s) < 0.25, more_s
 
 
 async def test_defect_7_what_is_sent_to_the_model_does_not_grow_with_the_history(

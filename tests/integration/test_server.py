@@ -131,13 +131,13 @@ def test_hanging_requests_and_sockets_do_not_delay_the_end(
 
 
 def test_an_application_that_does_not_end_is_left_behind(settings: Settings) -> None:
-    app = SmallApp(slow_stop_s=1.0)
+    app = SmallApp(slow_stop_s=3.0)
     thread = BackendThread(settings, make_app=lambda: app)
     thread.start()
     begun = time.monotonic()
     assert not thread.stop(timeout_s=0.3)
-    assert time.monotonic() - begun < 0.8
-    assert thread.wait_ended(5)
+    assert time.monotonic() - begun < 2.0
+    assert thread.wait_ended(20)
 
 
 def test_a_start_that_fails_says_why(settings: Settings) -> None:

@@ -185,10 +185,10 @@ def test_a_long_text_is_scanned_in_no_time() -> None:
     splitter = SentenceSplitter()
     splitter.feed("I see, so this is what it is like when it begins, you know. ")
     text = "word, " * 40 + "nothing but words " * 300
-    began_s = time.perf_counter()
+    began_s = time.thread_time()
     for start in range(0, len(text), 4):
         splitter.feed(text[start : start + 4])
-    assert time.perf_counter() - began_s < 0.5
+    assert time.thread_time() - began_s < 0.5
 
 
 def test_an_endless_sentence_is_cut_at_a_space() -> None:

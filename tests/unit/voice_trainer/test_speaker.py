@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pytest
 
@@ -102,17 +100,6 @@ def test_strangers_among_random_points_are_found_and_nobody_else():
     strangers = list(rng.normal(0, 1, (4, 32)) + 3)
     assert speaker.strangers([*own, *strangers]) == [40, 41, 42, 43]
     assert speaker.strangers(own) == []
-
-
-def test_a_clip_of_five_seconds_takes_a_few_milliseconds():
-    sound = np.tile(say(ONE, "en-us+f2"), 3)[: 5 * RATE]
-    speaker.embed(sound, RATE)
-    took = []
-    for _ in range(5):
-        began = time.process_time()
-        speaker.embed(sound, RATE)
-        took.append(time.process_time() - began)
-    assert min(took) < 0.06  # 10 ms; a core that is shared with others is up to four times slower
 
 
 def test_the_space_ships_small():
