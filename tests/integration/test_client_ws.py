@@ -221,9 +221,12 @@ async def test_after_an_interrupted_turn_the_first_sound_waits_for_the_client(
 async def test_an_ordinary_turn_does_not_wait(served: Served) -> None:
     async with vtuber(served) as client:
         await client.ask("warm")
-        turn = await client.ask("hello")
-        place = len(client.seen) - len(turn)
-        assert client.at_s[place + 2] - client.at_s[place] < 0.29
+        took_s = []
+        for _ in range(3):  # a busy machine only ever adds
+            turn = await client.ask("hello")
+            place = len(client.seen) - len(turn)
+            took_s.append(client.at_s[place + 2] - client.at_s[place])
+        assert min(took_s) < 0.29, took_s
 
 
 @pytest.mark.parametrize(
