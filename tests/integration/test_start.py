@@ -12,7 +12,9 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
+import psutil
 import pytest
 
 from tests.integration.program import ROOT, Program
@@ -296,6 +298,12 @@ def test_attaching_needs_the_token(tmp_path: Path, running: Program) -> None:
     assert "--token-file" in program.said
 
 
+def is_connected(program: Program, other: Program) -> bool:
+    port = urlsplit(other.ready()).port
+    found = psutil.Process(program.process.pid).net_connections("tcp")
+    return any(one.raddr and one.raddr.port == port for one in found)
+
+
 @pytest.mark.gui
 @pytest.mark.skipif("DISPLAY" not in os.environ, reason="needs a display")
 def test_an_attached_window_leaves_the_backend_running(tmp_path: Path, running: Program) -> None:
@@ -303,12 +311,14 @@ def test_an_attached_window_leaves_the_backend_running(tmp_path: Path, running: 
     token_file = str(running.data_dir / "api_token")
     arguments = ("--connect", running.ready(), "--token-file", token_file)
     with Program(tmp_path / "data", *arguments, environment=environment) as window:
-        state = tmp_path / "data" / "window-attached.json"
-        time.sleep(1.5)
+        deadline = time.monotonic() + 20
+        while not is_connected(window, running):
+            assert time.monotonic() < deadline, window.said
+            time.sleep(0.02)
         code, took_s = window.stop()
         assert code == 0, window.said
         assert took_s < 5
         assert "Traceback" not in window.said
         assert not (tmp_path / "data" / "luma.db").exists()
-        assert state.parent == tmp_path / "data"
+        assert (tmp_path / "data" / "window-attached.json").is_file()
     assert running.get("/api/health", with_token=False)[0] == 200
