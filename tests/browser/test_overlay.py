@@ -117,29 +117,35 @@ def test_the_overlay_speaks_in_time_with_its_sound_and_rests_after(
     on_stage(tab, "hoshi")
     tab.connected()
     sound, mouth = bursts(6), mouth_of_bursts(6)
-    perform(served, ("one", sound, mouth), ("two", sound, mouth), turn=new_turn())
-    tab.until("() => lumaStage.voice.positionAt(performance.now()) > 0")
-    tab.until("() => lumaStage.voice.positionAt(performance.now()) === null", timeout_s=25)
-    frames: list[list[float]] = tab.page.evaluate("frames")
-    seen = edges([(at, opening) for at, opening, *_ in frames], 0.5)
-    heard = edges([(at + delay, level) for at, _, level, delay, _ in frames], 0.02)
+    for _ in range(4):  # again where the page stood still so often that little of it can be judged
+        tab.page.evaluate("frames.length = 0")
+        perform(served, ("one", sound, mouth), ("two", sound, mouth), turn=new_turn())
+        tab.until("() => lumaStage.voice.positionAt(performance.now()) > 0")
+        tab.until("() => lumaStage.voice.positionAt(performance.now()) === null", timeout_s=25)
+        frames: list[list[float]] = tab.page.evaluate("frames")
+        seen = edges([(at, opening) for at, opening, *_ in frames], 0.5)
+        heard = edges([(at + delay, level) for at, _, level, delay, _ in frames], 0.02)
+        last = frames[-1]
+        # Without a gap: between the last burst of one sentence and the first of the next lie two pauses, no more. In the
+        # sound's own time: on a busy machine all of it comes late.
+        own = edges([(at, level) for _, _, level, _, at in frames], 0.02)
+        # Nobody listened while the page stood still.
+        deaf = [
+            (before[-1], after[-1])
+            for before, after in pairwise(frames)
+            if after[-1] - before[-1] > 60
+        ]
+        gaps = [
+            later - earlier
+            for earlier, later in pairwise(own)
+            if not any(earlier < end and begin < later for begin, end in deaf)
+        ]
+        if len(heard) >= 10 and len(gaps) >= 5:
+            break
     assert len(heard) >= 10
     deviations = [min((eye - ear for eye in seen), key=abs) for ear in heard]
     assert abs(statistics.median(deviations)) <= 40, deviations
-    last = frames[-1]
     assert last[1] == 0, "the mouth is at rest after the last word"
-    # Without a gap: between the last burst of one sentence and the first of the next lie two pauses, no more. In the sound's own
-    # time: on a busy machine all of it comes late.
-    own = edges([(at, level) for _, _, level, _, at in frames], 0.02)
-    # Nobody listened while the page stood still.
-    deaf = [
-        (before[-1], after[-1]) for before, after in pairwise(frames) if after[-1] - before[-1] > 60
-    ]
-    gaps = [
-        later - earlier
-        for earlier, later in pairwise(own)
-        if not any(earlier < end and begin < later for begin, end in deaf)
-    ]
     assert len(gaps) >= 5, deaf
     assert statistics.median(gaps) == pytest.approx(500, abs=30)
     assert max(gaps) < 900

@@ -153,19 +153,24 @@ class Stalls:
 async def smoothly(
     speaker: Speaker, recorder: Recorder, play: Callable[[], Awaitable[None]]
 ) -> list[Sounding]:
-    """Play and record; again, up to five times, where the machine was too busy for any sound.
+    """Play and record; again, up to eight times, where the machine was too busy for any sound.
 
-    It was when the device ran dry, or this process stood still for as long as the device holds sound. Returns what sounded.
+    It was when the device ran dry, or this process stood still for as long as the device holds sound. Skips the test where it
+    stood still every time: nothing can be said of sound there. Returns what sounded.
     """
-    for _ in range(5):
+    are_stalls = []
+    for _ in range(8):
         recorder.forget()
         began_s = time.monotonic()
         with Stalls() as stalls:
             await play()
             await asyncio.to_thread(recorder.wait_for_silence)
         heard = [one for one in speaker.sounding(30) if one.at_s >= began_s]
-        if stalls.longest_s < LATENCY_S and all(one.is_sure for one in heard[1:]):
-            break
+        are_stalls.append(stalls.longest_s >= LATENCY_S)
+        if not are_stalls[-1] and all(one.is_sure for one in heard[1:]):
+            return heard
+    if all(are_stalls):
+        pytest.skip("this machine stands still again and again for longer than a device waits")
     return heard
 
 
@@ -263,11 +268,13 @@ async def test_sentences_that_were_not_announced_follow_soon(
 
 
 async def test_a_stop_does_not_click(speaker: Speaker, recorder: Recorder) -> None:
-    playing = asyncio.create_task(speaker.play(tone(5.0), nothing))
-    await until(lambda: recorder.last_loud_s > 0)
-    speaker.stop()
-    await playing
-    await asyncio.to_thread(recorder.wait_for_silence, 0.15)
+    async def stop() -> None:
+        playing = asyncio.create_task(speaker.play(tone(5.0), nothing))
+        await until(lambda: recorder.last_loud_s > 0)
+        speaker.stop()
+        await playing
+
+    await smoothly(speaker, recorder, stop)
     heard = recorder.sound
     steepest = max(abs(b - a) for a, b in itertools.pairwise(array("h", tone(0.1).pcm)))
     assert max(abs(b - a) for a, b in itertools.pairwise(heard)) <= steepest + 64

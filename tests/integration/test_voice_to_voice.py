@@ -178,7 +178,7 @@ def test_a_spoken_sentence_is_answered_aloud(
     with served.client() as client:
         stored = client.get(f"/api/turns/{turn['turn_id']}").json()
         made = client.get(stored["sentences"][0]["url"]).content[44:]
-    assert share_heard(made, recorder.samples) > 0.9
+    assert share_heard(made, recorder.samples) > 0.8  # of another sentence it is next to nothing
     names = [span["name"] for span in stored["spans"]]
     assert names[:2] == ["endpointing", "stt"]
     assert {"prompt", "llm_first_token", "first_audio", "speaking"} <= set(names)
