@@ -151,12 +151,17 @@ class Stalls:
 
 
 async def smoothly(
-    speaker: Speaker, recorder: Recorder, play: Callable[[], Awaitable[None]]
+    speaker: Speaker,
+    recorder: Recorder,
+    play: Callable[[], Awaitable[None]],
+    *,
+    is_whole: Callable[[], bool] = lambda: True,
 ) -> list[Sounding]:
     """Play and record; again, up to eight times, where the machine was too busy for any sound.
 
-    It was when the device ran dry, or this process stood still for as long as the device holds sound. Skips the test where it
-    stood still every time: nothing can be said of sound there. Returns what sounded.
+    It was when the device ran dry, or this process stood still for as long as the device holds sound; for a quarter of that
+    already where the recording is not whole: a device says nothing of a block that came a little late. Skips the test where
+    it stood still every time: nothing can be said of sound there. Returns what sounded.
     """
     are_stalls = []
     for _ in range(8):
@@ -168,7 +173,8 @@ async def smoothly(
         heard = [one for one in speaker.sounding(30) if one.at_s >= began_s]
         are_stalls.append(stalls.longest_s >= LATENCY_S)
         if not are_stalls[-1] and all(one.is_sure for one in heard[1:]):
-            return heard
+            if is_whole() or stalls.longest_s < LATENCY_S / 4:
+                return heard
     if all(are_stalls):
         pytest.skip("this machine stands still again and again for longer than a device waits")
     return heard
@@ -189,21 +195,25 @@ async def test_what_is_heard_is_what_was_made(speaker: Speaker, recorder: Record
         nonlocal heard_s
         heard_s = await speaker.play(made, nothing)
 
-    await smoothly(speaker, recorder, play)
+    whole = array("h", made.pcm)
+    await smoothly(speaker, recorder, play, is_whole=lambda: recorder.sound == whole)
     assert heard_s == pytest.approx(0.5)
-    assert recorder.sound == array("h", made.pcm)
+    assert recorder.sound == whole
 
 
 async def test_a_sound_of_any_rate_keeps_its_pitch_and_length(
     speaker: Speaker, recorder: Recorder
 ) -> None:
+    length = pytest.approx(0.4, abs=0.005)
     for rate in (8_000, 16_000, 24_000, 48_000):
 
         async def play(rate: int = rate) -> None:
             await speaker.play(tone(0.4, rate=rate), nothing)
 
-        await smoothly(speaker, recorder, play)
-        assert len(recorder.sound) / RATE_HZ == pytest.approx(0.4, abs=0.005)
+        await smoothly(
+            speaker, recorder, play, is_whole=lambda: len(recorder.sound) / RATE_HZ == length
+        )
+        assert len(recorder.sound) / RATE_HZ == length
         assert frequency_hz(recorder.sound) == pytest.approx(220, abs=1)
 
 
@@ -244,8 +254,9 @@ async def test_sentences_follow_each_other_without_a_gap(
             await player.finish(show)
         events[:] = seen.events
 
-    await smoothly(speaker, recorder, play)
-    assert recorder.sound == array("h", b"".join(audio.pcm for audio in made))
+    whole = array("h", b"".join(audio.pcm for audio in made))
+    await smoothly(speaker, recorder, play, is_whole=lambda: recorder.sound == whole)
+    assert recorder.sound == whole
     # Each ends at its length before the next begins.
     told = [e for e in events if isinstance(e, PlaybackStarted | PlaybackPosition)]
     assert [e.n for e in told] == sorted(e.n for e in told)
@@ -274,10 +285,13 @@ async def test_a_stop_does_not_click(speaker: Speaker, recorder: Recorder) -> No
         speaker.stop()
         await playing
 
-    await smoothly(speaker, recorder, stop)
+    def steepest(samples: array[int]) -> int:
+        return max(abs(b - a) for a, b in itertools.pairwise(samples))
+
+    limit = steepest(array("h", tone(0.1).pcm)) + 64
+    await smoothly(speaker, recorder, stop, is_whole=lambda: steepest(recorder.sound) <= limit)
     heard = recorder.sound
-    steepest = max(abs(b - a) for a, b in itertools.pairwise(array("h", tone(0.1).pcm)))
-    assert max(abs(b - a) for a, b in itertools.pairwise(heard)) <= steepest + 64
+    assert steepest(heard) <= limit
     last = heard[-round(0.003 * RATE_HZ) :]
     assert max(abs(value) for value in last) < 4_000
 
