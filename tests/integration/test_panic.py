@@ -53,7 +53,7 @@ async def test_a_panic_over_the_socket_is_told_silent_and_answered_before_what_w
     assert api.get("/api/panic").json()["is_on"] is False
 
 
-async def test_a_panic_is_silent_at_once(served: Served, api: httpx.Client) -> None:
+async def test_a_panic_is_silent_within_100_ms(served: Served, api: httpx.Client) -> None:
     backend = served.app.state.backend
     waits_ms = []
     for _ in range(3):
@@ -68,8 +68,8 @@ async def test_a_panic_is_silent_at_once(served: Served, api: httpx.Client) -> N
             await asking
             assert backend.player.sink.sounding(0.0) == []
         api.post("/api/resume")
-    # The fastest: a busy machine may hold up the test itself, and only ever adds to it. The figure is the benchmark's.
-    assert min(waits_ms) < 250, waits_ms
+    # The fastest: a busy machine may hold up the test itself, and only ever adds to it.
+    assert min(waits_ms) < 100, waits_ms
 
 
 def test_resume_restores_the_face_the_loop_and_the_microphone(api: httpx.Client) -> None:

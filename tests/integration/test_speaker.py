@@ -10,6 +10,8 @@ import logging
 import math
 import os
 import statistics
+import subprocess
+import sys
 import threading
 import time
 from array import array
@@ -150,6 +152,22 @@ class Stalls:
             self.longest_s, before_s = max(self.longest_s, now_s - before_s), now_s
 
 
+def machine_stalls_s() -> float:
+    """How long a process that does nothing else stands still within three seconds, at most."""
+    code = """
+import time
+longest_s, end_s = 0.0, time.monotonic() + 3
+before_s = time.monotonic()
+while before_s < end_s:
+    time.sleep(0.002)
+    now_s = time.monotonic()
+    longest_s, before_s = max(longest_s, now_s - before_s), now_s
+print(longest_s)
+"""
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return float(found.stdout)
+
+
 async def smoothly(
     speaker: Speaker,
     recorder: Recorder,
@@ -161,7 +179,7 @@ async def smoothly(
 
     It was when the device ran dry, or this process stood still for as long as the device holds sound; for a quarter of that
     already where the recording is not whole: a device says nothing of a block that came a little late. Skips the test where
-    it stood still every time: nothing can be said of sound there. Returns what sounded.
+    it stood still every time and another process does as well: nothing can be said of sound there. Returns what sounded.
     """
     are_stalls = []
     for _ in range(8):
@@ -175,7 +193,7 @@ async def smoothly(
         if not are_stalls[-1] and all(one.is_sure for one in heard[1:]):
             if is_whole() or stalls.longest_s < LATENCY_S / 4:
                 return heard
-    if all(are_stalls):
+    if all(are_stalls) and await asyncio.to_thread(machine_stalls_s) >= LATENCY_S:
         pytest.skip("this machine stands still again and again for longer than a device waits")
     return heard
 
@@ -494,7 +512,7 @@ async def test_what_was_heard_of_a_sentence_is_what_left_the_device(
     assert LATENCY_S < 0.05
 
 
-async def test_an_interruption_over_the_socket_is_silence_at_once(
+async def test_an_interruption_over_the_socket_is_silence_within_100_ms(
     sound: VirtualSound, recorder: Recorder, tmp_path: Path
 ) -> None:
     """The whole way: a command on the socket, the turn, the player, the device; and the event that says so."""
@@ -536,8 +554,8 @@ async def test_an_interruption_over_the_socket_is_silence_at_once(
     logger.info("silent %s ms", [round(one, 1) for one in silent_ms])
     logger.info("told %s ms", [round(one, 1) for one in told_ms])
     # The fade and what the device holds take 40 ms; the rest is for a busy computer. Told is when the last of it has left.
-    assert statistics.median(silent_ms) < 250
-    assert statistics.median(told_ms) < 250
+    assert statistics.median(silent_ms) < 100
+    assert statistics.median(told_ms) < 100
 
 
 # The last one: it takes the sound server and its recorders away.

@@ -372,13 +372,15 @@ HOSTILE = (
 
 def test_hostile_input_stays_fast_and_gets_an_answer() -> None:
     for text in HOSTILE:
-        chat = Chat()
-        chat.say("hi")  # voices are read from disk once
-        start = time.thread_time()
-        reply = chat.say(text)
-        elapsed_ms = (time.thread_time() - start) * 1000
-        assert words(reply), text[:40]
-        assert elapsed_ms < 1000, (text[:40], elapsed_ms)
+        took_ms: list[float] = []
+        for _ in range(3):  # a busy machine only ever adds
+            chat = Chat()
+            chat.say("hi")  # voices are read from disk once
+            start = time.thread_time()
+            reply = chat.say(text)
+            took_ms.append((time.thread_time() - start) * 1000)
+            assert words(reply), text[:40]
+        assert min(took_ms) < 150, (text[:40], took_ms)
 
 
 def test_a_reply_takes_less_than_twenty_milliseconds() -> None:
